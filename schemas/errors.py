@@ -1,0 +1,37 @@
+"""Every error the pipeline raises on purpose, in one tree.
+
+A message says what was expected and what was found, where, and how to cure it. Branch on the class, never on the text.
+"""
+
+
+class JobtrailError(Exception):
+    """The top of the tree; the command line prints its message and ends with status 2."""
+
+
+class DecodeError(JobtrailError):
+    """A payload is not a whole, valid event. ``reason`` is one of a bounded set of words, for counting."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class SchemaError(JobtrailError):
+    """A schema breaks the rules of evolution, or the one a message was written with cannot be had."""
+
+
+class SettingsError(JobtrailError):
+    """A setting is missing or out of its range."""
+
+
+class BrokerError(JobtrailError):
+    """The broker refused, or cannot be reached."""
+
+
+class StoreError(JobtrailError):
+    """The database refused, cannot be reached, or is of another version than this code."""
+
+
+class InputError(JobtrailError):
+    """What a person gave (a file, an argument) cannot be used."""

@@ -1,0 +1,1 @@
+"""Settings of every service: meaning, unit, default and range in one place, read from a file and the environment."""

@@ -1,0 +1,59 @@
+"""How settings are read: environment variables first, then the TOML file named by ``JOBTRAIL_CONFIG_FILE``.
+
+A service composes its settings from the classes of this package and validates them as a whole at start. Secrets are
+``SecretStr``, so neither an error nor a log line shows them.
+"""
+
+import os
+from typing import Self
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from schemas.errors import SettingsError
+
+PREFIX = "JOBTRAIL_"
+CONFIG_FILE_VARIABLE = "JOBTRAIL_CONFIG_FILE"
+
+
+class Settings(BaseSettings):
+    """Base of every settings class. Field ``pulsar_url`` is ``JOBTRAIL_PULSAR_URL``, and ``pulsar_url`` in the file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get(CONFIG_FILE_VARIABLE)
+        if not path:
+            return init_settings, env_settings
+        if not os.path.isfile(path):
+            raise SettingsError(f"{CONFIG_FILE_VARIABLE} names {path!r}, which is not a file: correct it or unset it.")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read and validate. Overrides (command-line options) win; those that are None do not count.
+
+        Raises SettingsError that names each variable, what it was and what was expected.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)  # type: ignore[arg-type]  # values are validated by pydantic, whatever their type
+        except ValidationError as error:
+            problems = "; ".join(_problem(item) for item in error.errors(include_url=False)) 
+            raise SettingsError(f"settings cannot be used: {problems}") from None
+
+
+def _problem(item: object) -> str:
+    assert isinstance(item, dict)
+    name = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
+    if item["type"] == "missing":
+        return f"{name} is not set (set it in the environment or in the file named by {CONFIG_FILE_VARIABLE})"
+    return f"{name}: {item['msg']}"
