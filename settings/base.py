@@ -8,7 +8,12 @@ import os
 from typing import Self
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from schemas.errors import SettingsError
 
@@ -34,7 +39,9 @@ class Settings(BaseSettings):
         if not path:
             return init_settings, env_settings
         if not os.path.isfile(path):
-            raise SettingsError(f"{CONFIG_FILE_VARIABLE} names {path!r}, which is not a file: correct it or unset it.")
+            raise SettingsError(
+                f"{CONFIG_FILE_VARIABLE} names {path!r}, which is not a file: correct it or unset it."
+            )
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
 
     @classmethod
@@ -45,9 +52,9 @@ class Settings(BaseSettings):
         """
         given = {name: value for name, value in overrides.items() if value is not None}
         try:
-            return cls(**given)  # type: ignore[arg-type]  # values are validated by pydantic, whatever their type
+            return cls(**given)
         except ValidationError as error:
-            problems = "; ".join(_problem(item) for item in error.errors(include_url=False)) 
+            problems = "; ".join(_problem(item) for item in error.errors(include_url=False))
             raise SettingsError(f"settings cannot be used: {problems}") from None
 
 

@@ -10,19 +10,27 @@ from settings.base import Settings
 class BrokerSettings(Settings):
     """Apache Pulsar: addresses, topic, TLS and token."""
 
-    pulsar_url: str = Field("pulsar://127.0.0.1:6650", pattern=r"^pulsar(\+ssl)?://", description="service URL")
-    pulsar_admin_url: str = Field("http://127.0.0.1:8080", pattern=r"^https?://", description="admin REST URL")
+    pulsar_url: str = Field(
+        "pulsar://127.0.0.1:6650", pattern=r"^pulsar(\+ssl)?://", description="service URL"
+    )
+    pulsar_admin_url: str = Field(
+        "http://127.0.0.1:8080", pattern=r"^https?://", description="admin REST URL"
+    )
     topic: str = Field(
         "persistent://jobtrail/lifecycle/job-events",
         pattern=r"^persistent://[^/]+/[^/]+/[^/]+$",
         description="the topic of the events, partitioned by job",
     )
     pulsar_token: SecretStr | None = Field(None, description="token for authentication (a JWT)")
-    pulsar_token_file: str | None = Field(None, description="file that holds the token; read at every connection")
+    pulsar_token_file: str | None = Field(
+        None, description="file that holds the token; read at every connection"
+    )
     pulsar_tls_trust_certs_file: str | None = Field(None, description="PEM file of the authorities to trust")
     pulsar_tls_validate_hostname: bool = Field(True, description="check that the certificate is the host's")
     schema_registry: Literal["broker", "bundled"] = Field(
         "broker",
         description="where a message's schema comes from; `bundled` only for brokers without a registry (pulsar-lite)",
     )
-    pulsar_operation_timeout_seconds: int = Field(30, ge=1, le=600, description="limit of one broker operation")
+    pulsar_operation_timeout_seconds: int = Field(
+        30, ge=1, le=600, description="limit of one broker operation"
+    )

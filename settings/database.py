@@ -8,10 +8,18 @@ from settings.base import Settings
 class DatabaseSettings(Settings):
     """Postgres 15 or later. TLS is part of the URL: ``?sslmode=verify-full&sslrootcert=…``."""
 
-    database_url: SecretStr = Field(description="libpq URL: postgresql://user:password@host:5432/name?sslmode=…")
-    database_schema: str = Field("jobtrail", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="schema of the derived tables")
-    database_connect_timeout_seconds: int = Field(10, ge=1, le=600, description="limit of one connection attempt")
-    database_lock_timeout_seconds: int = Field(60, ge=1, le=3600, description="longest wait for a lock in a batch")
+    database_url: SecretStr = Field(
+        description="libpq URL: postgresql://user:password@host:5432/name?sslmode=…"
+    )
+    database_schema: str = Field(
+        "jobtrail", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="schema of the derived tables"
+    )
+    database_connect_timeout_seconds: int = Field(
+        10, ge=1, le=600, description="limit of one connection attempt"
+    )
+    database_lock_timeout_seconds: int = Field(
+        60, ge=1, le=3600, description="longest wait for a lock in a batch"
+    )
     database_idle_in_transaction_seconds: int = Field(
         60, ge=1, le=3600, description="after this a writer that stopped in a transaction loses its session"
     )

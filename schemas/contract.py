@@ -1,0 +1,47 @@
+"""The contract in Python: the schema's text, the states with their ranks, and the limits a valid event keeps.
+
+What is *not* here: decoding (``decode``), the rules by which the schema may change (``evolution``).
+"""
+
+import json
+from importlib.resources import files
+from typing import Any, Final
+
+Event = dict[str, Any]
+"""One decoded event: keys are the Avro field names; times are integer microseconds since 1970 UTC, 0 = not known."""
+
+SCHEMA_TEXT: Final = files("schemas").joinpath("job_event.avsc").read_text(encoding="utf-8")
+SCHEMA: Final[dict[str, Any]] = json.loads(SCHEMA_TEXT)
+
+RANKS: Final[dict[str, int]] = {
+    "suspended": 0,
+    "scheduled": 0,
+    "available": 0,
+    "executing": 1,
+    "retryable": 2,
+    "cancelled": 3,
+    "discarded": 4,
+    "completed": 5,
+}
+"""State to rank: which state is the latest within one attempt. Waiting states share a rank, so that time decides."""
+
+STATES: Final = tuple(RANKS)
+WAITING: Final = frozenset({"suspended", "scheduled", "available"})
+FINISHED: Final = frozenset({"retryable", "cancelled", "discarded", "completed"})
+FAILURES: Final = frozenset({"retryable", "discarded"})
+
+# Bytes of UTF-8. They keep every index entry below the 2,704 bytes that a Postgres B-tree can hold.
+NAMESPACE_BYTES: Final = 200
+JOB_ID_BYTES: Final = 500
+WORKER_BYTES: Final = 300
+QUEUE_BYTES: Final = 200
+SOURCE_BYTES: Final = 300
+
+MAP_ENTRIES: Final = 1_000
+"""Most entries of depends_on, expected_children and meta on one event."""
+
+INT_MAX: Final = 2**31 - 1
+
+# Years 1 to 9999: what both Postgres and Python's datetime can hold. Microseconds since 1970 UTC.
+TIME_MIN: Final = -62_135_596_800_000_000
+TIME_MAX: Final = 253_402_300_799_999_999

@@ -1,0 +1,283 @@
+"""Bytes to a whole, valid event, or one DecodeError that names the field, the value and the cure.
+
+Decoding is always by the schema the message was written with. The fast path asks few questions of an event that is
+right, as nearly all are; only an event that fails one of them is examined field by field to say what is wrong.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import fastavro
+
+from schemas.contract import (
+    INT_MAX,
+    JOB_ID_BYTES,
+    MAP_ENTRIES,
+    NAMESPACE_BYTES,
+    QUEUE_BYTES,
+    RANKS,
+    SCHEMA,
+    SOURCE_BYTES,
+    TIME_MAX,
+    TIME_MIN,
+    WORKER_BYTES,
+    Event,
+)
+from schemas.errors import DecodeError, SchemaError
+
+Decoder = Callable[[bytes], Event]
+
+_ANY_LIMIT = min(NAMESPACE_BYTES, JOB_ID_BYTES, WORKER_BYTES, QUEUE_BYTES, SOURCE_BYTES)
+_TIMES = ("occurred_at", "enqueued_at", "scheduled_at", "started_at")
+_BYTES = {
+    "namespace": NAMESPACE_BYTES,
+    "job_id": JOB_ID_BYTES,
+    "worker": WORKER_BYTES,
+    "queue": QUEUE_BYTES,
+    "source": SOURCE_BYTES,
+    "parent_job_id": JOB_ID_BYTES,
+    "root_job_id": JOB_ID_BYTES,
+}
+_REQUIRED_TEXT = ("namespace", "job_id", "worker")
+_TEXTS = (*_BYTES, "external_id", "release", "executor", "args")
+_ERROR_TEXTS = ("category", "type", "message", "stacktrace", "origin", "fingerprint")
+
+
+def _without_logical_types(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_logical_types(value) for key, value in node.items() if key != "logicalType"}
+    if isinstance(node, list):
+        return [_without_logical_types(item) for item in node]
+    return node
+
+
+_OURS = _without_logical_types(SCHEMA)
+
+
+def decoder(writer_schema_text: str) -> Decoder:
+    """A function that decodes payloads written with this schema.
+
+    Raises SchemaError when the schema is not one of JobEvent: not Avro, a field of ours missing without a default,
+    or of another type.
+    """
+    try:
+        raw = json.loads(writer_schema_text)
+        plain = _without_logical_types(raw)
+        writer = fastavro.parse_schema(plain)
+        missing = _defaults_of_missing(plain, _OURS, "JobEvent")
+        theirs = _error_record(plain)
+        error_missing = _defaults_of_missing(theirs, _error_record(_OURS), "JobEvent.error") if theirs else {}
+    except SchemaError:
+        raise
+    except Exception as error:  # fastavro raises whatever a hostile schema leads it to
+        raise SchemaError(
+            f"the writer's schema is not an Avro record that fastavro can read: {error!r}"
+        ) from error
+    read = fastavro.schemaless_reader
+    stream_of = io.BytesIO
+
+    def decode(payload: bytes) -> Event:
+        stream = stream_of(payload)
+        try:
+            event: Event = read(stream, writer, None)  # type: ignore[assignment]  # a record gives a dict
+        except (
+            Exception
+        ) as error:  # fastavro raises EOFError, IndexError, UnicodeDecodeError, ValueError and more
+            raise DecodeError("malformed", _malformed(payload, error)) from error
+        if stream.tell() != len(payload):
+            raise DecodeError(
+                "trailing_bytes",
+                f"expected the event to end with the payload, got {len(payload) - stream.tell()} bytes after it: "
+                "encode with exactly the schema the producer registered",
+            )
+        if missing:
+            event = {**missing, **event}
+        if error_missing and event["error"] is not None:
+            event["error"] = {**error_missing, **event["error"]}
+        if not (len(payload) <= _ANY_LIMIT or _lengths_hold(event)) or not _values_hold(event):
+            examine(event)
+        return event
+
+    return decode
+
+
+def _values_hold(event: Event) -> bool:
+    error = event["error"]
+    expected, meta = event["expected_children"], event["meta"]
+    text = (
+        f"{event['namespace']}{event['job_id']}{event['worker']}{event['queue']}{event['source']}"
+        f"{event['parent_job_id']}{event['root_job_id']}{event['external_id']}{event['release']}{event['executor']}"
+        f"{event['args']}"
+    )
+    return bool(
+        event["state"] in RANKS
+        and event["namespace"]
+        and event["job_id"]
+        and event["worker"]
+        and 1 <= event["attempt"] <= INT_MAX
+        and 0 <= event["max_attempts"] <= INT_MAX
+        and -1 <= event["depth"] <= INT_MAX
+        and TIME_MIN <= event["occurred_at"] <= TIME_MAX
+        and event["occurred_at"]
+        and TIME_MIN <= event["enqueued_at"] <= TIME_MAX
+        and TIME_MIN <= event["scheduled_at"] <= TIME_MAX
+        and TIME_MIN <= event["started_at"] <= TIME_MAX
+        and "\0" not in text
+        and (error is None or not any("\0" in error[name] for name in _ERROR_TEXTS))
+        and (not event["depends_on"] or _list_holds(event["depends_on"]))
+        and (not expected or _counts_hold(expected))
+        and (not meta or _meta_holds(meta))
+    )
+
+
+def _lengths_hold(event: Event) -> bool:
+    return all(
+        len(event[name]) * 4 <= most or len(event[name].encode()) <= most for name, most in _BYTES.items()
+    )
+
+
+def _list_holds(ids: list[str]) -> bool:
+    return len(ids) <= MAP_ENTRIES and all(
+        "\0" not in one and len(one.encode()) <= JOB_ID_BYTES for one in ids
+    )
+
+
+def _counts_hold(counts: dict[str, int]) -> bool:
+    return len(counts) <= MAP_ENTRIES and all(
+        "\0" not in worker and len(worker.encode()) <= WORKER_BYTES and 0 <= count <= INT_MAX
+        for worker, count in counts.items()
+    )
+
+
+def _meta_holds(meta: dict[str, str]) -> bool:
+    return len(meta) <= MAP_ENTRIES and all(
+        "\0" not in name and "\0" not in value for name, value in meta.items()
+    )
+
+
+def examine(event: Event) -> None:
+    """Go through an event field by field. Raises DecodeError for the first that no table can hold."""
+    for name in _REQUIRED_TEXT:
+        if not event[name]:
+            raise DecodeError(
+                "missing_field", f"{name} is empty: every event names its namespace, job_id and worker"
+            )
+    if event["state"] not in RANKS:
+        raise DecodeError(
+            "unknown_state",
+            f"state is {event['state']!r}, this version knows {', '.join(RANKS)}: update the consumers",
+        )
+    for name, least, most in (("attempt", 1, INT_MAX), ("max_attempts", 0, INT_MAX), ("depth", -1, INT_MAX)):
+        if not least <= event[name] <= most:
+            raise DecodeError("out_of_range", f"{name} is {event[name]}, expected {least} to {most}")
+    if not event["occurred_at"]:
+        raise DecodeError(
+            "missing_field", "occurred_at is 0 (not known): every event says when its state was entered"
+        )
+    for name in _TIMES:
+        if not TIME_MIN <= event[name] <= TIME_MAX:
+            raise DecodeError(
+                "out_of_range",
+                f"{name} is {event[name]}, expected microseconds since 1970 within the years 1 to 9999 "
+                f"({TIME_MIN} to {TIME_MAX})",
+            )
+    for name in _TEXTS:
+        _examine_text(name, event[name], _BYTES.get(name))
+    for name in _ERROR_TEXTS if event["error"] is not None else ():
+        _examine_text(f"error.{name}", event["error"][name], None)
+    _examine_collections(event)
+
+
+def _examine_collections(event: Event) -> None:
+    for name in ("depends_on", "expected_children", "meta"):
+        if len(event[name]) > MAP_ENTRIES:
+            raise DecodeError(
+                "too_long",
+                f"{name} has {len(event[name])} entries, at most {MAP_ENTRIES} are allowed: put the rest on further events",
+            )
+    for one in event["depends_on"]:
+        _examine_text("depends_on", one, JOB_ID_BYTES)
+    for worker, count in event["expected_children"].items():
+        _examine_text("expected_children", worker, WORKER_BYTES)
+        if not 0 <= count <= INT_MAX:
+            raise DecodeError(
+                "out_of_range", f"expected_children[{worker!r}] is {count}, expected 0 to {INT_MAX}"
+            )
+    for name, value in event["meta"].items():
+        _examine_text("meta", name, None)
+        _examine_text(f"meta[{name!r}]", value, None)
+
+
+def _examine_text(name: str, value: str, most: int | None) -> None:
+    if "\0" in value:
+        raise DecodeError(
+            "nul_in_text", f"{name} holds a NUL character, which Postgres cannot store: {value[:80]!r}"
+        )
+    if most is not None and len(value.encode()) > most:
+        raise DecodeError(
+            "too_long",
+            f"{name} is {len(value.encode())} bytes of UTF-8, at most {most} are allowed: {value[:80]!r}…",
+        )
+
+
+def _malformed(payload: bytes, error: Exception) -> str:
+    if not payload:
+        return "the payload is empty: expected an Avro record JobEvent"
+    return (
+        f"{len(payload)} bytes are no JobEvent of the schema version the message names ({type(error).__name__}: "
+        f"{str(error)[:200]}): encode with exactly the schema the producer registered"
+    )
+
+
+def _defaults_of_missing(writer: Any, ours: Any, path: str) -> Event:
+    """Defaults of our fields that the writer's record lacks, after a check of those that it has."""
+    if not isinstance(writer, dict) or writer.get("type") != "record":
+        raise SchemaError(f"expected {path} to be an Avro record, got {str(writer)[:80]}")
+    theirs = {field["name"]: field for field in writer["fields"]}
+    missing: Event = {}
+    for field in ours["fields"]:
+        name = field["name"]
+        if name in theirs:
+            _check_type(theirs[name]["type"], field["type"], f"{path}.{name}")
+        elif "default" in field:
+            missing[name] = field["default"]
+        else:
+            raise SchemaError(
+                f"the writer's schema has no field {path}.{name}, which has no default: it is required"
+            )
+    return missing
+
+
+def _check_type(writer: Any, ours: Any, path: str) -> None:
+    """Enums may differ in their symbols and records in their fields; everything else is to be the same."""
+    if isinstance(ours, list) and isinstance(writer, list) and len(ours) == len(writer):
+        for theirs, our in zip(writer, ours, strict=True):
+            _check_type(theirs, our, path)
+        return
+    if isinstance(ours, dict) and isinstance(writer, dict) and ours["type"] == writer.get("type"):
+        if ours["type"] == "record":
+            _defaults_of_missing(writer, ours, path)
+            return
+        if ours["type"] == "enum":
+            return
+    if _bare(writer) != _bare(ours):
+        raise SchemaError(
+            f"expected {path} to be {ours}, got {str(writer)[:80]}: register the schema of this release"
+        )
+
+
+def _bare(node: Any) -> Any:
+    """A type without what does not change its encoding."""
+    if isinstance(node, dict) and set(node) <= {"type", "logicalType", "doc"} | {"avro.java.string"}:
+        return _bare(node["type"])
+    if isinstance(node, dict):
+        return {key: _bare(value) for key, value in node.items() if key in ("type", "items", "values")}
+    return node
+
+
+def _error_record(schema: Any) -> Any:
+    """The schema of the record inside the union of the field `error`; None when the writer has no such field."""
+    union = next((field["type"] for field in schema["fields"] if field["name"] == "error"), None)
+    return union[1] if isinstance(union, list) and len(union) == 2 else None
