@@ -1,0 +1,163 @@
+"""Connections to the broker and subscriptions, with the traps of pulsar-client's defaults taken out.
+
+Consumers here read bytes: they are decoded by the writer's schema (``broker.registry``), because the library's own
+AvroSchema falls back to the reader's schema on any error. Make the client after a fork, never before.
+"""
+
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pulsar
+import structlog
+
+from broker.private import check_private_names
+from schemas.errors import BrokerError
+from settings.broker import BrokerSettings
+
+Consumer = pulsar.Consumer
+Message = pulsar.Message
+
+_log = structlog.get_logger(__name__)
+
+_CURES: tuple[tuple[type[Exception], str], ...] = (
+    (
+        pulsar.AuthenticationError,
+        "The broker did not accept who we are: check JOBTRAIL_PULSAR_TOKEN or JOBTRAIL_PULSAR_TOKEN_FILE.",
+    ),
+    (
+        pulsar.AuthorizationError,
+        "The token's role may not do this: grant it `produce` and `consume` on the Pulsar namespace.",
+    ),
+    (pulsar.TopicNotFound, "The topic or its Pulsar namespace does not exist: run `jobtrail provision`."),
+    (
+        pulsar.IncompatibleSchema,
+        "The broker refused the schema: it is not compatible with the released ones (`jobtrail provision --check`).",
+    ),
+    (pulsar.InvalidUrl, "Correct JOBTRAIL_PULSAR_URL: pulsar://host:6650 or pulsar+ssl://host:6651."),
+    (
+        pulsar.Timeout,
+        (
+            "No answer within JOBTRAIL_PULSAR_OPERATION_TIMEOUT_SECONDS: is the broker running, is JOBTRAIL_PULSAR_URL "
+            "its address, and with pulsar+ssl:// is its certificate trusted (JOBTRAIL_PULSAR_TLS_TRUST_CERTS_FILE)?"
+        ),
+    ),
+    (pulsar.ConnectError, "Is the broker running, and is JOBTRAIL_PULSAR_URL its address?"),
+    (pulsar.ConsumerBusy, "Another consumer holds the subscription with another type: stop it first."),
+)
+
+
+def connect(settings: BrokerSettings) -> pulsar.Client:
+    """A client of the broker; it connects when it is first used, and again by itself whenever it must.
+
+    The library prints what goes wrong to standard output, errors only; so no command that answers on standard output
+    should hold a client. Raises BrokerError when the URL or the token cannot be used.
+    """
+    check_private_names()
+    with broker_errors("connect", settings):
+        return pulsar.Client(
+            settings.pulsar_url,
+            authentication=_authentication(settings),
+            operation_timeout_seconds=settings.pulsar_operation_timeout_seconds,
+            stats_interval_in_seconds=0,
+            tls_trust_certs_file_path=settings.pulsar_tls_trust_certs_file,
+            tls_validate_hostname=settings.pulsar_tls_validate_hostname,
+            # Never a logging.Logger: the library would take the GIL for every line, from threads of its own.
+            logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error),
+        )
+
+
+def subscribe(
+    client: pulsar.Client,
+    settings: BrokerSettings,
+    name: str,
+    *,
+    batch_messages: int,
+    batch_bytes: int,
+    batch_wait_seconds: float,
+    receiver_queue: int,
+    redelivery_delay_seconds: float = 1.0,
+) -> pulsar.Consumer:
+    """Subscribe to the topic of the events: Shared, from the earliest event, each acknowledged individually.
+
+    ``batch_receive`` returns when it has ``batch_messages`` or ``batch_bytes``, or after ``batch_wait_seconds`` with
+    what there is, an empty list included. ``receiver_queue`` is the number of messages fetched ahead, over all
+    partitions together. There is no timeout for unacknowledged messages: a batch may wait out a long outage of
+    Postgres and still be acknowledged; what a dead consumer held is redelivered when its connection ends.
+
+    Raises BrokerError.
+    """
+    with broker_errors(f"subscribe as {name!r} to {settings.topic}", settings):
+        return client.subscribe(
+            settings.topic,
+            name,
+            consumer_type=pulsar.ConsumerType.Shared,
+            initial_position=pulsar.InitialPosition.Earliest,
+            receiver_queue_size=receiver_queue,
+            max_total_receiver_queue_size_across_partitions=receiver_queue,
+            consumer_name=f"{socket.gethostname()}-{os.getpid()}",
+            unacked_messages_timeout_ms=None,
+            negative_ack_redelivery_delay_ms=round(redelivery_delay_seconds * 1000),
+            batch_receive_policy=pulsar.ConsumerBatchReceivePolicy(
+                batch_messages, batch_bytes, round(batch_wait_seconds * 1000)
+            ),
+        )
+
+
+@contextmanager
+def broker_errors(what: str, settings: BrokerSettings) -> Iterator[None]:
+    """Turn the library's errors within the block into BrokerError: what was tried, where, and the cure."""
+    try:
+        yield
+    except pulsar.PulsarException as error:
+        cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), "See the broker's log.")
+        raise BrokerError(f"cannot {what} at {shown_url(settings.pulsar_url)}: {error}. {cure}") from error
+    except ValueError:  # pulsar.Client says so of a URL it cannot read, and shows it whole, secrets included
+        raise BrokerError(
+            f"cannot {what} at {shown_url(settings.pulsar_url)}: the URL cannot be used. Correct JOBTRAIL_PULSAR_URL: "
+            "pulsar://host:6650 or pulsar+ssl://host:6651, without user and password."
+        ) from None
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may be shown: without user, password and query."""
+    return re.sub(r"//[^/@]*@", "//", url).split("?", 1)[0]
+
+
+def token_supplier(settings: BrokerSettings) -> Callable[[], str] | None:
+    """A function that gives the token at each connection, so that a rotated file is taken up; None without a token.
+
+    Raises BrokerError when the file cannot be read at the start. Later, the last token that was read serves on.
+    """
+    if settings.pulsar_token_file is None:
+        if settings.pulsar_token is None:
+            return None
+        return settings.pulsar_token.get_secret_value
+    path = Path(settings.pulsar_token_file)
+    try:
+        last = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BrokerError(
+            f"cannot read the broker's token from {str(path)!r} (JOBTRAIL_PULSAR_TOKEN_FILE): {error.strerror}."
+        ) from error
+
+    def read_again() -> str:
+        nonlocal last
+        try:
+            last = path.read_text(encoding="utf-8").strip() or last
+        except OSError as error:
+            # We are called by a thread of the library: it would take the error for a refusal by the broker.
+            _log.warning(
+                "token_file_unreadable", path=str(path), error=error.strerror, then="the last one serves on"
+            )
+        return last
+
+    return read_again
+
+
+def _authentication(settings: BrokerSettings) -> pulsar.Authentication | None:
+    supplier = token_supplier(settings)
+    return None if supplier is None else pulsar.AuthenticationToken(supplier)

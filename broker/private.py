@@ -1,0 +1,56 @@
+"""The only place that uses names of pulsar-client which are not part of its public interface.
+
+Two things have no public name: a message's schema version as a number, and the text of a schema by its version.
+``check_private_names`` looks for both at start, so that another version of the library fails there, and in one line.
+"""
+
+from typing import NamedTuple
+
+import _pulsar
+import pulsar
+
+from schemas.errors import BrokerError
+
+NO_SCHEMA_VERSION = -1
+"""What a message says that was published without a schema (and every message of a broker without a registry)."""
+
+
+class StoredSchema(NamedTuple):
+    """One version of a topic's schema, as the broker stores it. ``kind`` is Pulsar's word: AVRO, JSON, STRING …"""
+
+    kind: str
+    text: str
+
+
+def check_private_names() -> None:
+    """Raises BrokerError when the installed pulsar-client lacks a name this module needs."""
+    needed = (
+        (_pulsar.Message, "int_schema_version"),
+        (_pulsar.Client, "get_schema_info"),
+        (_pulsar.SchemaInfo, "schema"),
+        (_pulsar.SchemaInfo, "schema_type"),
+    )
+    missing = [f"{owner.__name__}.{name}" for owner, name in needed if not hasattr(owner, name)]
+    if missing:
+        raise BrokerError(
+            f"pulsar-client {pulsar.__version__} has no {' and no '.join(missing)}: jobtrail reads schema versions with "
+            "them. Install the version that requirements name, or adapt broker/private.py to this one."
+        )
+
+
+def schema_version(message: pulsar.Message) -> int:
+    """The version of the schema a message was written with; NO_SCHEMA_VERSION when it names none."""
+    version: int = message._message.int_schema_version()
+    return version
+
+
+def stored_schema(client: pulsar.Client, topic: str, version: int) -> StoredSchema:
+    """Fetch one version of a topic's schema from the broker.
+
+    ``version`` must not be negative: the broker takes that for "the newest", which is not what a message was written
+    with. Raises the library's own errors; ``pulsar.TopicNotFound`` says that topic or version are not known there.
+    """
+    if version < 0:
+        raise ValueError(f"expected a schema version from 0, got {version}")
+    info = client._client.get_schema_info(topic, version)
+    return StoredSchema(kind=info.schema_type().name, text=info.schema())

@@ -1,0 +1,94 @@
+"""From the schema version that a message names to the function that decodes it, cached.
+
+A schema that is not there, or is none of ours, is the message's own fault and becomes a dead letter (DecodeError).
+A broker that does not answer is nobody's fault: BrokerError, and the caller tries again, so that an outage never
+turns good events into dead letters.
+"""
+
+import time
+
+import pulsar
+
+from broker.client import broker_errors
+from broker.private import NO_SCHEMA_VERSION, schema_version, stored_schema
+from schemas.contract import SCHEMA_TEXT, Event
+from schemas.decode import Decoder, decoder
+from schemas.errors import DecodeError, SchemaError
+from settings.broker import BrokerSettings
+
+UNKNOWN_IS_KEPT_SECONDS = 60.0
+"""How long "the broker has no such version" is believed, so that a million such messages do not ask a million times."""
+
+
+class WriterSchemas:
+    """Decoders of one topic, by the version of the writer's schema. One for each consumer; not for several threads."""
+
+    def __init__(self, client: pulsar.Client, settings: BrokerSettings) -> None:
+        self._client = client
+        self._settings = settings
+        self._bundled = decoder(SCHEMA_TEXT) if settings.schema_registry == "bundled" else None
+        self._decoders: dict[int, Decoder] = {}
+        self._refused: dict[int, tuple[float, DecodeError]] = {}
+
+    def decode(self, message: pulsar.Message) -> Event:
+        """The event a message carries.
+
+        Raises DecodeError (a dead letter: ``no_schema``, ``unknown_schema``, ``foreign_schema`` or a reason of
+        ``schemas.decode``), or BrokerError when the broker does not answer (nothing is known of the message: retry).
+        """
+        if self._bundled is not None:
+            return self._bundled(message.data())
+        version = schema_version(message)
+        decode = self._decoders.get(version)
+        if decode is None:
+            decode = self.decoder(version)
+        return decode(message.data())
+
+    def version(self, message: pulsar.Message) -> int | None:
+        """The schema version to note in a dead letter; None where messages name none."""
+        version = schema_version(message)
+        return None if version == NO_SCHEMA_VERSION else version
+
+    def decoder(self, version: int) -> Decoder:
+        """The decoder for one schema version of the topic, fetched at its first use. Raises as ``decode`` does."""
+        if self._bundled is not None:
+            return self._bundled
+        if version in self._decoders:
+            return self._decoders[version]
+        until, refusal = self._refused.get(version, (0.0, None))
+        if refusal is not None and time.monotonic() < until:
+            # A fresh error each time: one that is raised again and again would collect tracebacks for ever.
+            raise DecodeError(refusal.reason, refusal.detail)
+        try:
+            found = self._fetch(version)
+        except DecodeError as error:
+            self._refused[version] = (time.monotonic() + UNKNOWN_IS_KEPT_SECONDS, error)
+            raise
+        self._refused.pop(version, None)
+        self._decoders[version] = found
+        return found
+
+    def _fetch(self, version: int) -> Decoder:
+        topic = self._settings.topic  # never a partition's name: the schema belongs to the partitioned topic
+        if version < 0:
+            raise DecodeError(
+                "no_schema",
+                f"the message on {topic} names no schema version: publish with the AVRO schema of JobEvent, and have "
+                "`jobtrail provision` enforce schemas, so that the broker refuses producers without one",
+            )
+        with broker_errors(f"read schema version {version} of {topic}", self._settings):
+            try:
+                stored = stored_schema(self._client, topic, version)
+            except pulsar.TopicNotFound as error:  # an answer, not an outage
+                raise DecodeError(
+                    "unknown_schema",
+                    f"cannot read schema version {version} of {topic}: the broker has no such version. The topic was "
+                    "probably deleted and created again after the message was written",
+                ) from error
+        where = f"schema version {version} of {topic}"
+        if stored.kind != "AVRO":
+            raise DecodeError("foreign_schema", f"{where} is of type {stored.kind}, expected AVRO")
+        try:
+            return decoder(stored.text)
+        except SchemaError as error:
+            raise DecodeError("foreign_schema", f"{where}: {error}") from error
