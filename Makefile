@@ -1,0 +1,96 @@
+# The commands of this project. `make help` lists them; each sets up what it needs by itself, in .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { command -v "$$name"; break; }; done)
+UV ?= uv
+BIN := .venv/bin
+
+# What is to be tested, and more options: make test TESTS=tests/unit PYTEST="-x -k fold"
+TESTS ?=
+PYTEST ?=
+# Options of the demo; see `make help`.
+ONCE ?=
+SEED ?=
+BROKER ?=
+
+# Each level of set-up leaves a stamp, made anew when the list of packages it installed has changed.
+STAMP := .venv/.installed
+PACKAGES := pyproject.toml $(wildcard workers/pyproject.toml)
+SOURCES := $(wildcard schemas settings broker store consumers publishers cli demo bench tools tests workers)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+.PHONY: help install demo test check bench contract lock clean format
+
+help:  ## list these commands
+	@echo 'make COMMAND [VARIABLE=value]'
+	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo '  PYTHON=… chooses the interpreter (3.11 to 3.13) that .venv is made with.'
+
+install: $(STAMP)-run  ## set up .venv/bin/jobtrail and what it needs to run
+
+demo: $(STAMP)-demo  ## see it work: ONCE=1 ends by itself, SEED=n varies it, BROKER=pulsar takes the real broker
+	@$(BIN)/python -m demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(SEED),--seed '$(SEED)') $(if $(BROKER),--broker '$(BROKER)')
+
+test: $(STAMP)-dev  ## run all tests, on a real broker and real databases: TESTS=path PYTEST="options"
+	@$(BIN)/python -m pytest $(PYTEST) $(TESTS)
+
+check: $(STAMP)-dev  ## lint, format, strict types, the arrows of the imports, generated code fresh
+	@echo 'check: lint'
+	@$(BIN)/ruff check --quiet .
+	@echo 'check: format'
+	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted: run `make format`' >&2; $(BIN)/ruff format --check . >&2; exit 1; }
+	@echo 'check: types'
+	@$(BIN)/mypy $(SOURCES)
+	@echo 'check: imports'
+	@$(BIN)/lint-imports --no-logo
+	@echo 'check: generated code'
+	@$(BIN)/python -m schemas.generate --check
+
+format: $(STAMP)-dev  ## put the source in order: imports, simple fixes, format
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: $(STAMP)-dev  ## measure, on a real broker and a durable database
+	@$(BIN)/python -m bench
+
+contract: $(STAMP)-run  ## write the SDK's copy of the contract anew, from schemas/job_event.avsc
+	@$(BIN)/python -m schemas.generate
+
+lock:  ## resolve requirements/*.in anew into *.txt; needs `uv` (UV=path), and nothing else here does
+	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: `pip install uv` somewhere, or say UV=/path/to/uv' >&2; exit 2; }
+	@cd requirements && \
+	compile() { $(UV) pip compile "$$@" --quiet --no-config --universal --python-version 3.11 --generate-hashes --only-binary :all: \
+		--no-emit-index-url --no-emit-find-links --no-emit-build-options --custom-compile-command 'make lock'; } && \
+	compile dev.in -o dev.txt && \
+	for list in build run demo; do compile "$$list.in" -c dev.txt -o "$$list.txt"; done
+	@! grep -nE '^-|://|(^|[[:space:]=])/' requirements/*.txt || { echo 'an address or a path got into requirements/' >&2; exit 1; }
+
+clean:  ## remove what was made here: .venv, build products, caches
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------------------------------- set-up
+
+.venv/bin/python:
+	@test -n '$(PYTHON)' || { echo 'jobtrail needs Python 3.11, 3.12 or 3.13, and found none on PATH: install one, or say make PYTHON=/path/to/python' >&2; exit 2; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "jobtrail needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$('$(PYTHON)' --version 2>&1): say make PYTHON=/path/to/another" >&2; exit 2; }
+	@'$(PYTHON)' -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo '$(PYTHON) lacks the venv module: install it (Debian, Ubuntu: apt-get install python3-venv)' >&2; exit 2; }
+	@echo "set-up: a virtual environment in .venv, with $$('$(PYTHON)' --version)"
+	@rm -rf .venv
+	@'$(PYTHON)' -m venv .venv
+
+# Wheels alone, each checked by its hash. Our own two packages are built by the pinned build backend, without isolation.
+$(STAMP)-%: requirements/%.txt requirements/build.txt $(PACKAGES) | .venv/bin/python
+	@echo 'set-up: packages of requirements/$*.txt'
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/build.txt -r requirements/$*.txt
+	@$(PIP) install --no-deps --no-build-isolation $(patsubst %/pyproject.toml,-e ./%,$(PACKAGES:pyproject.toml=./pyproject.toml))
+	@touch $@
