@@ -1,0 +1,1 @@
+"""Programs of ours that publish for others, through the SDK as anybody else would."""

@@ -1,0 +1,1 @@
+"""A WfFormat import: see ``read``, ``plan``, ``events`` and ``play``."""

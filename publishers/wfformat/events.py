@@ -1,0 +1,119 @@
+"""A trace and its plan as lifecycle events: the fields of the contract, in time order. Pure; nothing is sent here.
+
+The workflow is the run's root job at depth 0, every task a child of it at depth 1; the tasks' own parents are
+``depends_on``. The same trace, run id, namespace and start give the same events, field by field.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from publishers.wfformat.plan import Change, makespan_us, steps, timings
+from publishers.wfformat.read import Task, Trace
+from schemas.contract import JOB_ID_BYTES, MAP_ENTRIES, NAMESPACE_BYTES
+from schemas.errors import InputError
+
+_STATES = {Change.AVAILABLE: "available", Change.EXECUTING: "executing", Change.COMPLETED: "completed"}
+
+
+class Due(NamedTuple):
+    """Fields of one event, and when it is due: microseconds after the workflow's start."""
+
+    at_us: int
+    fields: dict[str, Any]
+
+
+def job_id(run_id: str, task: str) -> str:
+    """A task's job id: files of one workflow use the same task ids again, so the run's id is before it."""
+    return f"{run_id}/{task}"
+
+
+def check_identity(namespace: str, run_id: str, trace: Trace) -> None:
+    """Raise InputError when the namespace, the run's id or a task's job id does not fit the contract."""
+    _check(namespace, NAMESPACE_BYTES, "--namespace", "choose a shorter one")
+    _check(run_id, JOB_ID_BYTES, "the run's id", "give a shorter --run-id")
+    for task in trace.tasks:
+        _check(
+            job_id(run_id, task.id),
+            JOB_ID_BYTES,
+            f"{trace.path}: the job id of task {task.id!r}",
+            "give a shorter --run-id",
+        )
+
+
+def events(trace: Trace, namespace: str, run_id: str, start_us: int) -> Iterator[Due]:
+    """All events of a run that starts at ``start_us`` (microseconds since 1970 UTC), in the order they happen."""
+    planned = timings(trace.tasks)
+    end_us = makespan_us(planned)
+    root = {
+        "namespace": namespace,
+        "job_id": run_id,
+        "worker": trace.workflow,
+        "queue": "",
+        "source": trace.runtime_system,
+        "attempt": 1,
+        "enqueued_at": start_us,
+        "started_at": start_us,
+        "root_job_id": run_id,
+        "depth": 0,
+    }
+    expected = list(trace.tasks_per_stage.items())
+    for first in range(0, len(expected), MAP_ENTRIES):
+        about_run = {"external_id": trace.workflow, "meta": dict(trace.meta)} if not first else {}
+        counts = dict(expected[first : first + MAP_ENTRIES])
+        yield Due(
+            0,
+            {**root, "state": "executing", "occurred_at": start_us, "expected_children": counts, **about_run},
+        )
+    for step in steps(planned):
+        task = trace.tasks[step.position]
+        fields = {
+            "namespace": namespace,
+            "job_id": job_id(run_id, task.id),
+            "worker": task.stage,
+            "queue": "",
+            "source": trace.runtime_system,
+            "state": _STATES[step.change],
+            "attempt": 1,
+            "occurred_at": start_us + step.at_us,
+            "enqueued_at": start_us + planned[step.position].start_us,
+            "parent_job_id": run_id,
+            "root_job_id": run_id,
+            "depth": 1,
+            "external_id": task.id,
+        }
+        if step.change is Change.AVAILABLE:
+            for extra in _on_first_event(task, run_id):
+                yield Due(step.at_us, {**fields, **extra})
+        else:
+            fields["started_at"] = start_us + planned[step.position].start_us
+            fields["executor"] = task.executor
+            if step.change is Change.COMPLETED and task.meta:
+                fields["meta"] = dict(task.meta)
+            yield Due(step.at_us, fields)
+    yield Due(end_us, {**root, "state": "completed", "occurred_at": start_us + end_us})
+
+
+def count_events(trace: Trace) -> int:
+    """How many events ``events`` gives."""
+    chunks = sum(max(1, -(-len(task.parents) // MAP_ENTRIES)) for task in trace.tasks)
+    return chunks + 2 * len(trace.tasks) + -(-len(trace.tasks_per_stage) // MAP_ENTRIES) + 1
+
+
+def _on_first_event(task: Task, run_id: str) -> Iterator[Mapping[str, object]]:
+    """What a task says once: its command and its parents, the latter on as many events as they need."""
+    upstream = [job_id(run_id, parent) for parent in task.parents]
+    yield {"args": task.args, "depends_on": upstream[:MAP_ENTRIES]}
+    for first in range(MAP_ENTRIES, len(upstream), MAP_ENTRIES):
+        yield {"depends_on": upstream[first : first + MAP_ENTRIES]}
+
+
+def _check(text: str, most: int, what: str, cure: str) -> None:
+    if not text:
+        raise InputError(f"{what} is empty: {cure.replace('shorter', 'name')}.")
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"{what} holds a character that no table can store: {text[:80]!r}.")
+    size = len(text.encode())
+    if size > most:
+        raise InputError(
+            f"{what} is {size} bytes of UTF-8, at most {most} are allowed: {cure}. It is {text[:80]!r}…"
+        )
