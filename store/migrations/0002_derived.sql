@@ -66,6 +66,79 @@ CREATE INDEX jobs_run_stage_state_idx ON jobs (namespace, root_job_id, depth, wo
 -- The runs of a namespace, the latest change first.
 CREATE INDEX jobs_roots_idx ON jobs (namespace, occurred_at DESC) WHERE depth = 0;
 
+-- Microseconds since 1970 to a time, exactly: seconds as a float are whole, so nothing is rounded.
+-- STABLE as its operators are; an immutable one could not be inlined.
+CREATE FUNCTION micros_to_time(micros bigint) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN to_timestamp(micros / 1000000) + (micros % 1000000) * interval '1 microsecond';
+
+-- Is `candidate` a later state of the job than `stored`? Made total by every column that the winner brings.
+CREATE FUNCTION is_later(candidate jobs, stored jobs) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (
+        (candidate).attempt, (candidate).state_rank, (candidate).occurred_at, (candidate).state, (candidate).worker,
+        (candidate).queue, (candidate).max_attempts, coalesce((candidate).scheduled_at, '-infinity'),
+        (candidate).release, (candidate).executor, (candidate).error_category, (candidate).error_type,
+        coalesce((candidate).failure_group_id, '00000000-0000-0000-0000-000000000000')
+    ) > (
+        (stored).attempt, (stored).state_rank, (stored).occurred_at, (stored).state, (stored).worker,
+        (stored).queue, (stored).max_attempts, coalesce((stored).scheduled_at, '-infinity'),
+        (stored).release, (stored).executor, (stored).error_category, (stored).error_type,
+        coalesce((stored).failure_group_id, '00000000-0000-0000-0000-000000000000')
+    );
+
+-- Are the candidate's arguments of a later event than the stored ones?
+CREATE FUNCTION has_later_args(candidate jobs, stored jobs) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (candidate).args IS NOT NULL AND ((stored).args IS NULL OR (
+        (candidate).args_attempt, (candidate).args_rank, (candidate).args_occurred_at, (candidate).args
+    ) > (
+        (stored).args_attempt, (stored).args_rank, (stored).args_occurred_at, (stored).args
+    ));
+
+-- Of two places in a run the lesser: a known root beats none, a known parent beats none.
+CREATE FUNCTION is_lesser_place(candidate jobs, stored jobs) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (
+        (candidate).root_job_id = '', (candidate).root_job_id, (candidate).parent_job_id = '',
+        (candidate).parent_job_id, (candidate).depth = -1, (candidate).depth
+    ) < (
+        (stored).root_job_id = '', (stored).root_job_id, (stored).parent_job_id = '',
+        (stored).parent_job_id, (stored).depth = -1, (stored).depth
+    );
+
+-- Of two maps of counts, key by key the greater.
+CREATE FUNCTION merge_counts(one jsonb, other jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN one IS NULL OR one = other THEN other
+        WHEN other IS NULL THEN one
+        ELSE (
+            SELECT jsonb_object_agg(entry.key, entry.value)
+            FROM (
+                SELECT key, max(value::bigint) AS value
+                FROM (SELECT * FROM jsonb_each_text(one) UNION ALL SELECT * FROM jsonb_each_text(other)) AS every
+                GROUP BY key
+            ) AS entry
+        )
+    END;
+
+-- Of two maps of texts, key by key the lesser.
+CREATE FUNCTION merge_texts(one jsonb, other jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN one IS NULL OR one = other THEN other
+        WHEN other IS NULL THEN one
+        ELSE (
+            SELECT jsonb_object_agg(entry.key, entry.value)
+            FROM (
+                SELECT key, min(value COLLATE "C") AS value
+                FROM (SELECT * FROM jsonb_each_text(one) UNION ALL SELECT * FROM jsonb_each_text(other)) AS every
+                GROUP BY key
+            ) AS entry
+        )
+    END;
+
 -- Finished attempts: a grow-only set. Two different ends of one attempt are both kept.
 CREATE TABLE attempts (
     namespace         text COLLATE "C" NOT NULL,

@@ -1,0 +1,96 @@
+"""Which failures are the same: a pure function of one event's error. Version 1.
+
+Its version is stored with the derived tables and changes only by a rebuild, so a change here that alters any result
+needs a new version. What is variable in a message (numbers, ids, times, addresses, paths, quoted data) is masked: boldly
+where the origin in the code already tells failures apart, carefully where the message is all there is.
+"""
+
+import re
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final
+
+VERSION: Final = 1
+
+# Characters of a message that are looked at, and of the masked one that count: the first bound is well above the
+# second, so that a shorter number before the cut does not move other text across it.
+_LONGEST = 1_000
+_KEY = 300
+_TITLE = 200
+_CACHED = 20_000
+
+# The order matters: what holds digits of its own goes before the rule for digits. Every quantifier is bounded.
+_CAREFUL: Final = tuple(
+    (re.compile(pattern), mask)
+    for pattern, mask in (
+        (r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s'\"<>]{1,300}", "<url>"),
+        (r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}\b", "<email>"),
+        (r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b", "<uuid>"),
+        (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?", "<time>"),
+        (r"\b\d{1,2}:\d\d(?::\d\d(?:\.\d{1,9})?)?\b", "<time>"),
+        (r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d{1,5})?\b", "<host>"),
+        (
+            r"(?<![\w])/(?:home|tmp|var|usr|opt|etc|srv|mnt|data|root|app|proc|run)(?:/[^\s'\":,;()\[\]]{1,200}){1,20}",
+            "<path>",
+        ),
+        (r"\b0x[0-9a-fA-F]{1,32}\b", "<hex>"),
+        (r"\b(?=[0-9a-fA-F]{0,63}\d)(?=[0-9a-fA-F]{0,63}[a-fA-F])[0-9a-fA-F]{7,64}\b", "<hex>"),
+    )
+)
+# A status, an exit code or an error number tells failures apart; it is kept.
+_KEPT: Final = re.compile(
+    r"(?i)\b((?:http(?:/\d\.\d)?|status(?: code)?|exit(?: code| status)?|errno|error code|sqlstate|code|signal)"
+    r"[ :=#\[(]{0,3})(\d{1,5})\b"
+)
+_DIGITS: Final = re.compile(r"\d+(?:[.,]\d+)*")
+_QUOTED: Final = re.compile(
+    r"'[^'\n]{1,200}'|\"[^\"\n]{1,200}\"|`[^`\n]{1,200}`|«[^»\n]{1,200}»|„[^”\n]{1,200}”|“[^”\n]{1,200}”"
+)
+_COLLAPSE: Final = re.compile(r"<\*>(?:[\s,;:./|_-]{0,3}<\*>)+")
+_PLACEHOLDER: Final = re.compile(r"<[a-z]+>")
+_SPACE: Final = re.compile(r"\s+")
+
+
+def fingerprint(error_type: str, message: str, origin: str, own: str) -> str:
+    """The publisher's own fingerprint where there is one; else a hash of the origin and the masked message."""
+    if own:
+        return own
+    return _hashed(error_type, message[:_LONGEST], origin)
+
+
+def title(error_type: str, message: str, origin: str) -> str:
+    """What a person reads for the group: the message with its variable parts masked, on one line."""
+    return _title(error_type, message[:_LONGEST], bool(origin))
+
+
+@lru_cache(maxsize=_CACHED)
+def _hashed(error_type: str, message: str, origin: str) -> str:
+    key = _COLLAPSE.sub("<*>", _PLACEHOLDER.sub("<*>", mask(message, bold=bool(origin))))[:_KEY]
+    return blake2b(f"{origin}\0{error_type}\0{key}".encode(), digest_size=8).hexdigest()
+
+
+@lru_cache(maxsize=_CACHED)
+def _title(error_type: str, message: str, bold: bool) -> str:
+    masked = mask(message, bold=bold)[:_TITLE]
+    return masked or error_type
+
+
+def mask(message: str, *, bold: bool) -> str:
+    """The message with variable parts replaced by placeholders. ``bold`` masks quoted data as well."""
+    text = message
+    for pattern, placeholder in _CAREFUL:
+        text = pattern.sub(placeholder, text)
+    text = _KEPT.sub(_keep, text)
+    if bold:
+        text = _QUOTED.sub("<text>", text)
+    text = _DIGITS.sub("<n>", text).translate(_UNKEEP)
+    return _SPACE.sub(" ", text).strip()
+
+
+# Digits that are kept stand apart as private-use characters while the others are masked.
+_KEEP: Final = {ord(str(digit)): 0xE000 + digit for digit in range(10)}
+_UNKEEP: Final = {0xE000 + digit: str(digit) for digit in range(10)}
+
+
+def _keep(found: re.Match[str]) -> str:
+    return found[1] + found[2].translate(_KEEP)

@@ -1,0 +1,208 @@
+"""Fold the events of one batch into rows: the law's join, in memory. Pure; the SQL of the merge is its twin.
+
+Most jobs have one event in a batch, so their row is made straight from it; the others are joined first.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from consumers.fingerprint import fingerprint, title
+from schemas.contract import FAILURES, FINISHED, RANKS, Event
+from store.batch import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
+
+_NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
+
+
+def fold(
+    events: Iterable[Event], dead_letters: Iterable[DeadLetter] = (), horizon_us: int | None = None
+) -> Batch:
+    """Rows of one batch. Events that occurred before the horizon are counted as expired and bring nothing."""
+    jobs: dict[tuple[str, str], JobRow] = {}
+    attempts: dict[tuple[object, ...], AttemptRow] = {}
+    edges: dict[EdgeRow, None] = {}
+    groups: dict[str, GroupRow] = {}
+    count = expired = 0
+    for event in events:
+        count += 1
+        if horizon_us is not None and event["occurred_at"] < horizon_us:
+            expired += 1
+            continue
+        state = event["state"]
+        error = event["error"]
+        group_id = ""
+        if state in FAILURES:
+            group_id = _add_group(groups, event, error or _NO_ERROR)
+        row = _job_row(event, error, group_id)
+        key = (event["namespace"], event["job_id"])
+        other = jobs.get(key)
+        jobs[key] = row if other is None else join(other, row)
+        if state in FINISHED:
+            attempt = _attempt_row(event, error, group_id)
+            attempts[attempt[:5]] = attempt
+        parent = event["parent_job_id"]
+        if parent or event["depends_on"]:
+            _add_edges(edges, event, parent)
+    return Batch(
+        jobs=list(jobs.values()),
+        attempts=list(attempts.values()),
+        edges=list(edges),
+        groups=list(groups.values()),
+        dead_letters=list({(letter.topic, letter.message_id): letter for letter in dead_letters}.values()),
+        events=count,
+        expired=expired,
+        horizon_us=horizon_us,
+    )
+
+
+def _job_row(event: Event, error: dict[str, str] | None, group_id: str) -> JobRow:
+    """The row of JOB_COLUMNS that one event says."""
+    state, attempt, occurred_at = event["state"], event["attempt"], event["occurred_at"]
+    expected, meta = event["expected_children"], event["meta"]
+    rank = RANKS[state]
+    return (
+        event["namespace"],
+        event["job_id"],
+        attempt,
+        rank,
+        occurred_at,
+        state,
+        event["worker"],
+        event["queue"],
+        event["max_attempts"],
+        event["scheduled_at"],
+        event["release"],
+        event["executor"],
+        error["category"] if error else "",
+        error["type"] if error else "",
+        group_id,
+        event["enqueued_at"],
+        event["started_at"],
+        event["source"],
+        event["external_id"],
+        event["root_job_id"],
+        event["parent_job_id"],
+        event["depth"],
+        json.dumps(expected) if expected else "",
+        json.dumps(meta, ensure_ascii=False) if meta else "",
+        event["args"],
+        attempt,
+        rank,
+        occurred_at,
+    )
+
+
+def join(one: JobRow, other: JobRow) -> JobRow:
+    """Two rows of one job into one: the later state, descriptors column by column. Commutative and associative."""
+    # Columns 2 to 14 are the version; unknown times are 0 there, which must lose to any known one, even before 1970.
+    winner = one if _version(one) >= _version(other) else other
+    head: tuple[Any, ...] = winner[:15]
+    enqueued, started = (_least_of_attempt(one, other, head[2], index) for index in (15, 16))
+    place = min(one[19:22], other[19:22], key=_place)
+    args = max(one, other, key=_args_version)
+    return (
+        *head,
+        enqueued,
+        started,
+        _lesser(one[17], other[17]),
+        _lesser(one[18], other[18]),
+        *place,
+        _merge_maps(one[22], other[22], greatest=True),
+        _merge_maps(one[23], other[23], greatest=False),
+        *args[24:28],
+    )
+
+
+def _version(row: JobRow) -> tuple[Any, ...]:
+    return (*row[2:9], row[9] != 0, *row[9:15])
+
+
+def _least_of_attempt(one: Any, other: Any, attempt: Any, index: int) -> Any:
+    return min((row[index] for row in (one, other) if row[2] == attempt and row[index]), default=0)
+
+
+def _lesser(one: Any, other: Any) -> Any:
+    return min(one, other) if one and other else one or other
+
+
+def _place(place: Sequence[Any]) -> tuple[Any, ...]:
+    root, parent, depth = place
+    return (root == "", root, parent == "", parent, depth == -1, depth)
+
+
+def _args_version(row: JobRow) -> tuple[Any, ...]:
+    return (row[24] != "", row[25], row[26], row[27], row[24])
+
+
+def _merge_maps(one: Any, other: Any, *, greatest: bool) -> Any:
+    """Two maps as JSON text, key by key the greatest count or the least text."""
+    if not one or not other or one == other:
+        return one or other
+    merged = json.loads(one)
+    pick = max if greatest else min
+    for key, value in json.loads(other).items():
+        merged[key] = pick(merged[key], value) if key in merged else value
+    return json.dumps(merged, ensure_ascii=False)
+
+
+def _attempt_row(event: Event, error: dict[str, str] | None, group_id: str) -> AttemptRow:
+    """The row of ATTEMPT_COLUMNS of a finishing event; its digest is over the raw fields that tell two ends apart."""
+    said = (
+        event["state"],
+        event["worker"],
+        event["queue"],
+        event["source"],
+        event["max_attempts"],
+        event["enqueued_at"],
+        event["scheduled_at"],
+        event["started_at"],
+        event["external_id"],
+        event["release"],
+        event["executor"],
+    )
+    if error is None:
+        raised = ("f", "", "", "", "", "", "")
+    else:
+        raised = (
+            "t",
+            error["category"],
+            error["type"],
+            error["message"],
+            error["stacktrace"],
+            error["origin"],
+            error["fingerprint"],
+        )
+    # No text holds a NUL, so joining by it keeps the fields apart.
+    digest = blake2b("\0".join(map(str, said + raised)).encode(), digest_size=16).hexdigest()
+    return (
+        event["namespace"],
+        event["job_id"],
+        event["attempt"],
+        event["occurred_at"],
+        digest,
+        *said,
+        group_id,
+        *raised,
+    )
+
+
+def _add_group(groups: dict[str, GroupRow], event: Event, error: dict[str, str]) -> str:
+    """Note the failure's group and give its id: a hash over what the group is."""
+    mark = fingerprint(error["type"], error["message"], error["origin"], error["fingerprint"])
+    key = (event["namespace"], event["source"], error["category"], error["type"], mark)
+    group_id = blake2b("\0".join(key).encode(), digest_size=16).hexdigest()
+    words = title(error["type"], error["message"], error["origin"])
+    known = groups.get(group_id)
+    if known is None or words < known[6]:
+        groups[group_id] = (group_id, *key, words)
+    return group_id
+
+
+def _add_edges(edges: dict[EdgeRow, None], event: Event, parent: str) -> None:
+    namespace, job_id = event["namespace"], event["job_id"]
+    if parent and parent != job_id:
+        edges[(namespace, parent, "spawned", job_id)] = None
+    for upstream in event["depends_on"]:
+        if upstream and upstream != job_id:
+            edges[(namespace, upstream, "depends_on", job_id)] = None

@@ -1,0 +1,125 @@
+"""Migrations: each file one transaction together with its row in ``jobtrail_control.migrations``.
+
+A file says in its header which schema it is for and the oldest release of the code (counted in migrations) that can
+still work with the database after it. So replicas of the release before go on, and code that is too old refuses to.
+"""
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from schemas.errors import StoreError
+from store import partitions
+
+_LOCK_KEY = 0x6A6F6274  # "jobt": one migration at a time in a database
+_HEADER = re.compile(r"^-- schema: (\w+)\n-- minimum compatible: (\d+)\n")
+_FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file of ``store/migrations``."""
+
+    version: int
+    name: str
+    schema: str
+    minimum_compatible: int
+    text: LiteralString
+
+
+def released() -> list[Migration]:
+    """All migrations this code knows, in order. Raises StoreError when a file has no valid name or header."""
+    found = []
+    for entry in files("store").joinpath("migrations").iterdir():
+        named = _FILE.match(entry.name)
+        if not named:
+            continue
+        text = entry.read_text(encoding="utf-8")
+        header = _HEADER.match(text)
+        if not header:
+            raise StoreError(
+                f"{entry.name}: expected the lines `-- schema: …` and `-- minimum compatible: …` at its top"
+            )
+        found.append(
+            Migration(int(named[1]), named[2], header[1], int(header[2]), text)  # a file of ours
+        )
+    found.sort(key=lambda migration: migration.version)
+    if [migration.version for migration in found] != list(range(1, len(found) + 1)):
+        raise StoreError(f"migrations are to be numbered 1, 2, …; found {[m.version for m in found]}")
+    return found
+
+
+def migrate(connection: psycopg.Connection) -> list[str]:
+    """Bring the database to this code's version; returns the names of what was applied.
+
+    Two that start at once take turns. Raises StoreError when the database is too new for this code.
+    """
+    connection.rollback()
+    _demand_postgres_15(connection)
+    applied = []
+    with connection.transaction():
+        # Waiting for another one that migrates must not end in lock_timeout.
+        connection.execute("SET LOCAL lock_timeout = 0")
+        connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK_KEY])
+    try:
+        for migration in released():
+            with connection.transaction():
+                if migration.version <= _version(connection)[0]:
+                    continue
+                _apply(connection, migration)
+                applied.append(f"{migration.version:04d}_{migration.name}")
+        check_version(connection)
+        partitions.ensure_near_days(connection)
+    finally:
+        if not connection.closed:
+            connection.rollback()
+            connection.execute("SELECT pg_advisory_unlock(%s)", [_LOCK_KEY])
+            connection.commit()
+    return applied
+
+
+def check_version(connection: psycopg.Connection) -> None:
+    """Raises StoreError unless this code can work with the database: migrated far enough, and not too far."""
+    with connection.transaction():
+        version, minimum = _version(connection)
+    known = len(released())
+    if minimum > known:
+        raise StoreError(
+            f"the database is at migration {version}, which needs code that knows at least migration {minimum}; "
+            f"this code knows {known}. Update this program."
+        )
+    if version < known:
+        raise StoreError(
+            f"the database is at migration {version}, this code needs {known}. Run `jobtrail migrate` first."
+        )
+
+
+def _apply(connection: psycopg.Connection, migration: Migration) -> None:
+    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(migration.schema)))
+    connection.execute("SELECT set_config('search_path', %s, true)", [migration.schema])
+    connection.execute(migration.text)
+    connection.execute(
+        "INSERT INTO jobtrail_control.migrations (version, minimum_compatible, name) VALUES (%s, %s, %s)",
+        [migration.version, migration.minimum_compatible, migration.name],
+    )
+
+
+def _version(connection: psycopg.Connection) -> tuple[int, int]:
+    """(the newest migration applied, the least that code must know); (0, 0) for an empty database."""
+    exists = connection.execute("SELECT to_regclass('jobtrail_control.migrations') IS NOT NULL").fetchone()
+    if exists is None or not exists[0]:
+        return 0, 0
+    row = connection.execute(
+        "SELECT coalesce(max(version), 0), coalesce(max(minimum_compatible), 0) FROM jobtrail_control.migrations"
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def _demand_postgres_15(connection: psycopg.Connection) -> None:
+    if connection.info.server_version < 150_000:
+        raise StoreError(f"expected Postgres 15 or later, got {connection.info.server_version // 10_000}")

@@ -1,0 +1,102 @@
+"""One batch, one transaction: lock, horizon, stages, merges in their fixed order, commit.
+
+The parts are apart (`begin`, `merge`, commit) so that a consumer can fill the stages of one connection while another
+thread merges those of a second. Whoever calls retries: a batch applied twice changes nothing.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import psycopg
+from psycopg.errors import DeadlockDetected, SerializationFailure
+
+from schemas.errors import StoreError
+from store.batch import Batch, Written
+from store.queries import queries
+from store.stage import copy_batch, create_stages
+
+TRANSIENT: Final = (SerializationFailure, DeadlockDetected)
+"""What another transaction caused: the same batch again succeeds."""
+
+_MERGE = queries("merge")
+
+
+class HorizonMovedError(StoreError):
+    """The batch was folded for an older horizon: fold it again for ``horizon_us``."""
+
+    def __init__(self, horizon_us: int | None) -> None:
+        super().__init__(f"the horizon is now {horizon_us}; fold the batch again")
+        self.horizon_us = horizon_us
+
+
+def prepare_session(connection: psycopg.Connection) -> None:
+    """Once for a connection, before its first batch: stages, and every statement prepared from its first use."""
+    connection.prepare_threshold = 0
+    with connection.transaction():
+        create_stages(connection)
+
+
+def read_horizon(connection: psycopg.Connection) -> int | None:
+    """The horizon in microseconds since 1970; None while nothing has been given up."""
+    row = connection.execute(_MERGE["read_horizon"]).fetchone()
+    if row is None:
+        raise StoreError("jobtrail_control.horizon has no row: run `jobtrail migrate`, or restore the table.")
+    horizon: int | None = row[0]
+    return horizon
+
+
+def begin(connection: psycopg.Connection, batch: Batch) -> None:
+    """Open the batch's transaction and fill the stages. Raises HorizonMovedError when it was folded for another horizon."""
+    connection.execute(_MERGE["take_lock"])
+    horizon_us = read_horizon(connection)
+    if horizon_us != batch.horizon_us:
+        connection.rollback()
+        raise HorizonMovedError(horizon_us)
+    copy_batch(connection, batch)
+
+
+def merge(
+    connection: psycopg.Connection, batch: Batch, after: Callable[[str], None] | None = None
+) -> Written:
+    """Merge what `begin` staged; the transaction stays open. ``after`` is told each statement's name once it is done."""
+    changed: dict[str, int] = {}
+    for name in _statements(batch):
+        changed[name] = connection.execute(_MERGE[name]).rowcount
+        if after is not None:
+            after(name)
+    return Written(
+        new_attempts=changed.get("merge_attempts", 0),
+        new_edges=changed.get("merge_edges", 0),
+        new_dead_letters=changed.get("merge_dead_letters", 0),
+    )
+
+
+def write_batch(connection: psycopg.Connection, batch: Batch) -> Written:
+    """The whole transaction, committed. On any error it is rolled back (or unknown, if the connection broke)."""
+    try:
+        begin(connection, batch)
+        written = merge(connection, batch)
+        connection.commit()
+    except BaseException:
+        if not connection.closed:
+            connection.rollback()
+        raise
+    return written
+
+
+def _statements(batch: Batch) -> list[str]:
+    """Names of the merges this batch needs, in the one order that all writers keep."""
+    names: list[str] = []
+    if batch.jobs:
+        names.append("merge_jobs")
+    if batch.edges:
+        names.append("merge_edges")
+    if batch.dead_letters:
+        names.append("merge_dead_letters")
+    if batch.attempts:
+        names.append("merge_attempts")
+    if batch.groups:
+        names += ["merge_group_jobs", "add_to_failure_groups", "add_to_failure_groups_hourly"]
+    if batch.attempts:
+        names.append("add_to_outcomes_hourly")
+    return names
