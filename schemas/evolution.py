@@ -1,0 +1,277 @@
+"""How the contract may change: rules stricter than Avro's and than the broker's, over every pair of released schemas.
+
+The broker, asked for FULL_TRANSITIVE, accepts an enum that grew, though a reader of the release before cannot take the
+new symbol. Here a field may come with a default, and one that has a default may go; nothing else changes once it is
+released. ``schemas/history`` holds what was released, one file each, never edited afterwards (``SHA256SUMS`` says so);
+its newest equals ``job_event.avsc``. A new enum symbol needs a plan, ``NNNN.plan.json`` beside the release:
+
+    {"JobState": {"added": ["paused"], "how": "consumers know it since 0.4; publishers write it from 0.5 on"}}
+
+``python -m schemas.evolution`` checks all this and ends with 1 when a rule is broken; with ``--release`` it then writes
+the next file of the history.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+from fastavro.validation import validate
+
+from schemas.contract import SCHEMA_TEXT
+from schemas.errors import SchemaError
+
+Json = Any
+Plan = Mapping[str, frozenset[str]]
+"""Name of an enum to the symbols that a release adds to it on purpose."""
+
+NO_PLAN: Plan = {}
+SUMS = "SHA256SUMS"
+
+
+def history() -> Path:
+    """The folder of the released schemas."""
+    return Path(str(files("schemas").joinpath("history")))
+
+
+def released(folder: Path | None = None) -> dict[int, str]:
+    """The text of every released schema by its number, oldest first. Raises SchemaError when a number is missing."""
+    found = {
+        int(path.stem): path.read_text(encoding="utf-8")
+        for path in sorted((folder or history()).glob("*.avsc"))
+    }
+    if not found or list(found) != list(range(1, len(found) + 1)):
+        raise SchemaError(
+            f"expected the released schemas in {(folder or history()).name}/ to be numbered 0001, 0002, … without a gap, "
+            f"got {sorted(found) or 'none'}: restore the missing file, released schemas are kept for ever."
+        )
+    return found
+
+
+def problems(old: Json, new: Json, plan: Plan = NO_PLAN) -> list[str]:
+    """What forbids that events of ``old`` and ``new`` are on one topic; empty when nothing does."""
+    return list(_of_types(old, new, old.get("name", "?"), plan))
+
+
+def renames(old: Json, new: Json) -> list[str]:
+    """Fields that seem renamed between two releases that follow each other: one goes and one of its type comes."""
+    theirs, ours = _fields(old), _fields(new)
+    gone = [name for name in theirs if name not in ours]
+    come = [name for name in ours if name not in theirs]
+    return [
+        f"{name} seems to be renamed to {other}: readers of either release would miss it. Keep {name}; if they are "
+        f"really two things, release the drop and the addition one after the other"
+        for name in gone
+        for other in come
+        if _bare(theirs[name]["type"]) == _bare(ours[other]["type"])
+    ]
+
+
+def check(folder: Path | None = None, current: str = SCHEMA_TEXT) -> list[str]:
+    """Everything wrong with the history and with the contract as it is now; empty when nothing is."""
+    folder = folder or history()
+    texts = released(folder)
+    schemas = {number: json.loads(text) for number, text in texts.items()}
+    plans = {number: _plan(folder / f"{number:04}.plan.json") for number in schemas}
+    wrong = list(_changed_releases(folder, texts))
+    for first, second in combinations(schemas, 2):
+        planned = _added_between(plans, first, second)
+        wrong += [
+            f"{first:04} and {second:04}: {it}" for it in problems(schemas[first], schemas[second], planned)
+        ]
+    for first, second in pairwise(schemas):
+        wrong += [f"{first:04} to {second:04}: {it}" for it in renames(schemas[first], schemas[second])]
+    wrong += [
+        f"{number:04}: {it}" for number, schema in schemas.items() for it in _unsound(schema, schema["name"])
+    ]
+    newest = max(schemas)
+    if json.loads(current) != schemas[newest]:
+        wrong.append(
+            f"job_event.avsc differs from the newest release {newest:04}.avsc: undo the change, or release it with "
+            "`python -m schemas.evolution --release`"
+        )
+    return wrong
+
+
+def release(folder: Path | None = None, current: str = SCHEMA_TEXT) -> Path:
+    """Write the contract as the next file of the history. Raises SchemaError, and writes nothing, where a rule forbids."""
+    folder = folder or history()
+    texts = released(folder)
+    number = max(texts) + 1
+    path = folder / f"{number:04}.avsc"
+    plan = _plan(folder / f"{number:04}.plan.json")
+    new = json.loads(current)
+    wrong = list(_unsound(new, new["name"])) + renames(json.loads(texts[number - 1]), new)
+    for earlier, text in texts.items():
+        plans = {n: _plan(folder / f"{n:04}.plan.json") for n in texts} | {number: plan}
+        planned = _added_between(plans, earlier, number)
+        wrong += [f"against {earlier:04}: {it}" for it in problems(json.loads(text), new, planned)]
+    if new == json.loads(texts[number - 1]):
+        wrong.append(f"job_event.avsc is the same as {number - 1:04}.avsc: there is nothing to release")
+    if wrong:
+        raise SchemaError(f"cannot release {path.name}: {'; '.join(wrong)}.")
+    path.write_text(current, encoding="utf-8")
+    with (folder / SUMS).open("a", encoding="utf-8") as sums:
+        sums.write(f"{_sum(current)}  {path.name}\n")
+    return path
+
+
+def _of_types(old: Json, new: Json, path: str, plan: Plan) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict) and old.get("type") == new.get("type"):
+        kind = old["type"]
+        if kind in ("record", "enum") and _full_name(old) != _full_name(new):
+            yield f"{path} is named {_full_name(new)}, it was {_full_name(old)}: a name stays"
+        elif kind == "record":
+            yield from _of_records(old, new, path, plan)
+            return
+        elif kind == "enum":
+            yield from _of_enums(old, new, path, plan)
+            return
+        elif kind in ("array", "map"):
+            inside = "items" if kind == "array" else "values"
+            yield from _of_types(old[inside], new[inside], f"{path}[]", plan)
+            return
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for theirs, ours in zip(old, new, strict=True):
+            yield from _of_types(theirs, ours, path, plan)
+        return
+    if _bare(old) != _bare(new):
+        yield (
+            f"{path} changes its type from {json.dumps(_bare(old))} to {json.dumps(_bare(new))}: a type stays, also from "
+            "int to long or to a nullable one. Add a field of the new type beside it"
+        )
+
+
+def _of_records(old: Json, new: Json, path: str, plan: Plan) -> Iterator[str]:
+    theirs, ours = _fields(old), _fields(new)
+    for name in theirs.keys() | ours.keys():
+        where = f"{path}.{name}"
+        if name not in theirs:
+            if "default" not in ours[name]:
+                yield f"{where} is new and has no default: old events could not be read. Give it a default"
+        elif name not in ours:
+            if "default" not in theirs[name]:
+                yield f"{where} is dropped and had no default: old readers need it. Keep it"
+        else:
+            yield from _of_types(theirs[name]["type"], ours[name]["type"], where, plan)
+            if theirs[name].get("default", _NONE) != ours[name].get("default", _NONE):
+                yield f"{where} changes its default: the same bytes would mean two things. Keep the default"
+
+
+def _of_enums(old: Json, new: Json, path: str, plan: Plan) -> Iterator[str]:
+    for symbol in old["symbols"]:
+        if symbol not in new["symbols"]:
+            yield f"{path} loses the symbol {symbol}: stored events have it. Keep it"
+    for symbol in new["symbols"]:
+        if symbol not in old["symbols"] and symbol not in plan.get(new["name"], ()):
+            yield (
+                f"{path} gains the symbol {symbol}: consumers of the release before would make its events dead letters, "
+                "and the broker would not stop it. Teach the consumers first, then say so in a plan (NNNN.plan.json)"
+            )
+
+
+_NONE = object()
+
+
+def _unsound(schema: Json, path: str) -> Iterator[str]:
+    """What is wrong with one schema by itself: aliases, and defaults that are not of their field's type."""
+    if isinstance(schema, list):
+        for branch in schema:
+            yield from _unsound(branch, path)
+    elif isinstance(schema, dict):
+        if "aliases" in schema:
+            yield f"{path} has aliases: a rename is refused, and consumers do not look at aliases. Remove them"
+        for field in schema.get("fields", ()):
+            where = f"{path}.{field['name']}"
+            if "aliases" in field:
+                yield f"{where} has aliases: a rename is refused, and consumers do not look at aliases. Remove them"
+            yield from _unsound(field["type"], where)
+            if "default" in field:
+                kind = field["type"][0] if isinstance(field["type"], list) else field["type"]
+                if not validate(field["default"], _bare(kind), raise_errors=False):
+                    yield f"{where} has the default {json.dumps(field['default'])}, which is not of its type"
+        for inside in ("items", "values"):
+            if inside in schema:
+                yield from _unsound(schema[inside], f"{path}[]")
+
+
+def _fields(record: Json) -> dict[str, Json]:
+    return {field["name"]: field for field in record["fields"]}
+
+
+def _full_name(named: Json) -> str:
+    return f"{named['namespace']}.{named['name']}" if "namespace" in named else str(named["name"])
+
+
+def _bare(node: Json) -> Json:
+    """A type without its documentation; ``{"type": "string"}`` is the same as ``"string"``."""
+    if isinstance(node, list):
+        return [_bare(one) for one in node]
+    if isinstance(node, dict):
+        kept = {
+            name: _bare(value) if name != "default" else value
+            for name, value in node.items()
+            if name != "doc"
+        }
+        return kept["type"] if set(kept) == {"type"} else kept
+    return node
+
+
+def _plan(path: Path) -> Plan:
+    if not path.exists():
+        return NO_PLAN
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        if not all(str(enum["how"]).strip() for enum in plan.values()):
+            raise SchemaError(
+                f"{path.name} does not say how the consumers come to know the new symbols first."
+            )
+        return {name: frozenset(enum["added"]) for name, enum in plan.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SchemaError(
+            f'{path.name} cannot be read ({error!r}): expected {{"JobState": {{"added": ["…"], "how": "…"}}}}.'
+        ) from error
+
+
+def _added_between(plans: Mapping[int, Plan], first: int, second: int) -> Plan:
+    """What the plans of the releases after ``first``, up to ``second``, add."""
+    added: dict[str, frozenset[str]] = {}
+    for number in range(first + 1, second + 1):
+        for name, symbols in plans[number].items():
+            added[name] = added.get(name, frozenset()) | symbols
+    return added
+
+
+def _changed_releases(folder: Path, texts: Mapping[int, str]) -> Iterator[str]:
+    path = folder / SUMS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    noted = {name: total for total, name in (line.split(maxsplit=1) for line in lines if line.strip())}
+    for number, text in texts.items():
+        name = f"{number:04}.avsc"
+        if noted.get(name) != _sum(text):
+            yield f"{name} is not what was released ({SUMS}): restore it, and put the change into a new release"
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def main(arguments: list[str]) -> int:
+    """Check; with ``--release``, release. 0: all is well; 1: a rule is broken."""
+    try:
+        if arguments == ["--release"]:
+            sys.stdout.write(f"released {release().name}\n")
+            return 0
+        wrong = check()
+    except SchemaError as error:
+        wrong = [str(error)]
+    sys.stderr.writelines(f"{it}\n" for it in wrong)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
