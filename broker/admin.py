@@ -1,0 +1,99 @@
+"""Pulsar's admin REST: requests, who we are, and errors that say what to do. What is asked lies in ``provision``."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from broker.client import shown_url, token_supplier
+from schemas.errors import BrokerError
+from settings.broker import BrokerSettings
+
+_API = "/admin/v2"
+
+
+class Admin:
+    """An open connection to the admin REST of one broker. Make it with ``admin``."""
+
+    def __init__(self, http: httpx.Client, url: str) -> None:
+        self._http = http
+        self._url = url
+
+    def get(self, path: str) -> Any:
+        """The JSON at a path; None where there is nothing (404) and where a policy is not set (an empty answer)."""
+        response = self._request("GET", path)
+        if response.status_code == httpx.codes.NOT_FOUND or not response.content:
+            return None
+        return response.json()
+
+    def put(self, path: str, body: Any) -> None:
+        """Create, or set. Something that is there already (409) is no error: two may provision at once."""
+        self._request("PUT", path, body, fine=(httpx.codes.CONFLICT,))
+
+    def post(self, path: str, body: Any) -> None:
+        """Set, or update."""
+        self._request("POST", path, body, fine=())
+
+    def _request(
+        self, method: str, path: str, body: Any = None, fine: tuple[int, ...] = (httpx.codes.NOT_FOUND,)
+    ) -> httpx.Response:
+        where = f"{method} {shown_url(self._url)}{_API}{path}"
+        try:
+            if method == "GET":
+                response = self._http.get(_API + path)
+            else:
+                response = self._http.request(method, _API + path, json=body)
+        except httpx.HTTPError as error:
+            raise BrokerError(
+                f"no answer from the broker's admin REST ({where}): {error}. Is JOBTRAIL_PULSAR_ADMIN_URL its address? "
+                "A broker without admin REST (pulsar-lite) cannot be provisioned, and needs no provisioning."
+            ) from error
+        if response.is_success or response.status_code in fine:
+            return response
+        raise BrokerError(f"the broker refused {where}: {_reason(response)}")
+
+
+@contextmanager
+def admin(settings: BrokerSettings) -> Iterator[Admin]:
+    """Open the admin REST that the settings name, with their token and TLS. Raises BrokerError."""
+    supplier = token_supplier(settings)
+    headers = {} if supplier is None else {"Authorization": f"Bearer {supplier()}"}
+    with httpx.Client(
+        base_url=settings.pulsar_admin_url.rstrip("/"),
+        headers=headers,
+        verify=_tls(settings),
+        timeout=settings.pulsar_operation_timeout_seconds,
+        follow_redirects=True,  # a broker sends to the one that owns the namespace
+    ) as http:
+        yield Admin(http, settings.pulsar_admin_url.rstrip("/"))
+
+
+def _tls(settings: BrokerSettings) -> ssl.SSLContext | bool:
+    if not settings.pulsar_admin_url.startswith("https"):
+        return True
+    try:
+        context = ssl.create_default_context(cafile=settings.pulsar_tls_trust_certs_file)
+    except OSError as error:
+        raise BrokerError(
+            f"cannot read the trusted certificates from {settings.pulsar_tls_trust_certs_file!r} "
+            f"(JOBTRAIL_PULSAR_TLS_TRUST_CERTS_FILE): {error}."
+        ) from error
+    context.check_hostname = settings.pulsar_tls_validate_hostname
+    return context
+
+
+def _reason(response: httpx.Response) -> str:
+    try:
+        reason = str(response.json()["reason"]).strip()
+    except (ValueError, KeyError, TypeError):
+        reason = response.text.strip()[:200] or response.reason_phrase
+    # What the broker says of a refused schema holds both schemas, hundreds of lines.
+    reason = " ".join(reason.split())[:400]
+    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return (
+            f"{reason} ({response.status_code}). Give JOBTRAIL_PULSAR_TOKEN (or _TOKEN_FILE) of a role that "
+            "administers the tenant; to create the tenant, a superuser's."
+        )
+    return f"{reason} ({response.status_code})"

@@ -1,0 +1,268 @@
+"""What has to be on the broker before the first event: tenant, Pulsar namespace, policies, topic, schema, subscriptions.
+
+It is a list of steps, each of which reads what there is and knows how to set it right: `--check` reads alone. The
+steps stand in the order in which they are safe: nothing can be produced before the policies hold, and every
+subscription is there, at the earliest event, before a producer can be.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from broker.admin import Admin, admin
+from schemas.errors import BrokerError
+from schemas.evolution import released
+from settings.provision import ProvisionSettings
+
+_EARLIEST = {"ledgerId": -1, "entryId": -1}
+_MINUTES_A_DAY = 24 * 60
+
+
+class Difference(NamedTuple):
+    """Something on the broker that is not as it should be."""
+
+    what: str
+    expected: str
+    got: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: expected {self.expected}, got {self.got}"
+
+
+class _Step(NamedTuple):
+    what: str
+    expected: Any
+    read: Callable[[], Any]
+    write: Callable[[], None]
+
+
+def run(settings: ProvisionSettings, check: bool) -> list[Difference]:
+    """What `jobtrail provision [--check]` does: the differences found, which without ``check`` are put right as well.
+
+    An empty list says that all is as it should be. Raises BrokerError.
+    """
+    with admin(settings) as broker:
+        return plan(broker, settings) if check else apply(broker, settings)
+
+
+def plan(broker: Admin, settings: ProvisionSettings) -> list[Difference]:
+    """Compare the broker with the settings, changing nothing. Raises BrokerError."""
+    return [found for step in _steps(broker, settings) if (found := _difference(step)) is not None]
+
+
+def apply(broker: Admin, settings: ProvisionSettings) -> list[Difference]:
+    """Put right what differs, in order, and return what that was. Doing it again changes nothing. Raises BrokerError."""
+    changed = []
+    for step in _steps(broker, settings):
+        found = _difference(step)
+        if found is not None:
+            step.write()
+            changed.append(found)
+    left = plan(broker, settings)
+    if left:
+        raise BrokerError(
+            f"the broker took every setting but does not say so: {'; '.join(map(str, left))}. Is somebody else "
+            "setting the same policies? Run `jobtrail provision --check` again in a moment."
+        )
+    return changed
+
+
+def _difference(step: _Step) -> Difference | None:
+    got = step.read()
+    return None if got == step.expected else Difference(step.what, _said(step.expected), _said(got))
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _steps(broker: Admin, settings: ProvisionSettings) -> list[_Step]:
+    if settings.schema_registry == "bundled":
+        raise BrokerError(
+            "JOBTRAIL_SCHEMA_REGISTRY is `bundled`: that is for a broker without registry and admin REST "
+            "(pulsar-lite), on which there is nothing to provision. Unset it for a real Pulsar."
+        )
+    tenant, namespace, topic = settings.topic.removeprefix("persistent://").split("/")
+    places = _Places(
+        tenant=f"/tenants/{quote(tenant, safe='')}",
+        namespace=f"/namespaces/{quote(tenant, safe='')}/{quote(namespace, safe='')}",
+        topic=f"/persistent/{quote(tenant, safe='')}/{quote(namespace, safe='')}/{quote(topic, safe='')}",
+        schema=f"/schemas/{quote(tenant, safe='')}/{quote(namespace, safe='')}/{quote(topic, safe='')}",
+    )
+    return [
+        _tenant(broker, places, tenant),
+        _namespace(broker, places, f"{tenant}/{namespace}"),
+        *_policies(broker, places, settings),
+        *_schemas(broker, places),
+        _partitions(broker, places, settings),
+        *(_subscription(broker, places, settings, name) for name in settings.provision_subscriptions),
+    ]
+
+
+class _Places(NamedTuple):
+    tenant: str
+    namespace: str
+    topic: str
+    schema: str
+
+
+def _tenant(broker: Admin, places: _Places, name: str) -> _Step:
+    def read() -> str | None:
+        # Only a superuser may read tenants; who may read the namespace need not.
+        there = broker.get(places.namespace) is not None or broker.get(places.tenant) is not None
+        return "there" if there else None
+
+    def write() -> None:
+        clusters = [cluster for cluster in broker.get("/clusters") or [] if cluster != "global"]
+        if not clusters:
+            raise BrokerError("the broker knows no cluster yet: it is still starting. Try again in a moment.")
+        broker.put(places.tenant, {"allowedClusters": clusters, "adminRoles": []})
+
+    return _Step(f"tenant {name}", "there", read, write)
+
+
+def _namespace(broker: Admin, places: _Places, name: str) -> _Step:
+    return _Step(
+        f"Pulsar namespace {name}",
+        "there",
+        lambda: None if broker.get(places.namespace) is None else "there",
+        # Born without automatic topics: no producer can slip in before the policies hold.
+        lambda: broker.put(
+            places.namespace, {"autoTopicCreationOverride": {"allowAutoTopicCreation": False}}
+        ),
+    )
+
+
+def _policies(broker: Admin, places: _Places, settings: ProvisionSettings) -> list[_Step]:
+    days = settings.provision_retention_days
+    wanted: list[tuple[str, str, Any]] = [
+        # The log is the truth of which Postgres is a copy: a rebuild reads it from the start.
+        (
+            "post",
+            "retention",
+            {"retentionTimeInMinutes": -1 if days < 0 else days * _MINUTES_A_DAY, "retentionSizeInMB": -1},
+        ),
+        # Nothing may acknowledge, thin out or forget in a consumer's stead, however far behind it is.
+        ("post", "messageTTL", 0),
+        ("put", "compactionThreshold", 0),
+        ("post", "subscriptionExpirationTime", 0),
+        # Off: a duplicate changes nothing in the tables, while a publisher that starts again under its old name with
+        # sequence numbers from 0 would have its events dropped by the broker without a word.
+        ("post", "deduplication", False),
+        # With an enum that grew the broker agrees all the same: schemas/evolution.py is stricter.
+        ("put", "schemaCompatibilityStrategy", "FULL_TRANSITIVE"),
+        ("post", "schemaValidationEnforced", True),
+        # On by default: other languages' Avro writes the same record in other words (canonical form, other docs),
+        # and each must be able to register the text its bytes were written with.
+        ("post", "isAllowAutoUpdateSchema", settings.provision_schema_auto_update),
+        ("post", "maxUnackedMessagesPerConsumer", settings.provision_max_unacked_per_consumer),
+        ("post", "maxUnackedMessagesPerSubscription", settings.provision_max_unacked_per_subscription),
+        # A consumer that reconnects must not bring a deleted topic back without its partitions.
+        ("post", "autoTopicCreation", {"allowAutoTopicCreation": False}),
+        (
+            "post",
+            "inactiveTopicPolicies",
+            {
+                "inactiveTopicDeleteMode": "delete_when_no_subscriptions",
+                "maxInactiveDurationSeconds": 60,
+                "deleteWhileInactive": False,
+            },
+        ),
+    ]
+    return [
+        *(_policy(broker, places.namespace, method, name, value) for method, name, value in wanted),
+        _backlog_quota(broker, places.namespace),
+    ]
+
+
+def _policy(broker: Admin, namespace: str, method: str, name: str, value: Any) -> _Step:
+    path = f"{namespace}/{name}"
+    write = broker.put if method == "put" else broker.post
+    return _Step(name, value, lambda: broker.get(path), lambda: write(path, value))
+
+
+def _backlog_quota(broker: Admin, namespace: str) -> _Step:
+    """A backlog may grow without bound: the policy that evicts it would lose events."""
+    wanted = {"limitSize": -1, "limitTime": -1, "policy": "producer_request_hold"}
+
+    def read() -> dict[str, Any] | None:
+        quota = (broker.get(f"{namespace}/backlogQuotaMap") or {}).get("destination_storage")
+        return None if quota is None else {name: quota.get(name) for name in wanted}
+
+    return _Step("backlogQuota", wanted, read, lambda: broker.post(f"{namespace}/backlogQuota", wanted))
+
+
+def _schemas(broker: Admin, places: _Places) -> list[_Step]:
+    """Every released schema, oldest first, so that the broker holds producers to all of them from the very first."""
+
+    def step(number: int, text: str) -> _Step:
+        def read() -> str | None:
+            stored = (broker.get(f"{places.schema}/schemas") or {}).get("getSchemaResponses", [])
+            known = [json.loads(one["data"]) for one in stored if one["type"] == "AVRO"]
+            return "registered" if json.loads(text) in known else None
+
+        def write() -> None:
+            broker.post(f"{places.schema}/schema", {"type": "AVRO", "schema": text, "properties": {}})
+
+        return _Step(f"schema {number:04}.avsc", "registered", read, write)
+
+    return [step(number, text) for number, text in released().items()]
+
+
+def _partitions(broker: Admin, places: _Places, settings: ProvisionSettings) -> _Step:
+    path = f"{places.topic}/partitions"
+    wanted = settings.provision_partitions
+
+    def count() -> int | None:
+        found = broker.get(path)
+        return None if found is None else int(found["partitions"])
+
+    def read() -> int | str | None:
+        found = count()
+        if found == 0:
+            return "a topic without partitions"
+        return (
+            wanted if found is not None and found > wanted else found
+        )  # more than wanted is right: never shrink
+
+    def write() -> None:
+        found = count()
+        if found is None:
+            broker.put(path, wanted)
+        elif found == 0:
+            raise BrokerError(
+                f"{settings.topic} is a topic without partitions, which the broker cannot change. Set JOBTRAIL_TOPIC "
+                "to a new name, or drain and delete the topic (`pulsar-admin topics delete`) and provision again."
+            )
+        else:
+            broker.post(path, wanted)
+
+    return _Step(f"partitions of {settings.topic}", wanted, read, write)
+
+
+def _subscription(broker: Admin, places: _Places, settings: ProvisionSettings, name: str) -> _Step:
+    def missing() -> list[int] | None:
+        found = broker.get(f"{places.topic}/partitions")
+        if found is None:
+            return None
+        numbers = range(int(found["partitions"]))
+        return [
+            i
+            for i in numbers
+            if name not in (broker.get(f"{places.topic}-partition-{i}/subscriptions") or [])
+        ]
+
+    def read() -> str | None:
+        partitions = missing()
+        if partitions is None:
+            return None
+        return "on every partition" if not partitions else f"missing on partitions {partitions}"
+
+    def write() -> None:
+        for i in missing() or []:
+            broker.put(f"{places.topic}-partition-{i}/subscription/{quote(name, safe='')}", _EARLIEST)
+
+    return _Step(f"subscription {name}", "on every partition", read, write)
