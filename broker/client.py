@@ -18,6 +18,7 @@ from broker.private import check_private_names
 from schemas.errors import BrokerError
 from settings.broker import BrokerSettings
 
+Client = pulsar.Client
 Consumer = pulsar.Consumer
 Message = pulsar.Message
 

@@ -1,0 +1,35 @@
+"""Batches of messages and their acknowledgement, with the library's errors turned into ours."""
+
+from collections.abc import Iterable
+
+import pulsar
+
+from broker.client import Consumer, Message, broker_errors
+from settings.broker import BrokerSettings
+
+
+def receive_batch(consumer: Consumer, settings: BrokerSettings) -> list[Message]:
+    """What is there by the subscription's batch policy; empty when its time has passed and nothing came.
+
+    While the broker is away this is empty too: the library connects again by itself. Raises BrokerError when the
+    consumer itself is at its end.
+    """
+    with broker_errors("receive", settings):
+        try:
+            messages: list[Message] = consumer.batch_receive()
+        except pulsar.Timeout:
+            return []
+        return messages
+
+
+def acknowledge(consumer: Consumer, messages: Iterable[Message], settings: BrokerSettings) -> None:
+    """Say of each message that it is done. Only queued here: sent within 100 ms, and at the latest by ``close``."""
+    with broker_errors("acknowledge", settings):
+        for message in messages:
+            consumer.acknowledge(message)
+
+
+def close(consumer: Consumer, settings: BrokerSettings) -> None:
+    """Send the acknowledgements that wait and leave the subscription. Raises BrokerError."""
+    with broker_errors("close the consumer", settings):
+        consumer.close()

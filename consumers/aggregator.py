@@ -1,0 +1,167 @@
+"""The aggregator: events from the topic into Postgres. Receive, decode, fold, stage, merge, commit; then acknowledge.
+
+Any number of replicas may run. Stopping: SIGTERM ends the receiving; the batches in hand are committed and
+acknowledged; then the consumer is closed, which sends the last acknowledgements; then the sessions. What is killed in
+between has acknowledged nothing that was not committed, so it comes again and changes nothing.
+"""
+
+import time
+from collections.abc import Iterable
+from functools import partial
+
+import psycopg
+import structlog
+
+from broker.client import Consumer, connect
+from broker.receive import acknowledge, close, receive_batch
+from broker.registry import WriterSchemas
+from consumers.aggregator_metrics import AggregatorMetrics
+from consumers.health import Health, serve
+from consumers.log import configure_log
+from consumers.pipeline import Committed, Pipeline
+from consumers.receive import decode_batch
+from consumers.stop import Stop, stop_on_signals
+from consumers.subscription import subscribe_patiently
+from consumers.upkeep import PartitionUpkeep
+from schemas.errors import StoreError
+from settings.aggregator import AggregatorSettings
+from store.connection import connect as connect_database
+from store.connection import describe
+from store.migrate import check_version
+
+log = structlog.get_logger(__name__)
+
+_SAY_EVERY_SECONDS = 60.0
+
+
+def run(settings: AggregatorSettings) -> int:
+    """Work until SIGTERM or SIGINT; returns the exit status.
+
+    Raises JobtrailError when it cannot work at all: the database is of another version, the port is taken.
+    """
+    configure_log(settings, "aggregator")
+    stop = stop_on_signals()
+    health = Health(silent_after_seconds=3 * settings.database_lock_timeout_seconds)
+    metrics = AggregatorMetrics()
+    with serve(health, metrics.registry, settings.listen_host, settings.aggregator_port):
+        connect_session = partial(connect_database, settings, "jobtrail aggregator")
+        pipeline = Pipeline(
+            connect_session,
+            stop,
+            settings.aggregator_retry_longest_seconds,
+            on_database=partial(_note_database, health, metrics),
+        )
+        try:
+            if pipeline.open():
+                with connect_session() as connection:
+                    check_version(connection)
+                _consume(settings, stop, health, metrics, pipeline, PartitionUpkeep(connect_session))
+        except psycopg.ProgrammingError as error:
+            raise StoreError(
+                f"the tables in {describe(settings)} are not those of this release: {str(error).strip()}. "
+                "Run `jobtrail migrate`."
+            ) from error
+        finally:
+            pipeline.close()
+    log.info("stopped")
+    return 0
+
+
+def _consume(
+    settings: AggregatorSettings,
+    stop: Stop,
+    health: Health,
+    metrics: AggregatorMetrics,
+    pipeline: Pipeline,
+    upkeep: PartitionUpkeep,
+) -> None:
+    client = connect(settings)
+    try:
+        consumer = subscribe_patiently(
+            client,
+            settings,
+            stop,
+            health,
+            name=settings.aggregator_subscription,
+            batch_messages=settings.aggregator_batch_events,
+            batch_bytes=settings.aggregator_batch_bytes,
+            batch_wait_seconds=settings.aggregator_batch_wait_seconds,
+            receiver_queue=settings.aggregator_receiver_queue,
+            longest_pause_seconds=settings.aggregator_retry_longest_seconds,
+        )
+        if consumer is None:
+            return
+        schemas = WriterSchemas(client, settings)
+        acknowledged = partial(_acknowledge, consumer, settings, metrics, _Progress())
+        health.ready("service")
+        while not stop.requested:
+            health.turned()
+            upkeep.when_due()
+            messages = receive_batch(consumer, settings)
+            if messages:
+                received = decode_batch(messages, schemas, stop, settings.aggregator_retry_longest_seconds)
+                if received is None:
+                    break
+                acknowledged(pipeline.submit(received))
+            acknowledged(pipeline.done())
+        acknowledged(pipeline.drain())
+        close(consumer, settings)
+    finally:
+        client.close()
+
+
+def _acknowledge(
+    consumer: Consumer,
+    settings: AggregatorSettings,
+    metrics: AggregatorMetrics,
+    progress: "_Progress",
+    committed: Iterable[Committed],
+) -> None:
+    """Only what is committed; and as often as it comes."""
+    for done in committed:
+        acknowledge(consumer, done.received.messages, settings)
+        metrics.committed(done)
+        progress.add(done)
+    progress.say_when_due()
+
+
+def _note_database(health: Health, metrics: AggregatorMetrics, why: str | None) -> None:
+    health.turned()
+    metrics.database_up.set(why is None)
+    if why is None:
+        health.ready("database")
+    else:
+        health.not_ready("database", "away")
+
+
+class _Progress:
+    """One line a minute that says what was done in it; a line a batch at debug."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._since = time.monotonic()
+        self._batches = self._events = self._dead_letters = self._new_attempts = 0
+
+    def add(self, done: Committed) -> None:
+        log.debug("committed", events=done.batch.events, **done.written._asdict())
+        self._batches += 1
+        self._events += done.batch.events
+        self._dead_letters += len(done.batch.dead_letters)
+        self._new_attempts += done.written.new_attempts
+
+    def say_when_due(self) -> None:
+        seconds = time.monotonic() - self._since
+        if seconds < _SAY_EVERY_SECONDS:
+            return
+        if self._batches:
+            log.info(
+                "aggregated",
+                seconds=round(seconds),
+                batches=self._batches,
+                events=self._events,
+                new_attempts=self._new_attempts,
+                dead_letters=self._dead_letters,
+            )
+        self._start()

@@ -1,0 +1,30 @@
+"""How the services log: events with fields to standard error, one a line."""
+
+import logging
+import sys
+
+import structlog
+
+from settings.service import ServiceSettings
+
+
+def configure_log(settings: ServiceSettings, service: str) -> None:
+    """Once, at the start of a service; every line says which service it is of."""
+    if settings.log_format == "json":
+        renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.log_level.upper()]
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)

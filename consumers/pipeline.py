@@ -1,0 +1,296 @@
+"""Two connections in turn: while one batch is merged and committed by a second thread, the next is folded and staged.
+
+Waiting for Postgres releases the GIL, so the second thread costs Python nothing. Batches are merged one after the
+other, in the order they came. What fails is written again, by the calling thread, one batch at a time: a batch that is
+applied twice changes nothing, so an unknown commit is simply repeated.
+"""
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+from psycopg.errors import ProgramLimitExceeded, StatementTooComplex
+
+from consumers.fold import fold
+from consumers.receive import Received, dead_letter
+from consumers.stop import Pauses, Stop
+from schemas.errors import StoreError
+from store.batch import Batch, Written
+from store.writer import (
+    TRANSIENT,
+    HorizonMovedError,
+    begin,
+    merge,
+    prepare_session,
+    read_horizon,
+    write_batch,
+)
+
+log = structlog.get_logger(__name__)
+
+REFUSED_DATA = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded, StatementTooComplex)
+"""Postgres cannot hold something in the batch: it is found by halving, and becomes a dead letter."""
+
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
+"""The session or the server is gone, or cannot go on: the batch is written again on a new session."""
+
+_CONNECTIONS = 2
+_TRANSIENT_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A batch that is safe in Postgres: its messages may be acknowledged."""
+
+    received: Received
+    batch: Batch
+    written: Written
+
+
+@dataclass
+class _InFlight:
+    received: Received
+    batch: Batch
+    connection: psycopg.Connection
+    merged: "Future[Written]"
+
+
+class Pipeline:
+    """Takes received batches, gives back committed ones in the same order. Used by one thread."""
+
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection],
+        stop: Stop,
+        longest_pause_seconds: float,
+        on_database: Callable[[str | None], None] = lambda _why: None,
+    ) -> None:
+        """``connect`` opens a session; ``on_database`` is told None when it works, else why it does not."""
+        self._connect = connect
+        self._stop = stop
+        self._longest_pause = longest_pause_seconds
+        self._on_database = on_database
+        self._merger = ThreadPoolExecutor(max_workers=1, thread_name_prefix="merge")
+        self._free: deque[psycopg.Connection] = deque()
+        self._in_flight: deque[_InFlight] = deque()
+        self._horizon_us: int | None = None
+
+    def open(self) -> bool:
+        """Connect; a database that is away is waited for. False when the service was asked to stop meanwhile."""
+        pauses = Pauses(self._longest_pause)
+        while not self._stop.requested:
+            try:
+                self._free = deque(self._session() for _ in range(_CONNECTIONS))
+                self._on_database(None)
+                return True
+            except (StoreError, *AWAY) as error:
+                if not isinstance(error, AWAY) and not isinstance(error.__cause__, psycopg.OperationalError):
+                    raise
+                pause = pauses.next_seconds()
+                self._on_database(str(error))
+                log.warning(
+                    "database_away", error=str(error), then=f"tries again in {pause:.1f} s, nothing is lost"
+                )
+                self._stop.wait(pause)
+        return False
+
+    def submit(self, received: Received) -> list[Committed]:
+        """Fold and stage a batch and have it merged; gives what was committed meanwhile (often the batch before)."""
+        batch = fold(received.events, received.dead_letters, self._horizon_us)
+        committed = []
+        if not self._free:
+            committed += self._first_done()
+        try:
+            batch = self._stage(received, batch)
+        except (*REFUSED_DATA, *TRANSIENT, *AWAY) as error:
+            # Not staged. The batches before it go first, then this one is written alone.
+            committed += self.drain()
+            committed += self._write_again([(received, batch)], error)
+        return committed
+
+    def done(self) -> list[Committed]:
+        """What has been committed by now; does not wait."""
+        committed = []
+        while self._in_flight and self._in_flight[0].merged.done():
+            committed += self._first_done()
+        return committed
+
+    def drain(self) -> list[Committed]:
+        """Wait until everything that was submitted is committed (or, when asked to stop, given up unacknowledged)."""
+        committed = []
+        while self._in_flight:
+            committed += self._first_done()
+        return committed
+
+    def close(self) -> None:
+        """End the second thread and the sessions."""
+        self._merger.shutdown(wait=True)
+        for connection in (*self._free, *(flight.connection for flight in self._in_flight)):
+            connection.close()
+        self._free.clear()
+        self._in_flight.clear()
+
+    def _session(self) -> psycopg.Connection:
+        connection = self._connect()
+        prepare_session(connection)
+        self._horizon_us = read_horizon(connection)
+        connection.rollback()
+        return connection
+
+    def _stage(self, received: Received, batch: Batch) -> Batch:
+        connection = self._free.popleft()
+        try:
+            try:
+                begin(connection, batch)
+            except HorizonMovedError as moved:
+                self._horizon_us = moved.horizon_us
+                batch = fold(received.events, received.dead_letters, moved.horizon_us)
+                begin(connection, batch)
+        except BaseException:
+            self._free.append(connection)
+            _roll_back(connection)
+            raise
+        merged = self._merger.submit(_merge_and_commit, connection, batch)
+        self._in_flight.append(_InFlight(received, batch, connection, merged))
+        return batch
+
+    def _first_done(self) -> list[Committed]:
+        flight = self._in_flight[0]
+        try:
+            written = flight.merged.result()
+        except (*REFUSED_DATA, *TRANSIENT, *AWAY) as error:
+            # The batches behind it may be staged or merged: they wait until this one is in, and keep their order.
+            behind = list(self._in_flight)[1:]
+            self._in_flight.clear()
+            again = [(flight.received, flight.batch)]
+            committed: list[Committed] = []
+            self._free.append(flight.connection)
+            for other in behind:
+                other.merged.exception()  # waits until the second thread is done with it
+                self._free.append(other.connection)
+                again.append((other.received, other.batch))
+            return committed + self._write_again(again, error)
+        self._in_flight.popleft()
+        self._free.append(flight.connection)
+        return [Committed(flight.received, flight.batch, written)]
+
+    def _write_again(self, batches: list[tuple[Received, Batch]], error: Exception) -> list[Committed]:
+        """Write batches one by one by this thread, through outages; stops early, unacknowledged, when asked to stop."""
+        pauses = Pauses(self._longest_pause)
+        committed: list[Committed] = []
+        log.warning("batch_failed", error=_one_line(error), then="writes it again; nothing was acknowledged")
+        while len(committed) < len(batches):
+            received, batch = batches[len(committed)]
+            try:
+                connection = self._working_connection()
+                if connection is None:
+                    return committed
+                batch, written = _write_surely(connection, received, batch)
+                committed.append(Committed(received, batch, written))
+            except HorizonMovedError as moved:
+                self._horizon_us = moved.horizon_us
+                batches[len(committed)] = (
+                    received,
+                    fold(received.events, received.dead_letters, moved.horizon_us),
+                )
+            except AWAY as away:
+                pause = pauses.next_seconds()
+                self._on_database(_one_line(away))
+                log.warning(
+                    "database_away",
+                    error=_one_line(away),
+                    then=f"tries again in {pause:.1f} s, nothing is lost",
+                )
+                self._close_all()
+                if self._stop.wait(pause):
+                    return committed
+        self._on_database(None)
+        return committed
+
+    def _working_connection(self) -> psycopg.Connection | None:
+        if not self._free or any(connection.closed or connection.broken for connection in self._free):
+            self._close_all()
+            if not self.open():
+                return None
+        return self._free[0]
+
+    def _close_all(self) -> None:
+        for connection in self._free:
+            connection.close()
+        self._free.clear()
+
+
+def _merge_and_commit(connection: psycopg.Connection, batch: Batch) -> Written:
+    try:
+        written = merge(connection, batch)
+        connection.commit()
+    except BaseException:
+        _roll_back(connection)
+        raise
+    return written
+
+
+def _roll_back(connection: psycopg.Connection) -> None:
+    if not connection.closed:
+        try:
+            connection.rollback()
+        except AWAY:
+            connection.close()
+
+
+def _write_surely(connection: psycopg.Connection, received: Received, batch: Batch) -> tuple[Batch, Written]:
+    """Write one batch; what other transactions cause is tried again, what Postgres cannot hold becomes a dead letter."""
+    try:
+        return batch, _write_past_others(connection, batch)
+    except REFUSED_DATA as error:
+        if len(received.events) <= 1:
+            return _give_up(connection, received, batch, error)
+    middle = len(received.events) // 2
+    first = Received(
+        received.messages, received.events[:middle], received.event_messages[:middle], received.dead_letters
+    )
+    second = Received(received.messages, received.events[middle:], received.event_messages[middle:], [])
+    written = []
+    for half in (first, second):
+        _, one = _write_surely(connection, half, fold(half.events, half.dead_letters, batch.horizon_us))
+        written.append(one)
+    return batch, Written(*(sum(numbers) for numbers in zip(*written, strict=True)))
+
+
+def _write_past_others(connection: psycopg.Connection, batch: Batch) -> Written:
+    """Write one batch; again, after a short random pause, as long as another transaction is in its way."""
+    for attempt in range(1, _TRANSIENT_TRIES):
+        try:
+            return write_batch(connection, batch)
+        except TRANSIENT as error:
+            log.info("met_another_transaction", attempt=attempt, error=_one_line(error), then="tries again")
+            time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311  # spreads retries, no secret
+    return write_batch(connection, batch)
+
+
+def _give_up(
+    connection: psycopg.Connection, received: Received, batch: Batch, refused: psycopg.Error
+) -> tuple[Batch, Written]:
+    """The one event (or none) that Postgres refuses: kept as a dead letter with what Postgres said."""
+    if not received.events:
+        raise StoreError(
+            f"Postgres refuses to store a dead letter: {_one_line(refused)}. This is a bug."
+        ) from refused
+    letter = dead_letter(received.event_messages[0], "refused_by_database", _one_line(refused))
+    log.error(
+        "event_refused_by_database",
+        message_id=letter.message_id,
+        error=letter.detail,
+        then="it is a dead letter",
+    )
+    kept = fold([], [*received.dead_letters, letter], batch.horizon_us)
+    return kept, write_batch(connection, kept)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

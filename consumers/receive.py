@@ -1,0 +1,97 @@
+"""From the messages of one batch to events and dead letters. Nothing is acknowledged here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from broker.client import Message
+from broker.private import schema_version
+from broker.registry import WriterSchemas
+from consumers.stop import Pauses, Stop
+from schemas.contract import Event
+from schemas.errors import BrokerError, DecodeError
+from store.batch import DeadLetter
+
+log = structlog.get_logger(__name__)
+
+_DETAIL_CHARACTERS = 2_000
+_KEY_CHARACTERS = 1_000
+
+
+@dataclass(frozen=True)
+class Received:
+    """One batch as it came: events beside the messages they are of, and the messages that are none."""
+
+    messages: Sequence[Message]
+    events: list[Event]
+    event_messages: list[Message]
+    dead_letters: list[DeadLetter]
+
+
+def decode_batch(
+    messages: Sequence[Message], schemas: WriterSchemas, stop: Stop, longest_pause_seconds: float
+) -> Received | None:
+    """Decode each message by the schema it was written with.
+
+    A broker that does not answer is waited out. None when the service was asked to stop meanwhile: nothing has been
+    acknowledged, so the messages come again.
+    """
+    events: list[Event] = []
+    event_messages: list[Message] = []
+    dead_letters: list[DeadLetter] = []
+    decode = schemas.decode
+    for message in messages:
+        try:
+            events.append(decode(message))
+            event_messages.append(message)
+        except DecodeError as error:
+            dead_letters.append(dead_letter(message, error.reason, error.detail))
+        except BrokerError as error:
+            event = _decode_patiently(message, schemas, stop, longest_pause_seconds, error)
+            if event is None:
+                return None
+            if isinstance(event, DeadLetter):
+                dead_letters.append(event)
+            else:
+                events.append(event)
+                event_messages.append(message)
+    return Received(messages, events, event_messages, dead_letters)
+
+
+def dead_letter(message: Message, reason: str, detail: str) -> DeadLetter:
+    """A message that is no valid event, to be kept as it came."""
+    return DeadLetter(
+        topic=message.topic_name(),
+        message_id=str(message.message_id()),
+        reason=reason,
+        detail=_storable(detail, _DETAIL_CHARACTERS),
+        payload=message.data(),
+        message_key=_storable(message.partition_key(), _KEY_CHARACTERS),
+        publish_time_us=message.publish_timestamp() * 1000,
+        schema_version=schema_version(message),
+    )
+
+
+def _decode_patiently(
+    message: Message, schemas: WriterSchemas, stop: Stop, longest_pause_seconds: float, error: BrokerError
+) -> Event | DeadLetter | None:
+    pauses = Pauses(longest_pause_seconds)
+    while True:
+        pause = pauses.next_seconds()
+        log.warning(
+            "schema_unavailable", error=str(error), then=f"tries again in {pause:.1f} s, nothing is lost"
+        )
+        if stop.wait(pause):
+            return None
+        try:
+            return schemas.decode(message)
+        except DecodeError as refusal:
+            return dead_letter(message, refusal.reason, refusal.detail)
+        except BrokerError as again:
+            error = again
+
+
+def _storable(text: str, most: int) -> str:
+    """What Postgres can hold of a text: no NUL, no lone surrogate, not too long."""
+    return text[:most].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,43 @@
+"""The aggregator: how much it takes at once, and how long it waits."""
+
+from pydantic import Field
+
+from settings.broker import BrokerSettings
+from settings.database import DatabaseSettings
+from settings.service import ServiceSettings
+
+
+class AggregatorSettings(BrokerSettings, DatabaseSettings, ServiceSettings):
+    """Everything `jobtrail aggregate` reads."""
+
+    aggregator_port: int = Field(
+        9464, ge=0, le=65535, description="port of /healthz, /readyz and /metrics; 0 = any"
+    )
+    aggregator_subscription: str = Field("aggregator", min_length=1, description="name of the subscription")
+    aggregator_batch_events: int = Field(
+        10_000, ge=1, le=50_000, description="most events of one transaction"
+    )
+    aggregator_batch_bytes: int = Field(
+        32 * 1024 * 1024,
+        ge=1024,
+        le=1024 * 1024 * 1024,
+        description="most bytes of payload of one transaction",
+    )
+    aggregator_batch_wait_seconds: float = Field(
+        0.1,
+        gt=0,
+        le=10,
+        description="longest wait for a batch to fill; most of an event's delay when there are few",
+    )
+    aggregator_receiver_queue: int = Field(
+        40_000,
+        ge=1,
+        le=200_000,
+        description="messages fetched ahead; below the broker's limits of unacknowledged ones",
+    )
+    aggregator_retry_longest_seconds: float = Field(
+        10,
+        gt=0,
+        le=300,
+        description="longest pause between two attempts to reach a broker or a database that is away",
+    )
