@@ -65,7 +65,7 @@ def decoder(writer_schema_text: str) -> Decoder:
     try:
         raw = json.loads(writer_schema_text)
         plain = _without_logical_types(raw)
-        writer = fastavro.parse_schema(plain)
+        writer = _without_negative_symbols(fastavro.parse_schema(plain))
         missing = _defaults_of_missing(plain, _OURS, "JobEvent")
         theirs = _error_record(plain)
         error_missing = _defaults_of_missing(theirs, _error_record(_OURS), "JobEvent.error") if theirs else {}
@@ -101,6 +101,26 @@ def decoder(writer_schema_text: str) -> Decoder:
         return event
 
     return decode
+
+
+def _without_negative_symbols(node: Any) -> Any:
+    """Change a parsed schema in place so that fastavro refuses a negative index of an enum.
+
+    It looks symbols up in a Python list, where -1 is the last: a broken payload would become a good event, most likely
+    of a discarded job. A dict has no -1. (A union has to stay a list; -1 for its branch 1 changes no content.)
+    """
+    if isinstance(node, list):
+        for branch in node:
+            _without_negative_symbols(branch)
+    elif isinstance(node, dict):
+        if node.get("type") == "enum":
+            node["symbols"] = dict(enumerate(node["symbols"]))
+        for inside in [field["type"] for field in node.get("fields", ())] + [
+            node.get("items"),
+            node.get("values"),
+        ]:
+            _without_negative_symbols(inside)
+    return node
 
 
 def _values_hold(event: Event) -> bool:
