@@ -1,0 +1,102 @@
+"""The servers that tests share, started when a test first asks for one, and databases of a test's own on them.
+
+    pulsar                              a real broker: .url, .admin_url (topics are a test's own, by `broker.provision`)
+    postgres, postgres_each             a real Postgres: 18; 15 and 18, one after the other
+    database_url, database_url_each     a new database with this release's tables, in 18; in each
+    empty_database_url, …_each          a new database with nothing in it
+
+Tests that stop or kill a server start one of their own: `tests.servers.pulsar.own_pulsar`,
+`tests.servers.postgres.PostgresServer`. What cannot be had fails the test and says what is missing.
+"""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.servers.databases import Databases
+from tests.servers.postgres import PostgresServer
+from tests.servers.postgres_programs import NEWEST, OLDEST
+from tests.servers.pulsar import Pulsar, any_pulsar
+
+
+def pytest_configure() -> None:
+    """End in order when asked to by SIGTERM, so that the servers end as well."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+@pytest.fixture(scope="session")
+def pulsar() -> Iterator[Pulsar]:
+    with any_pulsar() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def postgres_of_version() -> Iterator[Callable[[int], PostgresServer]]:
+    """A function that gives the shared server of a version, started when first asked for."""
+    with contextlib.ExitStack() as started:
+        servers: dict[int, PostgresServer] = {}
+
+        def of_version(version: int) -> PostgresServer:
+            if version not in servers:
+                servers[version] = started.enter_context(PostgresServer(version))
+            return servers[version]
+
+        yield of_version
+
+
+@pytest.fixture(scope="session")
+def databases_of(postgres_of_version: Callable[[int], PostgresServer]) -> Callable[[int], Databases]:
+    made: dict[int, Databases] = {}
+
+    def of_version(version: int) -> Databases:
+        if version not in made:
+            made[version] = Databases(postgres_of_version(version))
+        return made[version]
+
+    return of_version
+
+
+@pytest.fixture(scope="session", params=[OLDEST, NEWEST], ids=["postgres15", "postgres18"])
+def postgres_version(request: pytest.FixtureRequest) -> int:
+    """Runs the test once for each end of the range of versions."""
+    version: int = request.param
+    return version
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_of_version: Callable[[int], PostgresServer]) -> PostgresServer:
+    return postgres_of_version(NEWEST)
+
+
+@pytest.fixture(scope="session")
+def postgres_each(
+    postgres_of_version: Callable[[int], PostgresServer], postgres_version: int
+) -> PostgresServer:
+    return postgres_of_version(postgres_version)
+
+
+@pytest.fixture
+def database_url(databases_of: Callable[[int], Databases]) -> Iterator[str]:
+    with databases_of(NEWEST).migrated() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(databases_of: Callable[[int], Databases]) -> Iterator[str]:
+    with databases_of(NEWEST).empty() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url_each(databases_of: Callable[[int], Databases], postgres_version: int) -> Iterator[str]:
+    with databases_of(postgres_version).migrated() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url_each(databases_of: Callable[[int], Databases], postgres_version: int) -> Iterator[str]:
+    with databases_of(postgres_version).empty() as url:
+        yield url

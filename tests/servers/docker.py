@@ -1,0 +1,120 @@
+"""Pulsar from its image, where there is a Docker engine but no Java."""
+
+import shutil
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+from tests.servers.errors import ServerUnavailableError
+from tests.servers.ports import HOST, free_ports
+
+# These name interfaces of the machine; in the container the image's own are right.
+NOT_IN_A_CONTAINER = frozenset({"allowLoopback", "allowEphemeralPorts"})
+
+
+def engine_problem() -> str | None:
+    """Say what is missing of a Docker engine, or None. The command may be there without an engine."""
+    if shutil.which("docker") is None:
+        return "no `docker` on PATH"
+    answer = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        return "`docker info` finds no engine"
+    return None
+
+
+class DockerPulsar:
+    """Pulsar in a container, which is removed at the end, with its data."""
+
+    def __init__(self, image: str, settings: Path, start_timeout_seconds: float) -> None:
+        self._image = image
+        self._settings = settings
+        self._start_timeout_seconds = start_timeout_seconds
+        self._name = f"jobtrail-test-{uuid.uuid4().hex[:12]}"
+        self._broker_port, self._web_port = free_ports(2)
+        self._exists = False
+
+    @property
+    def url(self) -> str:
+        return f"pulsar://{HOST}:{self._broker_port}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://{HOST}:{self._web_port}"
+
+    def start(self) -> None:
+        """Start it and return when it takes messages. Raises ServerUnavailableError."""
+        from tests.servers.pulsar import answers
+
+        if self._exists:
+            _docker("start", self._name)
+        else:
+            self._create()
+        deadline = time.monotonic() + self._start_timeout_seconds
+        while not answers(self.admin_url):
+            if time.monotonic() > deadline:
+                raise ServerUnavailableError(
+                    f"{self._image} did not answer within {self._start_timeout_seconds:g} s.\n"
+                    + _docker("logs", "--tail", "25", self._name)
+                )
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stop it in order; it may be started again."""
+        _docker("stop", self._name)
+
+    def kill(self) -> None:
+        """Kill it without a word; it may be started again."""
+        _docker("kill", self._name)
+
+    def __enter__(self) -> "DockerPulsar":
+        try:
+            self.start()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._remove()
+
+    def _create(self) -> None:
+        ports = (self._broker_port, self._web_port)
+        settings = {
+            **self._read_settings(),
+            "brokerServicePort": str(ports[0]),
+            "webServicePort": str(ports[1]),
+        }
+        # The image's script puts variables with this prefix into its settings.
+        variables = [f"--env=PULSAR_PREFIX_{name}={value}" for name, value in settings.items()]
+        published = [f"--publish={HOST}:{port}:{port}" for port in ports]
+        command = (
+            "bin/apply-config-from-env.py conf/standalone.conf && "
+            f"exec bin/pulsar standalone --no-functions-worker --no-stream-storage --advertised-address {HOST}"
+        )
+        self._exists = True
+        _docker(
+            *("run", "--detach", "--name", self._name, "--env=PULSAR_MEM=-Xmx1g"),
+            *variables,
+            *published,
+            *(self._image, "sh", "-c", command),
+        )
+
+    def _read_settings(self) -> dict[str, str]:
+        lines = (line.strip() for line in self._settings.read_text().splitlines())
+        pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+        return {name: value for name, _, value in pairs if name not in NOT_IN_A_CONTAINER}
+
+    def _remove(self) -> None:
+        if self._exists:
+            _docker("rm", "--force", "--volumes", self._name)
+            self._exists = False
+
+
+def _docker(*words: str) -> str:
+    answer = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise ServerUnavailableError(
+            f"`docker {words[0]}` ended with status {answer.returncode}: {answer.stderr.strip()}"
+        )
+    return answer.stdout + answer.stderr

