@@ -51,6 +51,8 @@ check: $(STAMP)-dev  ## lint, format, strict types, the arrows of the imports, g
 	@$(BIN)/lint-imports --no-logo
 	@echo 'check: generated code'
 	@$(BIN)/python -m schemas.generate --check
+	@echo 'check: the contract against every release of it'
+	@$(BIN)/python -m schemas.evolution
 
 format: $(STAMP)-dev  ## put the source in order: imports, simple fixes, format
 	@$(BIN)/ruff check --fix --quiet . || true

@@ -1,0 +1,238 @@
+"""What a release may change in the contract, and what it may not, whatever the broker would accept."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.contract import SCHEMA, SCHEMA_TEXT
+from schemas.errors import SchemaError
+from schemas.evolution import check, history, problems, release, released, renames
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def changed(change: Change) -> dict[str, Any]:
+    schema = copy.deepcopy(SCHEMA)
+    change(schema)
+    return schema
+
+
+def field(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(one for one in schema["fields"] if one["name"] == name)
+
+
+def error_record(schema: dict[str, Any]) -> dict[str, Any]:
+    record: dict[str, Any] = field(schema, "error")["type"][1]
+    return record
+
+
+def add(name: str, kind: Any, **more: Any) -> Change:
+    return lambda schema: schema["fields"].append({"name": name, "type": kind, **more})
+
+
+def drop(name: str) -> Change:
+    return lambda schema: schema["fields"].remove(field(schema, name))
+
+
+def retype(name: str, kind: Any) -> Change:
+    return lambda schema: field(schema, name).update(type=kind)
+
+
+def redefault(name: str, value: Any) -> Change:
+    return lambda schema: field(schema, name).update(default=value)
+
+
+ALLOWED: dict[str, Change] = {
+    "nothing changes": lambda schema: None,
+    "a field comes with a default": add("host", "string", default=""),
+    "a field of the error comes with a default": lambda schema: error_record(schema)["fields"].append(
+        {"name": "cause", "type": "string", "default": ""}
+    ),
+    "a field that had a default goes": drop("release"),
+    "another order of fields": lambda schema: schema["fields"].reverse(),
+    "other documentation": lambda schema: schema.update(doc="other words"),
+    "the same type, written at length": retype("queue", {"type": "string"}),
+}
+
+REFUSED: dict[str, tuple[Change, str]] = {
+    "a field comes without a default": (add("host", "string"), "host is new and has no default"),
+    "a field without a default goes": (drop("queue"), "queue is dropped and had no default"),
+    "a field is renamed": (lambda schema: field(schema, "queue").update(name="lane"), "queue is dropped"),
+    "int becomes long": (retype("attempt", "long"), 'attempt changes its type from "int" to "long"'),
+    "int becomes string": (retype("attempt", "string"), "attempt changes its type"),
+    "string becomes bytes": (retype("args", "bytes"), "args changes its type"),
+    "a field becomes nullable": (retype("queue", ["null", "string"]), "queue changes its type"),
+    "a time loses its unit": (retype("occurred_at", "long"), "occurred_at changes its type"),
+    "a time changes its unit": (
+        retype("occurred_at", {"type": "long", "logicalType": "timestamp-millis"}),
+        "occurred_at changes its type",
+    ),
+    "the values of a map change": (
+        retype("expected_children", {"type": "map", "values": "long"}),
+        "expected_children[] changes its type",
+    ),
+    "the items of an array change": (
+        retype("depends_on", {"type": "array", "items": "long"}),
+        "depends_on[] changes its type",
+    ),
+    "the error can no longer be null": (
+        lambda schema: field(schema, "error").update(type=error_record(schema)),
+        "error changes its type",
+    ),
+    "the union grows": (
+        lambda schema: field(schema, "error")["type"].append("string"),
+        "error changes its type",
+    ),
+    "an enum gains a symbol": (
+        lambda schema: field(schema, "state")["type"]["symbols"].append("paused"),
+        "state gains the symbol paused",
+    ),
+    "an enum gains a symbol and a default": (
+        lambda schema: field(schema, "state")["type"].update(
+            symbols=[*field(schema, "state")["type"]["symbols"], "paused"], default="available"
+        ),
+        "state gains the symbol paused",
+    ),
+    "an enum loses a symbol": (
+        lambda schema: field(schema, "state")["type"]["symbols"].remove("suspended"),
+        "state loses the symbol suspended",
+    ),
+    "the enum is renamed": (
+        lambda schema: field(schema, "state")["type"].update(name="State"),
+        "state is named State",
+    ),
+    "the record is renamed": (lambda schema: schema.update(name="Event"), "is named jobtrail.Event"),
+    "the record moves": (lambda schema: schema.update(namespace="org"), "is named org.JobEvent"),
+    "a default changes": (redefault("depth", 0), "depth changes its default"),
+    "a default is added": (redefault("queue", ""), "queue changes its default"),
+    "a default goes": (lambda schema: field(schema, "source").pop("default"), "source changes its default"),
+    "a field of the error changes": (
+        lambda schema: error_record(schema)["fields"][0].update(type="bytes"),
+        "error.category changes its type",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", ALLOWED.values(), ids=ALLOWED)
+def test_a_change_that_all_readers_stand_is_allowed(change: Change) -> None:
+    """Neither direction has a problem: old events are read by new consumers, and new events by old ones."""
+    new = changed(change)
+    assert problems(SCHEMA, new) == []
+    assert renames(SCHEMA, new) == []
+
+
+@pytest.mark.parametrize(("change", "said"), REFUSED.values(), ids=REFUSED)
+def test_a_change_that_some_reader_would_not_stand_is_refused(change: Change, said: str) -> None:
+    """The message names the field, and what to do instead."""
+    found = problems(SCHEMA, changed(change))
+    assert any(said in problem for problem in found), found
+
+
+def test_a_field_that_goes_while_one_of_its_type_comes_is_taken_for_a_rename() -> None:
+    """Both have defaults, so Avro and the broker see nothing wrong; the value would be lost without a word."""
+    new = changed(lambda schema: field(schema, "external_id").update(name="subject"))
+    assert problems(SCHEMA, new) == []
+    (found,) = renames(SCHEMA, new)
+    assert found.startswith(
+        "external_id seems to be renamed to subject: readers of either release would miss it"
+    )
+
+
+def test_the_contract_is_the_newest_release_and_the_history_holds() -> None:
+    """What `make check` runs."""
+    assert check() == []
+    ended = subprocess.run(
+        [sys.executable, "-m", "schemas.evolution"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    copied = tmp_path / "history"
+    shutil.copytree(history(), copied)
+    return copied
+
+
+def test_a_contract_that_was_changed_and_not_released_is_noticed(folder: Path) -> None:
+    """Even when the change itself would be allowed."""
+    new = json.dumps(changed(add("host", "string", default="")))
+    assert any("job_event.avsc differs from the newest release" in it for it in check(folder, new))
+
+
+def test_a_release_is_written_beside_the_others_and_becomes_the_newest(folder: Path) -> None:
+    """From then on it may not change either."""
+    newest = max(released())
+    new = json.dumps(changed(add("host", "string", default="")))
+    path = release(folder, new)
+    assert path.name == f"{newest + 1:04}.avsc"
+    assert check(folder, new) == []
+    with pytest.raises(SchemaError, match="nothing to release"):
+        release(folder, new)
+    path.write_text(new.replace('"host"', '"hostname"'))
+    assert any("is not what was released" in it for it in check(folder, path.read_text()))
+
+
+def test_a_release_that_breaks_a_rule_is_not_written(folder: Path) -> None:
+    """Against the release before."""
+    with pytest.raises(SchemaError, match="attempt changes its type"):
+        release(folder, json.dumps(changed(retype("attempt", "long"))))
+    assert released(folder) == released()
+
+
+def test_a_release_is_compared_with_every_one_before(folder: Path) -> None:
+    """A name that was dropped two releases ago cannot come back as something else: old events still hold it."""
+    release(folder, json.dumps(changed(drop("release"))))
+    again = changed(drop("release"))
+    add("release", "int", default=0)(again)
+    with pytest.raises(SchemaError, match=r"against 0001: JobEvent\.release changes its type"):
+        release(folder, json.dumps(again))
+
+
+def test_a_new_symbol_needs_a_plan_that_says_how_consumers_come_to_know_it(folder: Path) -> None:
+    """The broker would accept it without."""
+    new = json.dumps(changed(lambda schema: field(schema, "state")["type"]["symbols"].append("paused")))
+    plan = folder / f"{max(released()) + 1:04}.plan.json"
+    with pytest.raises(SchemaError, match="gains the symbol paused"):
+        release(folder, new)
+    plan.write_text('{"JobState": {"added": ["paused"], "how": ""}}')
+    with pytest.raises(SchemaError, match="does not say how"):
+        release(folder, new)
+    plan.write_text('{"JobState": ["paused"]}')
+    with pytest.raises(SchemaError, match="cannot be read"):
+        release(folder, new)
+    plan.write_text(
+        '{"JobState": {"added": ["paused"], "how": "consumers know it since 0.4, publishers from 0.5"}}'
+    )
+    release(folder, new)
+    assert check(folder, new) == []
+
+
+def test_a_missing_release_is_named(folder: Path) -> None:
+    """Released schemas are kept for ever: messages written with them are still in the log."""
+    (folder / "0001.avsc").rename(folder / "0002.avsc")
+    with pytest.raises(SchemaError, match="without a gap, got \\[2\\]"):
+        check(folder, SCHEMA_TEXT)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (add("host", "string", default=7), "host has the default 7"),
+        (add("host", "string", default="", aliases=["queue"]), "host has aliases"),
+        (lambda schema: schema.update(aliases=["Event"]), "JobEvent has aliases"),
+        (redefault("error", "none"), 'error has the default "none"'),
+    ],
+    ids=["default of another type", "alias of a field", "alias of the record", "default of another branch"],
+)
+def test_a_schema_that_is_unsound_by_itself_is_not_released(folder: Path, change: Change, said: str) -> None:
+    """Decoding fills defaults in as they stand, and follows no alias."""
+    with pytest.raises(SchemaError, match=said):
+        release(folder, json.dumps(changed(change)))
