@@ -1,0 +1,194 @@
+"""What the universes of a run met. A law that never met a conflict proves nothing: a zero here fails the test."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from typing import Any
+
+from tests.law.oracle import FINISHED, RANKS, Event, group_of
+from tests.law.universes import Delivery, Universe
+from tests.law.writers import Report
+
+WAYS = {
+    "rollback": "batches rolled back in mid transaction by an error in the process",
+    "terminate": "sessions terminated in mid transaction",
+    "kill": "processes killed (SIGKILL) in mid transaction",
+}
+FACTS = (
+    "universes",
+    "messages",
+    "duplicates of a message",
+    "events, distinct",
+    "dead letters, distinct",
+    "batches written",
+    *WAYS.values(),
+    "batches committed, of which the answer was lost",
+    "batches delivered again",
+    "writers that another one really waited for",
+    "jobs that two writers wrote",
+    "finished attempts that two writers brought",
+    "failure groups that two writers brought",
+    "jobs with two ends of one attempt",
+    "jobs with two ends of one attempt at one time",
+    "jobs with ends that differ in nothing a row keeps",
+    "jobs of which some events lack the source",
+    "jobs with two sources",
+    "jobs with two values that case-folding orders otherwise than bytes do",
+    "jobs whose parent, root or depth conflict",
+    "jobs with two counts of expected children of one kind",
+    "jobs with two args",
+    "jobs whose latest state is not their latest event",
+    "jobs with ties of attempt, rank and time",
+    "jobs of several attempts",
+    "jobs that are their own parent",
+    "jobs that are each other's upstream",
+    "events before the horizon",
+    "jobs with events on both sides of the horizon",
+)
+
+
+class Coverage:
+    """Counts of FACTS over the universes of a run."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.counts: Counter[str] = Counter()
+
+    def add(self, universe: Universe, became: list[tuple[Delivery, Report]]) -> None:
+        """Count what this universe held and what became of its deliveries."""
+        self.counts.update(_of_the_deliveries(universe, became))
+        self.counts.update(_of_the_events(universe))
+
+    def missing(self) -> list[str]:
+        """The facts that were never met."""
+        return [fact for fact in FACTS if self.counts[fact] == 0]
+
+    def lines(self) -> list[str]:
+        return [f"{self.counts[fact]:>9,}  {fact}" for fact in FACTS]
+
+
+REPORTS: list[Coverage] = []
+"""Those of this session, for the summary at its end."""
+
+
+def _of_the_deliveries(universe: Universe, became: list[tuple[Delivery, Report]]) -> Iterable[str]:
+    yield "universes"
+    messages = [event for delivery in universe.deliveries for event in delivery.events]
+    yield from ["messages"] * len(messages)
+    yield from ["events, distinct"] * len(_distinct(messages))
+    yield from ["duplicates of a message"] * (len(messages) - len(_distinct(messages)))
+    yield from ["dead letters, distinct"] * len(set(universe.dead_letters))
+    for _, report in became:
+        if report.committed and report.outcome != "written":
+            yield "batches committed, of which the answer was lost"
+        elif report.outcome in WAYS:
+            yield WAYS[report.outcome]
+        if report.outcome == "written":
+            yield "batches written"
+        else:
+            yield "batches delivered again"
+        if report.waited_for_by:
+            yield "writers that another one really waited for"
+
+
+def _of_the_events(universe: Universe) -> Iterable[str]:
+    kept = [
+        e for e in universe.events if universe.horizon_us is None or e["occurred_at"] >= universe.horizon_us
+    ]
+    yield from ["events before the horizon"] * (len(universe.events) - len(kept))
+    yield from ["jobs with events on both sides of the horizon"] * len(
+        set(map(_job, kept)) & {_job(event) for event in universe.events if event not in kept}
+    )
+    by_writer = [[event for delivery in plan for event in delivery.events] for plan in universe.plans]
+    yield from ["jobs that two writers wrote"] * _shared(by_writer, _job)
+    yield from ["finished attempts that two writers brought"] * _shared(by_writer, _end)
+    yield from ["failure groups that two writers brought"] * _shared(by_writer, group_of)
+    edges = {
+        ((e["namespace"], upstream), _job(e))
+        for e in kept
+        for upstream in [e["parent_job_id"], *e["depends_on"]]
+    }
+    yield from ["jobs that are their own parent"] * len(
+        {_job(e) for e in kept if e["parent_job_id"] == e["job_id"]}
+    )
+    yield from ["jobs that are each other's upstream"] * sum(
+        (job, up) in edges and up < job for up, job in edges
+    )
+    for job in {_job(event): None for event in kept}:
+        yield from _of_a_job([event for event in kept if _job(event) == job])
+
+
+def _of_a_job(events: list[Event]) -> Iterable[str]:
+    ends = _distinct([event for event in events if event["state"] in FINISHED])
+    pairs = [(a, b) for a, b in combinations(ends, 2) if a["attempt"] == b["attempt"]]
+    if any(_end(a) != _end(b) for a, b in pairs):
+        yield "jobs with two ends of one attempt"
+    if any(_end(a) != _end(b) and a["occurred_at"] == b["occurred_at"] for a, b in pairs):
+        yield "jobs with two ends of one attempt at one time"
+    if any(_end(a) == _end(b) for a, b in pairs):
+        yield "jobs with ends that differ in nothing a row keeps"
+    sources = {event["source"] for event in events}
+    if "" in sources and len(sources) > 1:
+        yield "jobs of which some events lack the source"
+    if len(sources - {""}) > 1:
+        yield "jobs with two sources"
+    if any(
+        values and min(values) != min(values, key=lambda text: (text.casefold(), text))
+        for values in ({event[name] for event in events} - {""} for name in ("source", "external_id"))
+    ):
+        yield "jobs with two values that case-folding orders otherwise than bytes do"
+    if len({(event["root_job_id"], event["parent_job_id"], event["depth"]) for event in events}) > 1:
+        yield "jobs whose parent, root or depth conflict"
+    expected = {item for event in events for item in event["expected_children"].items()}
+    if len(expected) > len({worker for worker, _ in expected}):
+        yield "jobs with two counts of expected children of one kind"
+    if len({event["args"] for event in events} - {""}) > 1:
+        yield "jobs with two args"
+    latest = max(_version(event) for event in events)
+    if latest != max(
+        (e["attempt"], RANKS[e["state"]], e["occurred_at"]) for e in events if _is_last(e, events)
+    ):
+        yield "jobs whose latest state is not their latest event"
+    if len([event for event in _distinct(events) if _version(event) == latest]) > 1:
+        yield "jobs with ties of attempt, rank and time"
+    if len({event["attempt"] for event in events}) > 1:
+        yield "jobs of several attempts"
+
+
+def _is_last(event: Event, events: list[Event]) -> bool:
+    return bool(event["occurred_at"] == max(other["occurred_at"] for other in events))
+
+
+def _version(event: Event) -> tuple[int, int, int]:
+    return event["attempt"], RANKS[event["state"]], event["occurred_at"]
+
+
+def _job(event: Event) -> tuple[str, str]:
+    return event["namespace"], event["job_id"]
+
+
+def _end(event: Event) -> tuple[Any, ...] | None:
+    if event["state"] not in FINISHED:
+        return None
+    apart = (
+        "parent_job_id",
+        "root_job_id",
+        "depth",
+        "depends_on",
+        "expected_children",
+        "args",
+        "meta",
+        "error",
+    )
+    error = event["error"] and tuple(sorted(event["error"].items()))
+    return (error, *(value for name, value in sorted(event.items()) if name not in apart))
+
+
+def _distinct(events: list[Event]) -> list[Event]:
+    return [event for number, event in enumerate(events) if event not in events[:number]]
+
+
+def _shared(by_writer: list[list[Event]], key: Callable[[Event], Any]) -> int:
+    """How many keys (None does not count) are found with two writers or more."""
+    writers = Counter(one for events in by_writer for one in {key(event) for event in events} - {None})
+    return sum(count > 1 for count in writers.values())

@@ -1,0 +1,123 @@
+"""A fleet of long-lived writer processes, and how a universe's plan is carried out by them, all at once.
+
+A batch that failed, or of which nobody knows whether it was committed, is delivered again, whole, to whichever writer
+is free first: at least once, as the broker does.
+"""
+
+import multiprocessing
+import time
+from collections import deque
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Self
+
+from tests.law.universes import Delivery, Universe
+from tests.law.writers import Report, serve
+
+ANSWER_SECONDS = 30.0
+
+
+@dataclass
+class _Writer:
+    process: BaseProcess
+    pipe: Pipe
+    doing: Delivery | None = None
+
+
+class Fleet:
+    """Writers that outlive the examples; one that is killed is replaced at once."""
+
+    def __init__(self, database_url: str, size: int = 4) -> None:
+        # Not forked from the test's own process, which has connections open; preloaded, so that a new one is cheap.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["pytest", "tests.law.writers"])
+        self._database_url = database_url
+        self._writers = [self._start() for _ in range(size)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        for writer in self._writers:
+            writer.pipe.close()
+        for writer in self._writers:
+            writer.process.join(5)
+            if writer.process.exitcode is None:
+                writer.process.kill()
+                writer.process.join()
+
+    def carry_out(self, universe: Universe) -> list[tuple[Delivery, Report]]:
+        """Deliver everything until it is written; returns each delivery with what became of it.
+
+        Raises TimeoutError when a writer gives no answer: a lock that is never released.
+        """
+        crew = self._writers[: len(universe.plans)]
+        plans = [deque(plan) for plan in universe.plans]
+        again: deque[Delivery] = deque()
+        became: list[tuple[Delivery, Report]] = []
+        try:
+            while True:
+                for writer, plan in zip(crew, plans, strict=True):
+                    if writer.doing is None and (plan or again):
+                        writer.doing = (plan or again).popleft()
+                        writer.pipe.send(writer.doing)
+                busy = {writer.pipe: writer for writer in crew if writer.doing is not None}
+                if not busy:
+                    return became
+                answered = wait(list(busy), timeout=ANSWER_SECONDS)
+                if not answered:
+                    raise TimeoutError(
+                        f"no writer answered for {ANSWER_SECONDS} s: {[w.doing for w in busy.values()]}"
+                    )
+                for pipe in answered:
+                    writer = busy[pipe]  # type: ignore[index]  # what was waited for are these pipes
+                    delivery, report = self._answer(writer)
+                    became.append((delivery, report))
+                    if report.outcome == "error":
+                        return became
+                    if report.outcome != "written":
+                        again.append(Delivery(delivery.events, delivery.dead_letters))
+        finally:
+            self._quiesce(crew)
+
+    def _answer(self, writer: _Writer) -> tuple[Delivery, Report]:
+        assert writer.doing is not None
+        delivery, writer.doing = writer.doing, None
+        try:
+            report: Report = writer.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._replace(writer)
+            report = Report(
+                "kill" if delivery.fault == "kill" else "error", detail="the writer's process died"
+            )
+        return delivery, report
+
+    def _quiesce(self, crew: list[_Writer]) -> None:
+        """Leave no writer at work, so that the next universe starts on still tables."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        for writer in crew:
+            if writer.doing is None:
+                continue
+            if writer.pipe.poll(max(0.0, deadline - time.monotonic())):
+                self._answer(writer)
+            else:
+                writer.process.kill()
+                self._replace(writer)
+
+    def _start(self) -> _Writer:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=serve, args=(theirs, self._database_url), daemon=True)
+        process.start()
+        theirs.close()
+        return _Writer(process, ours)
+
+    def _replace(self, writer: _Writer) -> None:
+        writer.pipe.close()
+        writer.process.join()
+        fresh = self._start()
+        writer.process, writer.pipe, writer.doing = fresh.process, fresh.pipe, None

@@ -1,0 +1,69 @@
+"""The database that the universes are played in: made, migrated, cleaned between two of them, dropped."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from settings.database import DatabaseSettings
+from store.connection import connect
+from store.migrate import migrate
+from store.partitions import ensure_near_days
+from tests.law.oracle import COLUMNS
+from tests.law.universes import EPOCH, NOON
+
+# A locale's order, where the server can have one, so that a COLLATE "C" that was forgotten shows.
+_WITH_ICU = (
+    "CREATE DATABASE {} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C' ENCODING 'UTF8'"
+)
+_WITHOUT = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'"
+
+
+@contextmanager
+def database(server_url: str) -> Iterator[str]:
+    """The URL of a new, migrated database on this server; some of the universes' days have a partition in it."""
+    name = f"law_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as administrator:
+        try:
+            administrator.execute(sql.SQL(_WITH_ICU).format(sql.Identifier(name)))
+        except psycopg.errors.FeatureNotSupported:
+            administrator.execute(sql.SQL(_WITHOUT).format(sql.Identifier(name)))
+        # A deadlock is a failure here: say so soon. Writers are killed in crowds: let go of them soon.
+        administrator.execute(
+            sql.SQL("ALTER DATABASE {} SET deadlock_timeout = '100ms'").format(sql.Identifier(name))
+        )
+        try:
+            url = psycopg.conninfo.make_conninfo(server_url, dbname=name)
+            with connect(DatabaseSettings.load(database_url=url), "jobtrail-law-ground") as connection:
+                migrate(connection)
+                ensure_near_days(connection, NOON)
+            yield url
+        finally:
+            administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def collation(connection: psycopg.Connection[Any]) -> str:
+    """How this database orders text by default."""
+    row = connection.execute(
+        "SELECT datlocprovider = 'i', datcollate FROM pg_database WHERE datname = current_database()"
+    ).fetchone()
+    assert row is not None
+    return "default collation ICU en-US" if row[0] else f"default collation {row[1]}"
+
+
+def clean(connection: psycopg.Connection[Any], horizon_us: int | None) -> None:
+    """No rows, and this horizon."""
+    for table in COLUMNS:  # few rows: cheaper than TRUNCATE
+        connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("jobtrail", table)))
+    connection.execute(
+        "UPDATE jobtrail_control.horizon SET horizon_at = %s",
+        ["-infinity" if horizon_us is None else _at(horizon_us)],
+    )
+
+
+def _at(time_us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=time_us)

@@ -1,0 +1,292 @@
+"""What the tables must hold for a set of events: the law of DESIGN.md section 1, written down a second time.
+
+Small and slow on purpose. Every row is computed from *all* events that concern it, at once, by ``max``, ``min``,
+sets and counting: nothing here is merged step by step, and nothing is shared with ``consumers`` or ``store`` but
+the two pure functions of the fingerprint, which are inputs of the law and not a part of it.
+
+Not here: how tables are read back (``tables.py``), which events are tried (``universes.py``).
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from consumers.fingerprint import fingerprint, title
+
+Event = dict[str, Any]
+Row = tuple[Any, ...]
+Tables = dict[str, Counter[Row]]
+
+# The rows of a table are tuples in this order. A digest is the product's own business: it is not compared as a value.
+# Times are microseconds since 1970, None where the column is NULL; a map is the sorted tuple of its items.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "jobs": (
+        *(
+            "namespace",
+            "job_id",
+            "attempt",
+            "state_rank",
+            "occurred_at",
+            "state",
+            "worker",
+            "queue",
+            "max_attempts",
+        ),
+        *("scheduled_at", "release", "executor", "error_category", "error_type", "failure_group_id"),
+        *("enqueued_at", "started_at", "source", "external_id", "root_job_id", "parent_job_id", "depth"),
+        *("expected_children", "meta", "args", "args_attempt", "args_rank", "args_occurred_at"),
+    ),
+    "attempts": (
+        *(
+            "namespace",
+            "job_id",
+            "attempt",
+            "finished_at",
+            "state",
+            "worker",
+            "queue",
+            "source",
+            "max_attempts",
+        ),
+        *(
+            "enqueued_at",
+            "scheduled_at",
+            "started_at",
+            "external_id",
+            "release",
+            "executor",
+            "failure_group_id",
+        ),
+        *(
+            "error_category",
+            "error_type",
+            "error_message",
+            "error_stacktrace",
+            "error_origin",
+            "error_fingerprint",
+        ),
+    ),
+    "lineage_edges": ("namespace", "upstream_job_id", "job_id", "kind"),
+    "dead_letters": (
+        *(
+            "topic",
+            "message_id",
+            "reason",
+            "detail",
+            "payload",
+            "message_key",
+            "publish_time",
+            "schema_version",
+        ),
+    ),
+    "failure_groups": (
+        *("id", "namespace", "source", "error_category", "error_type", "fingerprint", "title"),
+        *("occurrence_count", "job_count", "first_seen_at", "last_seen_at"),
+    ),
+    "failure_group_jobs": ("failure_group_id", "job_id"),
+    "failure_groups_hourly": ("failure_group_id", "hour", "occurrence_count"),
+    "outcomes_hourly": (
+        *(
+            "namespace",
+            "source",
+            "worker",
+            "queue",
+            "hour",
+            "completed",
+            "retryable",
+            "discarded",
+            "cancelled",
+        ),
+    ),
+}
+
+RANKS = {
+    **dict.fromkeys(("suspended", "scheduled", "available"), 0),
+    "executing": 1,
+    "retryable": 2,
+    "cancelled": 3,
+    "discarded": 4,
+    "completed": 5,
+}
+FAILURES = ("retryable", "discarded")
+FINISHED = ("completed", "retryable", "discarded", "cancelled")
+NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
+HOUR_US = 60 * 60 * 1_000_000
+
+
+class Group(NamedTuple):
+    """What makes two failures the same failure."""
+
+    namespace: str
+    source: str
+    category: str
+    type: str
+    fingerprint: str
+
+    def id(self) -> uuid.UUID:
+        return uuid.UUID(bytes=blake2b("\0".join(self).encode(), digest_size=16).digest())
+
+
+def oracle(
+    events: Iterable[Event], dead_letters: Iterable[Row] = (), horizon_us: int | None = None
+) -> Tables:
+    """The rows of every table for these events, of which the order and the duplicates do not matter.
+
+    ``horizon_us``: events that occurred before it leave no trace; None keeps all. ``dead_letters``: rows in the
+    order of their columns.
+    """
+    kept = [event for event in events if horizon_us is None or event["occurred_at"] >= horizon_us]
+    ends = [event for event in kept if event["state"] in FINISHED]
+    attempts = {_attempt_row(event) for event in ends}
+    return {
+        "jobs": Counter(
+            _job_row(those) for those in _grouped(kept, lambda e: (e["namespace"], e["job_id"])).values()
+        ),
+        "attempts": Counter(attempts),
+        "lineage_edges": Counter({edge for event in kept for edge in _edges(event)}),
+        "dead_letters": Counter(set(map(tuple, dead_letters))),
+        **_sums(ends),
+    }
+
+
+def _grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    groups: dict[Any, list[Any]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def _error(event: Event) -> dict[str, str]:
+    return event["error"] or NO_ERROR
+
+
+def group_of(event: Event) -> Group | None:
+    """The failure group of a finishing event; None where it is no failure."""
+    if event["state"] not in FAILURES:
+        return None
+    error = _error(event)
+    mark = error["fingerprint"] or fingerprint(error["type"], error["message"], error["origin"], "")
+    return Group(event["namespace"], event["source"], error["category"], error["type"], mark)
+
+
+def _known(time_us: int) -> int | None:
+    return time_us if time_us != 0 else None
+
+
+def _least(values: Iterable[Any], unknown: Any) -> Any:
+    return min((value for value in values if value != unknown), default=None)
+
+
+def _version(event: Event) -> Row:
+    group = group_of(event)
+    return (
+        event["attempt"],
+        RANKS[event["state"]],
+        event["occurred_at"],
+        *(event[name] for name in ("state", "worker", "queue", "max_attempts")),
+        (event["scheduled_at"] != 0, event["scheduled_at"]),
+        *(event[name] for name in ("release", "executor")),
+        *(_error(event)[name] for name in ("category", "type")),
+        group.id().bytes if group else b"",
+    )
+
+
+def _job_row(events: list[Event]) -> Row:
+    winner = max(events, key=_version)
+    group = group_of(winner)
+    same_attempt = [event for event in events if event["attempt"] == winner["attempt"]]
+    root, parent, depth = min(
+        ((e["root_job_id"], e["parent_job_id"], e["depth"]) for e in events),
+        key=lambda place: (place[0] == "", place[0], place[1] == "", place[1], place[2] == -1, place[2]),
+    )
+    args, *args_version = max(
+        ((e["args"], e["attempt"], RANKS[e["state"]], e["occurred_at"]) for e in events if e["args"] != ""),
+        key=lambda brought: (*brought[1:], brought[0]),
+        default=(None, None, None, None),
+    )
+    return (
+        *(
+            winner["namespace"],
+            winner["job_id"],
+            winner["attempt"],
+            RANKS[winner["state"]],
+            winner["occurred_at"],
+        ),
+        *(winner["state"], winner["worker"], winner["queue"], winner["max_attempts"]),
+        *(_known(winner["scheduled_at"]), winner["release"], winner["executor"]),
+        *(_error(winner)["category"], _error(winner)["type"], group and group.id()),
+        _least((event["enqueued_at"] for event in same_attempt), 0),
+        _least((event["started_at"] for event in same_attempt), 0),
+        _least((event["source"] for event in events), ""),
+        _least((event["external_id"] for event in events), ""),
+        *(root, parent, depth),
+        _merged((event["expected_children"] for event in events), max),
+        _merged((event["meta"] for event in events), min),
+        *(args, *args_version),
+    )
+
+
+def _merged(maps: Iterable[dict[str, Any]], choose: Callable[[list[Any]], Any]) -> Row | None:
+    values = _grouped((item for one in maps for item in one.items()), lambda item: item[0])
+    return (
+        tuple(sorted((key, choose([value for _, value in items])) for key, items in values.items())) or None
+    )
+
+
+def _attempt_row(event: Event) -> Row:
+    group = group_of(event)
+    error = event["error"]
+    return (
+        *(
+            event[name]
+            for name in ("namespace", "job_id", "attempt", "occurred_at", "state", "worker", "queue")
+        ),
+        *(event["source"], event["max_attempts"]),
+        *(_known(event[name]) for name in ("enqueued_at", "scheduled_at", "started_at")),
+        *(event[name] for name in ("external_id", "release", "executor")),
+        group and group.id(),
+        *((error[name] for name in NO_ERROR) if error is not None else [None] * len(NO_ERROR)),
+    )
+
+
+def _edges(event: Event) -> set[Row]:
+    namespace, job = event["namespace"], event["job_id"]
+    spawned = {(namespace, event["parent_job_id"], job, "spawned")}
+    depends = {(namespace, upstream, job, "depends_on") for upstream in event["depends_on"]}
+    return {edge for edge in spawned | depends if edge[1] not in ("", job)}
+
+
+def _sums(ends: list[Event]) -> Tables:
+    """The sums over the set of finished attempts: over distinct ends, whatever else the events said."""
+    distinct = list({_attempt_row(event): event for event in ends}.values())
+    failures = [event for event in distinct if group_of(event)]
+    return {
+        "failure_groups": Counter(_group_row(g, those) for g, those in _grouped(failures, group_of).items()),
+        "failure_group_jobs": Counter({(group_of(e).id(), e["job_id"]) for e in failures}),  # type: ignore[union-attr]
+        "failure_groups_hourly": Counter(
+            (group.id(), hour, len(those))
+            for (group, hour), those in _grouped(failures, lambda e: (group_of(e), _hour(e))).items()
+        ),
+        "outcomes_hourly": Counter(
+            (*key, *(sum(event["state"] == state for event in those) for state in FINISHED))
+            for key, those in _grouped(
+                distinct, lambda e: (e["namespace"], e["source"], e["worker"], e["queue"], _hour(e))
+            ).items()
+        ),
+    }
+
+
+def _hour(event: Event) -> int:
+    return int(event["occurred_at"]) // HOUR_US * HOUR_US
+
+
+def _group_row(group: Group, failures: list[Event]) -> Row:
+    times = [event["occurred_at"] for event in failures]
+    return (
+        *(group.id(), *group),
+        min(title(e["type"], e["message"], e["origin"]) for e in map(_error, failures)),
+        *(len(failures), len({event["job_id"] for event in failures})),
+        *(min(times), max(times)),
+    )

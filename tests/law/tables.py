@@ -1,0 +1,71 @@
+"""The derived tables as they stand in Postgres, in the oracle's shape, and how two such states differ."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tests.law.oracle import COLUMNS, Row, Tables
+
+# By these columns a missing row and an unexpected one are recognized as the same row with other values.
+KEYS = {
+    "jobs": 2,
+    "attempts": 4,
+    "lineage_edges": 4,
+    "dead_letters": 2,
+    "failure_groups": 1,
+    "failure_group_jobs": 2,
+    "failure_groups_hourly": 2,
+    "outcomes_hourly": 5,
+}
+TIMES = {
+    *("occurred_at", "scheduled_at", "enqueued_at", "started_at", "args_occurred_at", "finished_at"),
+    *("publish_time", "first_seen_at", "last_seen_at", "hour"),
+}
+
+
+def read_tables(connection: psycopg.Connection[Any], schema: str = "jobtrail") -> Tables:
+    """Every row of every derived table."""
+    return {table: Counter(_rows(connection, schema, table)) for table in COLUMNS}
+
+
+def _rows(connection: psycopg.Connection[Any], schema: str, table: str) -> Iterator[Row]:
+    query = sql.SQL("SELECT {} FROM {}").format(
+        sql.SQL(", ").join(_selected(column) for column in COLUMNS[table]), sql.Identifier(schema, table)
+    )
+    for row in connection.execute(query):
+        yield tuple(tuple(sorted(value.items())) if isinstance(value, dict) else value for value in row)
+
+
+def _selected(column: str) -> sql.Composable:
+    if (
+        column in TIMES
+    ):  # exact: EXTRACT gives a numeric, and no year is out of range as it would be for datetime
+        return sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(sql.Identifier(column))
+    return sql.Identifier(column)
+
+
+def difference(expected: Tables, found: Tables) -> list[str]:
+    """One line for each row that is missing, unexpected, or has another value; empty when the tables are equal."""
+    return [line for table in COLUMNS for line in _table_difference(table, expected[table], found[table])]
+
+
+def _table_difference(table: str, expected: Counter[Row], found: Counter[Row]) -> Iterator[str]:
+    missing = sorted((expected - found).elements(), key=repr)
+    unexpected = sorted((found - expected).elements(), key=repr)
+    width = KEYS[table]
+    for row in missing:
+        twin = next((other for other in unexpected if other[:width] == row[:width]), None)
+        if twin is None:
+            yield f"{table}{row[:width]!r} is missing: {row[width:]!r}"
+            continue
+        unexpected.remove(twin)
+        for column, value, other in zip(COLUMNS[table], row, twin, strict=True):
+            if value != other:
+                yield f"{table}{row[:width]!r}.{column}: expected {value!r}, found {other!r}"
+        if row == twin:
+            yield f"{table}{row[:width]!r}: expected {expected[row]} such rows, found {found[row]}"
+    for row in unexpected:
+        yield f"{table}{row[:width]!r} should not be there: {row[width:]!r}"

@@ -1,0 +1,104 @@
+"""The law of DESIGN.md section 1: what is stored is a function of the *set* of events.
+
+For any events, in any order, with any duplicates, split into any batches, over one to four concurrent writers in
+processes of their own, rolled back or killed wherever and delivered again: the tables equal the oracle's.
+
+``JOBTRAIL_LAW_EXAMPLES`` says how many universes are tried on the newest Postgres (default 200; a fourth of them on
+the oldest). A failure prints the differing rows and the universe; ``docs/law.md`` says how to read it.
+"""
+
+import os
+from collections.abc import Iterator
+from pprint import pformat
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.law import ground
+from tests.law.coverage import REPORTS, Coverage
+from tests.law.fleet import Fleet
+from tests.law.oracle import oracle
+from tests.law.tables import difference, read_tables
+from tests.law.universes import Universe, universes
+from tests.law.writers import Report
+from tests.servers.postgres import PostgresServer
+
+EXAMPLES = int(os.environ.get("JOBTRAIL_LAW_EXAMPLES", "200"))
+# Below this many examples a rare conflict may be missed by chance, and its absence means nothing.
+ENOUGH_TO_DEMAND_COVERAGE = 40
+SHRINK = os.environ.get("JOBTRAIL_LAW_SHRINK", "1") != "0"
+
+
+@pytest.fixture
+def law_url(postgres_each: PostgresServer) -> Iterator[str]:
+    """A migrated database of our own on each server; its default collation is ICU's where the server has ICU."""
+    with ground.database(postgres_each.url()) as url:
+        yield url
+
+
+def test_the_tables_are_a_function_of_the_set_of_events(law_url: str) -> None:
+    """The law itself; it fails as well if the universes never met one of the conflicts it is about."""
+    with psycopg.connect(law_url, autocommit=True) as connection, Fleet(law_url) as fleet:
+        server = connection.info.server_version // 10_000
+        examples = EXAMPLES if server >= 18 else max(EXAMPLES // 4, 1)
+        coverage = Coverage(f"the law on Postgres {server} ({ground.collation(connection)})")
+        REPORTS.append(coverage)
+
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+            phases=[
+                phase
+                for phase in Phase
+                if phase is not Phase.explain and (SHRINK or phase is not Phase.shrink)
+            ],
+        )
+        @given(universes())
+        def holds(universe: Universe) -> None:
+            ground.clean(connection, universe.horizon_us)
+            became = fleet.carry_out(universe)
+            coverage.add(universe, became)
+            _demand_no_failure([report for _, report in became], universe)
+            expected = oracle(universe.events, universe.dead_letters, universe.horizon_us)
+            lines = difference(expected, read_tables(connection))
+            assert not lines, _story(lines, universe)
+
+        holds()
+        if examples >= ENOUGH_TO_DEMAND_COVERAGE:
+            assert not coverage.missing(), f"the universes of this run never met: {coverage.missing()}"
+
+
+def _demand_no_failure(reports: list[Report], universe: Universe) -> None:
+    wrong = [
+        f"{report.outcome}: {report.detail}" for report in reports if report.outcome in {"error", "deadlock"}
+    ]
+    assert not wrong, _story(wrong, universe)
+
+
+def _story(lines: list[str], universe: Universe) -> str:
+    """What is wrong, and the universe with what every event of it leaves at its default left out."""
+    plans: list[Any] = [
+        [
+            (
+                delivery.fault,
+                delivery.step,
+                [_told(event) for event in delivery.events],
+                delivery.dead_letters,
+            )
+            for delivery in plan
+        ]
+        for plan in universe.plans
+    ]
+    return "\n".join(
+        [*lines, "", f"horizon: {universe.horizon_us}", "events:"]
+        + [f"  {_told(event)}" for event in universe.events]
+        + ["plans, one for each writer: (fault, step, events, dead letters):", pformat(plans, width=200)]
+    )
+
+
+def _told(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if value not in ("", 0, -1, [], {}, None)}

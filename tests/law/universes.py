@@ -1,0 +1,215 @@
+"""Universes for the law: few events that collide on purpose, and a plan of how they are delivered.
+
+A universe is a *set* of events and dead letters with a horizon; its plan says in which order, with which duplicates,
+in which batches, by how many writers, and what goes wrong with which batch. The values are few, so that two events
+often concern the same job, attempt, hour or failure group, and they are nasty where a layer between Python and the
+tables could stumble: COPY's escapes, orders of text that locales disagree on, zeros, equal times.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.law.oracle import RANKS, Event, Row
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+# The last microsecond of an hour in which Europe changes its clocks, and the times around it.
+NOON = datetime(2026, 3, 29, 0, 59, 59, 999_999, tzinfo=UTC)
+DAY = _micros(datetime(2026, 3, 29, tzinfo=UTC))
+NEAR = [_micros(NOON + shift) for shift in (timedelta(0), timedelta(microseconds=1), timedelta(minutes=-3))]
+FAR = [
+    *(_micros(NOON + timedelta(days=days)) for days in (-1, 1, -365)),
+    *(_micros(datetime(2020, 1, 1, tzinfo=UTC)), _micros(datetime(2034, 12, 31, 23, 30, tzinfo=UTC))),
+    *(
+        -1,
+        _micros(datetime(1, 1, 1, tzinfo=UTC)),
+        _micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
+    ),
+]
+TIMES = [*NEAR, *NEAR, *FAR]
+
+# Pairs that bytes, UTF-16, ICU and case-folding order differently, and what COPY and JSON have to escape.
+TEXTS = [
+    *("B", "a", "é", "z", "a-b", "ab", "\uff71", "\U0001f600", "A", "ä", "a\u0308", "10", "9"),
+    *(
+        "\\N",
+        "\\.",
+        "\\",
+        "t\tab",
+        "l\nine",
+        "r\rn\n",
+        "\\x41\\t",
+        "quote\"'",
+        "{}",
+        "{1,2}",
+        "NULL",
+        " ",
+        "a ",
+    ),
+]
+NAMESPACES = ["kino", "kino", "Kino\\"]
+JOBS = ["1", "2", "2", "é\t3"]
+WORKERS = ["MoviePageJob", "moviePageJob", "z\\N"]
+SOURCES = ["", "", "B", "a", "é"]
+STATES = [*RANKS, "retryable", "discarded", "discarded", "completed", "executing"]
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "namespace": st.sampled_from(NAMESPACES),
+    "job_id": st.sampled_from(JOBS),
+    "worker": st.sampled_from(WORKERS),
+    "queue": st.sampled_from(["", "default", "Default"]),
+    "state": st.sampled_from(STATES),
+    "attempt": st.sampled_from([1, 1, 1, 2, 2, 3, 2**31 - 1]),
+    "occurred_at": st.sampled_from(TIMES),
+    "source": st.sampled_from(SOURCES),
+    "max_attempts": st.sampled_from([0, 0, 3, 20, 2**31 - 1]),
+    "enqueued_at": st.sampled_from([0, 0, *TIMES]),
+    "scheduled_at": st.sampled_from([0, 0, 0, *TIMES]),
+    "started_at": st.sampled_from([0, 0, *TIMES]),
+    "parent_job_id": st.sampled_from(["", "", *JOBS, "\\N"]),
+    "root_job_id": st.sampled_from(["", "", *JOBS, "\uff71", "\U0001f600"]),
+    "depth": st.sampled_from([-1, -1, 0, 1, 2]),
+    "depends_on": st.lists(st.sampled_from([*JOBS, "", "x\\\n", "\\N"]), max_size=3),
+    "expected_children": st.dictionaries(
+        st.sampled_from(["MoviePageJob", "é\"'\\"]), st.sampled_from([0, 9, 10, 2**31 - 1]), max_size=2
+    ),
+    "external_id": st.sampled_from(["", "", "", *TEXTS]),
+    "error": st.none()
+    | st.fixed_dictionaries(
+        {
+            "category": st.sampled_from(["", "timeout", "movie_not_ready", "é"]),
+            "type": st.sampled_from(["", "TimeoutError"]),
+            "message": st.sampled_from(
+                [
+                    "",
+                    "film 17 is not ready",
+                    "film 4711 is not ready",
+                    "film x is not ready",
+                    "a\\N\tb\nc",
+                    "Zażółć",
+                ]
+            ),
+            "stacktrace": st.sampled_from(["", 'File "a.py", line 3\n  raise\\t\n']),
+            "origin": st.sampled_from(["", "", "pages:fetch"]),
+            "fingerprint": st.sampled_from(["", "", "own\\"]),
+        }
+    ),
+    "release": st.sampled_from(["", "1.9", "1.10", "\\N"]),
+    "executor": st.sampled_from(["", "host:1", "Host:1"]),
+    "args": st.sampled_from(["", "", '{"b": "\\n"}', '{"a": "\\\\N"}', "[é]"]),
+    "meta": st.dictionaries(st.sampled_from(["k", "K", "\\"]), st.sampled_from(TEXTS), max_size=2),
+}
+DEAD_LETTERS: list[Row] = [
+    (
+        "persistent://jobtrail/lifecycle/job-events-partition-0",
+        "1:2:3:4",
+        "malformed",
+        "d\\N\t",
+        b"",
+        "",
+        NEAR[0],
+        0,
+    ),
+    (
+        "persistent://jobtrail/lifecycle/job-events-partition-0",
+        "1:2:3:5",
+        "text",
+        "é\n",
+        b"\x00\\N\t\n\xff",
+        "k\\",
+        1,
+        -1,
+    ),
+    (
+        "persistent://jobtrail/lifecycle/job-events-partition-1",
+        "1:2:3:4",
+        "time",
+        "",
+        b"\\x00",
+        "\t",
+        FAR[0],
+        7,
+    ),
+]
+
+WAYS_TO_FAIL = ("rollback", "terminate", "kill", "lose the answer")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One batch as one writer gets it, and what happens to it on the way.
+
+    ``fault``: ``""`` (nothing), ``"hold"`` (the writer waits at the step until another one waits for it) or one of
+    WAYS_TO_FAIL, after which the batch is delivered again, whole. ``step``: how far into the transaction, 0 to 100.
+    """
+
+    events: tuple[Event, ...]
+    dead_letters: tuple[Row, ...] = ()
+    fault: str = ""
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Universe:
+    """A set of events, and one of the many ways in which it may reach the tables."""
+
+    horizon_us: int | None
+    events: tuple[Event, ...]
+    dead_letters: tuple[Row, ...]
+    plans: tuple[tuple[Delivery, ...], ...]  # one for each writer, all at once
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        return [delivery for plan in self.plans for delivery in plan]
+
+
+@st.composite
+def _events(draw: st.DrawFn) -> list[Event]:
+    """Events of which many are an earlier one with a few fields changed: ties that the last column must break."""
+    found: list[Event] = []
+    for _ in range(draw(st.integers(1, 14))):
+        if not found or draw(st.integers(0, 2)) == 0:
+            found.append({name: draw(strategy) for name, strategy in FIELDS.items()})
+            continue
+        event = dict(found[draw(st.integers(0, len(found) - 1))])
+        for name in draw(st.lists(st.sampled_from(list(FIELDS)), min_size=1, max_size=4)):
+            event[name] = draw(FIELDS[name])
+        found.append(event)
+    return found
+
+
+@st.composite
+def universes(draw: st.DrawFn) -> Universe:
+    """A universe with its plan. It shrinks towards one writer, one batch, no fault, one event."""
+    events = draw(_events())
+    dead_letters = draw(st.lists(st.sampled_from(DEAD_LETTERS), max_size=2))
+    letters_first = len(dead_letters)
+    messages = draw(st.permutations(range(-letters_first, len(events))))
+    again = draw(st.lists(st.sampled_from(messages), max_size=8))
+    messages = [*messages, *again]
+    writers = draw(st.sampled_from([1, 2, 3, 4, 4, 4]))
+    cuts = sorted(draw(st.sets(st.integers(1, max(len(messages) - 1, 1)), max_size=5)))
+    plans: list[list[Delivery]] = [[] for _ in range(writers)]
+    for number, (first, end) in enumerate(zip([0, *cuts], [*cuts, len(messages)], strict=True)):
+        part = messages[first:end]
+        fault = draw(st.sampled_from(["", "", "hold", "hold", "hold", *WAYS_TO_FAIL]))
+        delivery = Delivery(
+            tuple(events[index] for index in part if index >= 0),
+            tuple(dead_letters[index] for index in part if index < 0),
+            fault,
+            draw(st.integers(50 if fault == "hold" else 0, 100)) if fault else 0,
+        )
+        plans[number % writers].append(delivery)
+    return Universe(
+        draw(st.sampled_from([None, None, None, DAY])),
+        tuple(events),
+        tuple(dead_letters),
+        tuple(tuple(plan) for plan in plans),
+    )
