@@ -1,0 +1,118 @@
+"""The fixed, seeded workload of the benchmarks: jobs with their events, encoded and shuffled.
+
+Of 1,000,000 jobs (or a share of them): 3.5 events each, 8 % of the attempts fail with a message and a stack trace of
+together 1 kB in 500 groups, 20 sources, runs of 1 to 10,000 jobs, events in random order.
+"""
+
+import io
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fastavro
+
+from schemas.contract import SCHEMA_TEXT
+
+ALL_JOBS = 1_000_000
+NAMESPACE = "bench-production"
+SOURCES = 20
+GROUPS = 500
+FAILING = 0.08
+SCHEDULED = 0.34
+"""Share of the jobs that have a `scheduled` event before the others; makes it 3.5 events a job."""
+
+_START_US = 1_790_000_000_000_000
+_HOURS = 6
+
+
+@dataclass(frozen=True)
+class Message:
+    """One event as it is published."""
+
+    key: str
+    payload: bytes
+
+
+def events(jobs: int, seed: int = 1, start_us: int = _START_US) -> Iterator[dict[str, Any]]:
+    """All events of so many jobs, job by job."""
+    rng = random.Random(seed)
+    stack = "".join(f'  File "app/scrapers/step_{line}.py", line {line}, in fetch\n' for line in range(40))[
+        :900
+    ]
+    number = 0
+    while number < jobs:
+        # Sizes of runs spread evenly over the orders of magnitude, as real ones do.
+        size = min(int(10 ** rng.uniform(0, 4)), jobs - number)
+        root = f"{10_000_000 + number}"
+        for place in range(size):
+            yield from _events_of_job(rng, number, root, place, stack, start_us)
+            number += 1
+
+
+def _events_of_job(
+    rng: random.Random, number: int, root: str, place: int, stack: str, start_us: int
+) -> Iterator[dict[str, Any]]:
+    at = start_us + rng.randrange(_HOURS * 3600 * 1_000_000)
+    worker, depth = ("SyncJob", 0) if place == 0 else ("PageJob", 1) if place % 10 else ("DetailJob", 2)
+    parent = "" if depth == 0 else root if depth == 1 else f"{int(root) + max(0, place - 1)}"
+    source = f"source-{number % SOURCES:02d}"
+    said: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "job_id": f"{10_000_000 + number}",
+        "worker": worker,
+        "queue": "scraping" if depth else "imports",
+        "source": source,
+        "max_attempts": 5,
+        "enqueued_at": at,
+        "parent_job_id": parent,
+        "root_job_id": root,
+        "depth": depth,
+        "external_id": f"movie:{number % 100_000}",
+        "release": "2026.11.2",
+        "executor": f"worker-{number % 16}:4711",
+    }
+    first = {"args": json.dumps({"movie_id": number, "page": place})}
+    if rng.random() < SCHEDULED:
+        yield {**said, **first, "state": "scheduled", "attempt": 1, "occurred_at": at}
+        first = {}
+    yield {**said, **first, "state": "available", "attempt": 1, "occurred_at": at}
+    attempt = 1
+    while True:
+        started = at = at + rng.randrange(1_000, 5_000_000)
+        run = {**said, "attempt": attempt, "started_at": started}
+        yield {**run, "state": "executing", "occurred_at": at}
+        at += rng.randrange(1_000, 2_000_000)
+        if rng.random() >= FAILING:
+            yield {**run, "state": "completed", "occurred_at": at}
+            return
+        error = _error(rng.randrange(GROUPS // SOURCES), number, stack)
+        state = "retryable" if attempt < 5 else "discarded"
+        yield {**run, "state": state, "occurred_at": at, "error": error}
+        if state == "discarded":
+            return
+        attempt += 1
+
+
+def _error(kind: int, number: int, stack: str) -> dict[str, str]:
+    """One of the kinds that, with the sources, make the groups; the message has a variable part."""
+    return {
+        "category": ("timeout", "connection", "movie_not_ready", "invalid_data", "http")[kind % 5],
+        "type": f"Failure{kind}",
+        "message": f"movie {number} could not be read from page {number % 977} of the programme after {kind} tries",
+        "stacktrace": stack,
+        "origin": f"app.scrapers.step_{kind}:fetch",
+    }
+
+
+def messages(jobs: int, seed: int = 1, start_us: int = _START_US) -> list[Message]:
+    """The workload encoded by the released schema, shuffled."""
+    writer = fastavro.parse_schema(json.loads(SCHEMA_TEXT))
+    encoded = []
+    for event in events(jobs, seed, start_us):
+        stream = io.BytesIO()
+        fastavro.schemaless_writer(stream, writer, event)
+        encoded.append(Message(event["job_id"], stream.getvalue()))
+    random.Random(seed + 1).shuffle(encoded)
+    return encoded
