@@ -35,3 +35,7 @@ class StoreError(JobtrailError):
 
 class InputError(JobtrailError):
     """What a person gave (a file, an argument) cannot be used."""
+
+
+class NotFoundError(JobtrailError):
+    """What was asked about does not exist: the answer is no, and the command line ends with status 1."""

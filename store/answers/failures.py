@@ -1,0 +1,154 @@
+"""Failure groups: what failed in one way, how often, since when, and samples of it.
+
+Counts are within retention. Samples are read from the failures themselves, the newest first.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import psycopg
+
+from schemas.errors import InputError, NotFoundError
+from store.answers.reading import read, snapshot
+from store.queries import queries
+
+SAMPLED_ATTEMPTS = 5
+HOURS_SHOWN = 24
+
+_QUERIES = queries("answers_failures")
+_UUID_DIGITS = 32
+
+
+class FailureGroup(NamedTuple):
+    """A group, with external ids of its newest failures."""
+
+    id: UUID
+    namespace: str
+    source: str
+    category: str
+    error_type: str
+    title: str
+    occurrence_count: int
+    job_count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    sample_external_ids: list[str]
+
+
+class Failure(NamedTuple):
+    """One failed attempt of a group."""
+
+    job_id: str
+    attempt: int
+    finished_at: datetime
+    state: str
+    worker: str
+    external_id: str
+    message: str
+    stacktrace: str
+    origin: str
+    release: str
+    executor: str
+
+
+class HourCount(NamedTuple):
+    """How often a group occurred within an hour of UTC."""
+
+    hour: datetime
+    occurrence_count: int
+
+
+class GroupRow(NamedTuple):
+    """A group's own row."""
+
+    id: UUID
+    namespace: str
+    source: str
+    category: str
+    error_type: str
+    fingerprint: str
+    title: str
+    occurrence_count: int
+    job_count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True)
+class FailureGroupDetail:
+    """A group with its newest failures and its last hours."""
+
+    group: GroupRow
+    newest: list[Failure]
+    hours: list[HourCount]
+
+
+class _Id(NamedTuple):
+    id: UUID
+
+
+def get_failure_groups(
+    connection: psycopg.Connection,
+    *,
+    namespace: str | None = None,
+    source: str | None = None,
+    category: str | None = None,
+    since: datetime | None = None,
+    limit: int = 50,
+) -> list[FailureGroup]:
+    """Groups seen at or after ``since``, those seen last first."""
+    with snapshot(connection):
+        return read(
+            connection,
+            FailureGroup,
+            _QUERIES["groups"],
+            namespace=namespace,
+            source=source,
+            category=category,
+            since=since,
+            limit=limit,
+            samples=SAMPLED_ATTEMPTS,
+        )
+
+
+def get_failure_group(
+    connection: psycopg.Connection, group_id: str, *, limit: int = 10
+) -> FailureGroupDetail:
+    """One group by its id or the first digits of it, with its newest failures.
+
+    Raises NotFoundError when there is none, InputError when the digits are none or fit several.
+    """
+    with snapshot(connection):
+        found = read(connection, _Id, _QUERIES["groups_like"], **_range_of(group_id))
+        if not found:
+            raise NotFoundError(
+                f"no failure group {group_id!r}. `jobtrail failures list` shows what there is."
+            )
+        if len(found) > 1:
+            raise InputError(
+                f"more than one failure group begins with {group_id!r}: give more digits of its id."
+            )
+        group = read(connection, GroupRow, _QUERIES["group_by_id"], id=found[0].id)[0]
+        newest = read(
+            connection,
+            Failure,
+            _QUERIES["newest_attempts"],
+            id=group.id,
+            first_seen_at=group.first_seen_at,
+            last_seen_at=group.last_seen_at,
+            limit=limit,
+        )
+        hours = read(connection, HourCount, _QUERIES["hours"], id=group.id, limit=HOURS_SHOWN)
+    return FailureGroupDetail(group, newest, hours)
+
+
+def _range_of(group_id: str) -> dict[str, UUID]:
+    """The ids that begin with these digits: the least and the greatest."""
+    digits = group_id.replace("-", "").lower()
+    if not 4 <= len(digits) <= _UUID_DIGITS or not set(digits) <= set("0123456789abcdef"):
+        raise InputError(
+            f"expected the id of a failure group (4 to 32 hexadecimal digits), got {group_id!r}."
+        )
+    return {"lowest": UUID(digits.ljust(_UUID_DIGITS, "0")), "highest": UUID(digits.ljust(_UUID_DIGITS, "f"))}

@@ -1,0 +1,30 @@
+"""How an answer reads: several queries of one snapshot, each row a typed value."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import class_row
+
+Row = TypeVar("Row")
+
+
+@contextmanager
+def snapshot(connection: psycopg.Connection) -> Iterator[None]:
+    """One read-only view of the database for all queries inside; in a transaction of the caller's, that one's view."""
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        yield
+        return
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
+def read(
+    connection: psycopg.Connection, row_type: type[Row], query: LiteralString, **parameters: Any
+) -> list[Row]:
+    """All rows of a named query as values of a class whose fields are the query's columns."""
+    with connection.cursor(row_factory=class_row(row_type)) as cursor:
+        return cursor.execute(query, parameters).fetchall()

@@ -1,0 +1,276 @@
+-- Questions about a run. Its jobs are those that name it as their root and say their depth (%(run)s, by index), and
+-- those that were walked to (%(walked_ids)s with %(walked_depths)s; usually none).
+
+-- name: stage_states
+-- Jobs of each stage in each state. Answered by jobs_run_stage_state_idx alone.
+WITH placed AS (
+    SELECT depth, worker, state, count(*) AS jobs
+    FROM jobs
+    WHERE namespace = %(namespace)s
+      AND root_job_id = %(run)s
+      AND depth >= 0
+    GROUP BY depth, worker, state
+),
+walked AS (
+    SELECT place.depth, job.worker, job.state, count(*) AS jobs
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    GROUP BY place.depth, job.worker, job.state
+)
+SELECT depth, worker, state, sum(jobs)::bigint AS jobs
+FROM (SELECT * FROM placed UNION ALL SELECT * FROM walked) AS both_kinds
+GROUP BY depth, worker, state
+ORDER BY depth, worker, state;
+
+-- name: stage_expectations
+-- How many jobs of each stage their parents meant to spawn.
+WITH expecting AS (
+    SELECT depth, expected_children
+    FROM jobs
+    WHERE namespace = %(namespace)s
+      AND root_job_id = %(run)s
+      AND depth >= 0
+      AND expected_children IS NOT NULL
+    UNION ALL
+    SELECT place.depth, job.expected_children
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    WHERE job.expected_children IS NOT NULL
+)
+SELECT
+    CASE WHEN expecting.depth < 0 THEN -1 ELSE expecting.depth + 1 END AS depth,
+    child.key AS worker,
+    sum(child.value::numeric)::bigint AS expected
+FROM expecting
+CROSS JOIN LATERAL jsonb_each_text(expecting.expected_children) AS child (key, value)
+GROUP BY 1, 2
+ORDER BY 1, 2;
+
+-- name: stage_facts
+-- What the rule of "stuck" needs to know of the stages where jobs may be waiting: who waits rightly, the last movement,
+-- and the stage's own pace.
+WITH candidates AS (
+    SELECT depth, worker
+    FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
+),
+stage_jobs AS MATERIALIZED (
+    SELECT job.job_id, job.depth, job.worker, job.state, job.state_rank, job.occurred_at,
+           job.scheduled_at, job.enqueued_at, job.started_at
+    FROM candidates
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s
+       AND job.root_job_id = %(run)s
+       AND job.depth = candidates.depth
+       AND job.worker = candidates.worker
+    WHERE job.depth >= 0
+    UNION ALL
+    SELECT job.job_id, place.depth, job.worker, job.state, job.state_rank, job.occurred_at,
+           job.scheduled_at, job.enqueued_at, job.started_at
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    JOIN candidates
+        ON candidates.depth = place.depth AND candidates.worker = job.worker
+),
+waiting AS (
+    SELECT
+        stage.depth,
+        stage.worker,
+        count(*) AS jobs,
+        min(greatest(stage.occurred_at, stage.scheduled_at, dependency.over_at)) AS oldest_at
+    FROM stage_jobs AS stage
+    LEFT JOIN LATERAL (
+        SELECT
+            max(upstream.occurred_at) AS over_at,
+            bool_or(upstream.state NOT IN ('completed', 'cancelled', 'discarded')) AS unfinished
+        FROM lineage_edges AS edge
+        JOIN jobs AS upstream
+            ON upstream.namespace = edge.namespace AND upstream.job_id = edge.upstream_job_id
+        WHERE edge.namespace = %(namespace)s
+          AND edge.job_id = stage.job_id
+          AND edge.kind = 'depends_on'
+    ) AS dependency ON true
+    WHERE stage.state IN ('available', 'retryable', 'suspended', 'scheduled')
+      AND (stage.scheduled_at <= %(now)s OR (stage.scheduled_at IS NULL AND stage.state <> 'scheduled'))
+      AND dependency.unfinished IS NOT TRUE
+    GROUP BY stage.depth, stage.worker
+),
+executing AS (
+    SELECT depth, worker, count(*) AS jobs, max(coalesce(started_at, occurred_at)) AS newest_at
+    FROM stage_jobs
+    WHERE state = 'executing'
+    GROUP BY depth, worker
+),
+movements AS (
+    SELECT depth, worker, started_at AS moved_at FROM stage_jobs WHERE started_at IS NOT NULL
+    UNION ALL
+    SELECT depth, worker, occurred_at FROM stage_jobs WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')
+    UNION ALL
+    SELECT depth, worker, occurred_at FROM stage_jobs WHERE state = 'executing' AND started_at IS NULL
+),
+gaps AS (
+    SELECT depth, worker, moved_at,
+           moved_at - lag(moved_at) OVER (PARTITION BY depth, worker ORDER BY moved_at) AS gap
+    FROM movements
+),
+movement AS (
+    SELECT
+        depth,
+        worker,
+        max(moved_at) AS last_at,
+        percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM gap)::double precision) AS usual_gap_seconds
+    FROM gaps
+    GROUP BY depth, worker
+),
+pace AS (
+    SELECT
+        depth,
+        worker,
+        percentile_cont(0.95) WITHIN GROUP (
+            ORDER BY extract(epoch FROM started_at - greatest(enqueued_at, scheduled_at))::double precision
+        ) FILTER (WHERE enqueued_at IS NOT NULL) AS usual_wait_seconds,
+        max(extract(epoch FROM occurred_at - started_at)::double precision) FILTER (
+            WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')
+        ) AS longest_execution_seconds
+    FROM stage_jobs
+    WHERE started_at IS NOT NULL
+    GROUP BY depth, worker
+)
+SELECT
+    waiting.depth,
+    waiting.worker,
+    waiting.jobs AS waiting,
+    waiting.oldest_at AS oldest_waiting_at,
+    coalesce(executing.jobs, 0) AS executing,
+    executing.newest_at AS newest_execution_at,
+    movement.last_at AS last_movement_at,
+    movement.usual_gap_seconds,
+    pace.usual_wait_seconds,
+    pace.longest_execution_seconds
+FROM waiting
+LEFT JOIN executing USING (depth, worker)
+LEFT JOIN movement USING (depth, worker)
+LEFT JOIN pace USING (depth, worker)
+ORDER BY waiting.depth, waiting.worker;
+
+-- name: spawn_links
+-- Which stage spawned which, in what states. A parent that is not of the run, or not known, is NULL.
+WITH run_jobs AS MATERIALIZED (
+    SELECT job_id, parent_job_id, depth, worker, state
+    FROM jobs
+    WHERE namespace = %(namespace)s
+      AND root_job_id = %(run)s
+      AND depth >= 0
+    UNION ALL
+    SELECT job.job_id, job.parent_job_id, place.depth, job.worker, job.state
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+),
+spawned AS (
+    SELECT
+        job_id, depth, worker, state,
+        CASE
+            WHEN parent_job_id <> '' THEN parent_job_id
+            WHEN depth <> 0 THEN (
+                SELECT min(edge.upstream_job_id)
+                FROM lineage_edges AS edge
+                WHERE edge.namespace = %(namespace)s AND edge.job_id = run_jobs.job_id AND edge.kind = 'spawned'
+            )
+        END AS parent_job_id
+    FROM run_jobs
+)
+SELECT
+    parent.depth AS parent_depth,
+    parent.worker AS parent_worker,
+    child.depth,
+    child.worker,
+    child.state,
+    count(*) AS jobs,
+    min(child.job_id) AS sample_job_id
+FROM spawned AS child
+LEFT JOIN run_jobs AS parent
+    ON parent.job_id = child.parent_job_id
+GROUP BY parent.depth, parent.worker, child.depth, child.worker, child.state
+ORDER BY parent.depth, parent.worker, child.depth, child.worker, child.state;
+
+-- name: dependency_links
+-- Which stage's jobs had to finish before which: edges and jobs between each two stages.
+WITH run_jobs AS MATERIALIZED (
+    SELECT job_id, depth, worker
+    FROM jobs
+    WHERE namespace = %(namespace)s
+      AND root_job_id = %(run)s
+      AND depth >= 0
+    UNION ALL
+    SELECT job.job_id, place.depth, job.worker
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+)
+SELECT
+    upstream.depth AS parent_depth,
+    upstream.worker AS parent_worker,
+    downstream.depth,
+    downstream.worker,
+    count(*) AS edges,
+    count(DISTINCT downstream.job_id) AS jobs
+FROM run_jobs AS downstream
+JOIN lineage_edges AS edge
+    ON edge.namespace = %(namespace)s AND edge.job_id = downstream.job_id AND edge.kind = 'depends_on'
+JOIN run_jobs AS upstream
+    ON upstream.job_id = edge.upstream_job_id
+GROUP BY upstream.depth, upstream.worker, downstream.depth, downstream.worker
+ORDER BY upstream.depth, upstream.worker, downstream.depth, downstream.worker;
+
+-- name: stage_failures
+-- Jobs that stand failed now, by stage and category.
+WITH failed AS (
+    SELECT depth, worker, error_category, failure_group_id
+    FROM jobs
+    WHERE namespace = %(namespace)s
+      AND root_job_id = %(run)s
+      AND depth >= 0
+      AND state IN ('retryable', 'discarded')
+    UNION ALL
+    SELECT place.depth, job.worker, job.error_category, job.failure_group_id
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    WHERE job.state IN ('retryable', 'discarded')
+)
+SELECT depth, worker, error_category AS category, count(*) AS jobs, count(DISTINCT failure_group_id) AS groups
+FROM failed
+GROUP BY depth, worker, error_category
+ORDER BY depth, worker, jobs DESC, error_category;
+
+-- name: children
+-- The jobs that an edge leads to from one job, by worker and state.
+SELECT job.job_id, job.worker, job.state, job.attempt, job.external_id, edge.kind
+FROM lineage_edges AS edge
+JOIN jobs AS job
+    ON job.namespace = edge.namespace AND job.job_id = edge.job_id
+WHERE edge.namespace = %(namespace)s
+  AND edge.upstream_job_id = %(job_id)s
+  AND edge.kind = ANY (%(kinds)s)
+ORDER BY job.worker, job.state, job.job_id, edge.kind
+LIMIT %(limit)s;
+
+-- name: children_states
+SELECT job.worker, job.state, edge.kind, count(*) AS jobs
+FROM lineage_edges AS edge
+JOIN jobs AS job
+    ON job.namespace = edge.namespace AND job.job_id = edge.job_id
+WHERE edge.namespace = %(namespace)s
+  AND edge.upstream_job_id = %(job_id)s
+  AND edge.kind = ANY (%(kinds)s)
+GROUP BY job.worker, job.state, edge.kind
+ORDER BY job.worker, job.state, edge.kind;
+
+-- name: jobs_by_id
+SELECT job_id, worker, state, attempt, external_id
+FROM jobs
+WHERE namespace = %(namespace)s
+  AND job_id = ANY (%(job_ids)s);
