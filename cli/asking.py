@@ -1,0 +1,141 @@
+"""What every question needs: settings, a connection that only reads, the namespace, and how the answer goes out."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from settings.answers import AnswersSettings
+    from store.answers.stuck import StuckRule
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+class Asking(NamedTuple):
+    """An open question: the connection, the settings, and the namespace said by option or setting ('' = none)."""
+
+    connection: "psycopg.Connection"
+    settings: "AnswersSettings"
+    namespace: str
+
+    def namespace_of(self, job: str) -> str:
+        """The namespace said, else the only one that knows the job. Raises InputError, NotFoundError."""
+        from store.answers.scope import find_namespace
+
+        return self.namespace or find_namespace(self.connection, job)
+
+    @property
+    def rule(self) -> "StuckRule":
+        """The rule of stuck with the floors of the settings."""
+        from store.answers.stuck import StuckRule
+
+        return StuckRule(
+            self.settings.stuck_floor_seconds,
+            self.settings.lost_floor_seconds,
+            self.settings.lost_without_history_seconds,
+        )
+
+
+@contextmanager
+def asking(namespace: str | None = None) -> Iterator[Asking]:
+    """Connect, and say what the database refused as a StoreError with its cure."""
+    import psycopg
+
+    from schemas.errors import StoreError
+    from settings.answers import AnswersSettings
+    from settings.database import DatabaseSettings
+    from store.connection import connect
+    from store.migrate import check_version
+
+    settings = AnswersSettings.load(namespace=namespace)
+    try:
+        with connect(
+            DatabaseSettings.load(),
+            "jobtrail command",
+            autocommit=True,
+            statement_timeout_seconds=settings.answers_statement_timeout_seconds,
+        ) as connection:
+            check_version(connection)
+            yield Asking(connection, settings, settings.namespace)
+    except psycopg.errors.QueryCanceled as error:
+        raise StoreError(
+            f"the database took longer than {settings.answers_statement_timeout_seconds} s: ask for less, or raise "
+            "JOBTRAIL_ANSWERS_STATEMENT_TIMEOUT_SECONDS."
+        ) from error
+    except psycopg.Error as error:
+        raise StoreError(f"the database could not answer: {str(error).strip()}") from error
+
+
+class Since(click.ParamType[datetime]):
+    """A point in time: how long ago (30m, 24h, 7d), or a time in RFC 3339."""
+
+    name = "since"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        number = value.rstrip("abcdefghijklmnopqrstuvwxyz")
+        unit = _UNITS.get(value[len(number) :])
+        try:
+            if unit is not None:
+                return datetime.now(UTC) - timedelta(seconds=float(number) * unit)
+            moment = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(f"expected 30m, 24h, 7d or 2026-11-22T20:51:03Z, got {value!r}", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def json_option(command: Command) -> Command:
+    """--json"""
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")(command)
+
+
+def namespace_option(command: Command) -> Command:
+    """--namespace"""
+    return click.option(
+        "--namespace",
+        metavar="NAME",
+        help="The system asked about (or JOBTRAIL_NAMESPACE). A job's is found by its id if that is enough.",
+    )(command)
+
+
+def limit_option(default: int, what: str) -> Callable[[Command], Command]:
+    """--limit"""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1, 100_000),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help=f"Most {what} to show.",
+    )
+
+
+def edges_option(command: Command) -> Command:
+    """--edges"""
+    return click.option(
+        "--edges",
+        type=click.Choice(["spawned", "depends_on", "all"]),
+        default="spawned",
+        show_default=True,
+        help="Who spawned whom, what had to finish first, or both.",
+    )(command)
+
+
+def say(text: str) -> None:
+    """To standard output."""
+    click.echo(text)
+
+
+def say_json(value: object) -> None:
+    """To standard output, as JSON."""
+    from cli.render.as_json import dumps
+
+    click.echo(dumps(value))

@@ -1,0 +1,68 @@
+"""`jobtrail failures …`: what failed, in which ways, how often."""
+
+from datetime import datetime
+
+import click
+
+from cli.asking import Since, asking, json_option, limit_option, namespace_option, say, say_json
+
+
+@click.group()
+def failures() -> None:
+    """What failed, grouped by what went wrong."""
+
+
+@failures.command("list")
+@namespace_option
+@click.option("--source", metavar="NAME", help="Only failures of this source.")
+@click.option("--category", metavar="NAME", help="Only failures of this error category.")
+@click.option(
+    "--since", type=Since(), metavar="TIME", help="Only groups seen since: 30m, 24h, 7d, or a time."
+)
+@limit_option(50, "groups")
+@json_option
+def list_groups(
+    namespace: str | None,
+    source: str | None,
+    category: str | None,
+    since: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List the failure groups, those seen last first."""
+    from cli.render.as_json import row
+    from cli.render.pages import failures_page
+    from store.answers.failures import get_failure_groups
+
+    with asking(namespace) as ask:
+        found = get_failure_groups(
+            ask.connection,
+            namespace=ask.namespace or None,
+            source=source,
+            category=category,
+            since=since,
+            limit=limit,
+        )
+    if as_json:
+        say_json([row(group) for group in found])
+    else:
+        say(failures_page(found))
+
+
+@failures.command()
+@click.argument("group")
+@limit_option(10, "failures")
+@json_option
+def show(group: str, limit: int, as_json: bool) -> None:
+    """Show one failure GROUP by its id (or its first digits): its newest failures and their stack trace."""
+    from cli.render.as_json import row
+    from cli.render.pages import failure_page
+    from store.answers.failures import get_failure_group
+
+    with asking() as ask:
+        found = get_failure_group(ask.connection, group, limit=limit)
+    if as_json:
+        newest = {"newest": [row(failure) for failure in found.newest]}
+        say_json(row(found.group) | newest | {"hours": [row(hour) for hour in found.hours]})
+    else:
+        say(failure_page(found))

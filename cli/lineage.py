@@ -1,0 +1,201 @@
+"""`jobtrail lineage …`: where jobs came from and what came of them. Imports inside the commands keep --help quick."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.asking import asking, edges_option, json_option, limit_option, namespace_option, say, say_json
+
+if TYPE_CHECKING:
+    from store.answers.walk import Edges
+
+STATES = [
+    "suspended",
+    "scheduled",
+    "available",
+    "executing",
+    "retryable",
+    "completed",
+    "cancelled",
+    "discarded",
+]
+
+
+@click.group()
+def lineage() -> None:
+    """Where jobs came from, and what came of them."""
+
+
+@lineage.command()
+@click.argument("root")
+@edges_option
+@namespace_option
+@click.option(
+    "--lines", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Most lines to draw."
+)
+@json_option
+def tree(root: str, edges: "Edges", namespace: str | None, lines: int, as_json: bool) -> None:
+    """Draw the run of ROOT, folded by stage.
+
+    ROOT is a job's id, 12345 or '#12345'. Of a job that is no root, what is below it.
+    """
+    from cli.render import as_json as json_form
+    from cli.render.tree_picture import picture
+    from store.answers.lineage import get_job_tree
+
+    with asking(namespace) as ask:
+        found = get_job_tree(
+            ask.connection,
+            ask.namespace_of(root),
+            root,
+            edges,
+            rule=ask.rule,
+            limit_jobs=ask.settings.answers_walk_limit_jobs,
+        )
+    if as_json:
+        say_json(json_form.tree(found))
+    else:
+        say(picture(found, lines))
+
+
+@lineage.command()
+@click.argument("root")
+@namespace_option
+@json_option
+def stats(root: str, namespace: str | None, as_json: bool) -> None:
+    """Count the jobs of each stage of the run of ROOT by state.
+
+    With how many were expected, and whether the stage is stuck.
+    """
+    from cli.render import as_json as json_form
+    from cli.render.pages import stats_page
+    from store.answers.lineage import get_pipeline_stats
+
+    with asking(namespace) as ask:
+        found = get_pipeline_stats(
+            ask.connection,
+            ask.namespace_of(root),
+            root,
+            rule=ask.rule,
+            limit_jobs=ask.settings.answers_walk_limit_jobs,
+        )
+    if as_json:
+        say_json(json_form.stats(found))
+    else:
+        say(stats_page(found))
+
+
+@lineage.command()
+@click.argument("job")
+@edges_option
+@namespace_option
+@limit_option(50, "children")
+@json_option
+def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_json: bool) -> None:
+    """List the jobs one edge below JOB, and count all that is below."""
+    from cli.render import as_json as json_form
+    from cli.render.pages import children_page
+    from store.answers.lineage import get_children
+
+    with asking(namespace) as ask:
+        found = get_children(
+            ask.connection,
+            ask.namespace_of(job),
+            job,
+            edges,
+            limit=limit,
+            limit_jobs=ask.settings.answers_walk_limit_jobs,
+        )
+    if as_json:
+        say_json(json_form.children(found))
+    else:
+        say(children_page(found))
+
+
+@lineage.command()
+@click.argument("job")
+@edges_option
+@namespace_option
+@json_option
+def ancestors(job: str, edges: "Edges", namespace: str | None, as_json: bool) -> None:
+    """List all jobs above JOB: the path from its root, or everything that had to finish first."""
+    from cli.render import as_json as json_form
+    from cli.render.pages import ancestors_page
+    from store.answers.lineage import get_ancestors
+
+    with asking(namespace) as ask:
+        found = get_ancestors(
+            ask.connection,
+            ask.namespace_of(job),
+            job,
+            edges,
+            limit_jobs=ask.settings.answers_walk_limit_jobs,
+        )
+    if as_json:
+        say_json(json_form.ancestors(found))
+    else:
+        say(ancestors_page(found))
+
+
+@lineage.command()
+@click.argument("root")
+@namespace_option
+@click.option("--worker", metavar="NAME", help="Only jobs of this worker.")
+@click.option("--state", type=click.Choice(STATES), help="Only jobs in this state.")
+@limit_option(50, "jobs")
+@json_option
+def jobs(
+    root: str, namespace: str | None, worker: str | None, state: str | None, limit: int, as_json: bool
+) -> None:
+    """List jobs of the run of ROOT: whose children they are, and why they failed."""
+    from cli.render.as_json import row
+    from cli.render.pages import jobs_page
+    from store.answers.jobs import get_jobs
+
+    with asking(namespace) as ask:
+        found = get_jobs(
+            ask.connection,
+            ask.namespace_of(root),
+            root,
+            worker=worker,
+            state=state,
+            limit=limit,
+            limit_jobs=ask.settings.answers_walk_limit_jobs,
+        )
+    if as_json:
+        head = {"root": found.root, "namespace": found.namespace, "total": found.total}
+        say_json(head | {"jobs": [row(job) for job in found.jobs]} | ({"cut": True} if found.cut else {}))
+    else:
+        say(jobs_page(found))
+
+
+@lineage.command()
+@click.argument("root")
+@namespace_option
+@limit_option(20, "jobs of each kind of gap")
+@json_option
+@click.pass_context
+def gaps(context: click.Context, root: str, namespace: str | None, limit: int, as_json: bool) -> None:
+    """Say what the run of ROOT lacks; ends with 1 if it lacks something.
+
+    Jobs that spawned another number of children than they announced, and completed jobs without a child such as their
+    siblings have.
+    """
+    from cli.render import as_json as json_form
+    from cli.render.pages import gaps_page
+    from store.answers.gaps import get_gaps
+
+    with asking(namespace) as ask:
+        found = get_gaps(
+            ask.connection,
+            ask.namespace_of(root),
+            root,
+            limit=limit,
+            limit_jobs=ask.settings.answers_walk_limit_jobs,
+        )
+    if as_json:
+        say_json(json_form.gaps(found))
+    else:
+        say(gaps_page(found))
+    if not found.none:
+        context.exit(1)

@@ -1,0 +1,142 @@
+"""Answers as JSON: times in RFC 3339 and UTC, ids as text, everything beyond ASCII escaped."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from store.answers.gaps import Gaps
+from store.answers.lineage import Ancestors, Children, JobTree, PipelineStats
+from store.answers.sources import Sources
+from store.answers.stuck import Stuck
+from store.answers.tree import Node
+
+
+def dumps(value: object) -> str:
+    """JSON, indented, in the order of the fields. ASCII alone: nothing in it can act on a terminal."""
+    return json.dumps(value, indent=2, default=_plain).replace("\x7f", "\\u007f")
+
+
+def moment(time: datetime) -> str:
+    """2026-11-22T20:51:03.123456Z"""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def row(record: Any) -> dict[str, Any]:
+    """A NamedTuple as an object."""
+    return dict(record._asdict())
+
+
+def stats(found: PipelineStats) -> dict[str, Any]:
+    """The shape of `lineage stats`."""
+    stages = [
+        {
+            "depth": stage.depth,
+            "worker": stage.worker,
+            "total": stage.total,
+            "expected": stage.expected,
+            "states": stage.states,
+            "stuck": _stuck(stage.stuck),
+        }
+        for stage in found.stages
+    ]
+    return {"root": found.root, "namespace": found.namespace, "stages": stages} | _cut(found.cut)
+
+
+def tree(found: JobTree) -> dict[str, Any]:
+    """The shape of `lineage tree`: nodes in nodes."""
+    head = {"root": found.root, "namespace": found.namespace, "edges": found.edges}
+    return head | {"tree": [_node(node) for node in found.tops]} | _cut(found.cut)
+
+
+def children(found: Children) -> dict[str, Any]:
+    """The shape of `lineage children`."""
+    return {
+        "job_id": found.job.job_id,
+        "namespace": found.namespace,
+        "worker": found.job.worker,
+        "state": found.job.state,
+        "edges": found.edges,
+        "total": sum(count.jobs for count in found.counts),
+        "counts": [row(count) for count in found.counts],
+        "children": [row(job) for job in found.jobs],
+        "descendants": found.descendants,
+    } | _cut(found.cut)
+
+
+def ancestors(found: Ancestors) -> dict[str, Any]:
+    """The shape of `lineage ancestors`."""
+    return {
+        "job_id": found.job.job_id,
+        "namespace": found.namespace,
+        "worker": found.job.worker,
+        "state": found.job.state,
+        "edges": found.edges,
+        "count": len(found.ancestors),
+        "ancestors": [row(ancestor) for ancestor in found.ancestors],
+    } | _cut(found.cut)
+
+
+def gaps(found: Gaps) -> dict[str, Any]:
+    """The shape of `lineage gaps`."""
+    return {
+        "root": found.root,
+        "namespace": found.namespace,
+        "missing_total": found.missing_total,
+        "missing": [row(gap) | {"missing": gap.missing} for gap in found.missing],
+        "barren": [row(group) for group in found.barren],
+    } | _cut(found.cut)
+
+
+def sources(found: Sources) -> dict[str, Any]:
+    """The shape of `sources`."""
+    return {
+        "since": moment(found.since),
+        "sources": [
+            row(source)
+            | {"attempts_success_rate": source.attempts_rate, "jobs_success_rate": source.jobs_rate}
+            for source in found.sources
+        ],
+    }
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {
+        "depth": node.depth,
+        "worker": node.worker,
+        "job_id": node.job_id,
+        "total": node.total,
+        "expected": node.expected,
+        "states": node.states,
+        "stuck": _stuck(node.stuck),
+        "failures": [row(mark) for mark in node.failures],
+        "after": [row(after) for after in node.after],
+        "parent_known": node.parent_known,
+        "main": node.main,
+        "children": [_node(child) for child in node.children],
+    }
+
+
+def _stuck(found: Stuck | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "since": moment(found.since),
+        "for_seconds": round(found.for_seconds, 3),
+        "waiting": found.waiting,
+        "executing": found.executing,
+        "lost": found.lost,
+        "rule": found.rule,
+    }
+
+
+def _cut(cut: bool) -> dict[str, bool]:
+    return {"cut": True} if cut else {}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form here")

@@ -1,0 +1,96 @@
+"""The picture of a run: its stages as a tree, one line each, however many jobs there are."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cli.render.safe_text import columns, pad, safe
+from cli.render.words import one_state, plural, states, stuck
+from store.answers.lineage import JobTree
+from store.answers.tree import FailureMark, Node
+
+NAME_WIDTH = 48
+MARKS_SHOWN = 3
+
+
+class _Line(NamedTuple):
+    name: str
+    jobs: str
+    states: str
+    marks: str
+
+
+def picture(tree: JobTree, most_lines: int = 100) -> str:
+    """The whole text. Of more lines than ``most_lines`` the rest is counted, not shown."""
+    lines = list(_lines(tree))
+    shown = lines[:most_lines]
+    # A line that stands for one job says its id where the others have a count, so it does not widen that column.
+    counted = [line for line in shown if line.jobs]
+    name_width = max((columns(line.name) for line in counted), default=0)
+    count_width = max((len(line.jobs) for line in counted), default=0)
+    state_width = max((columns(line.states) for line in counted if line.marks), default=0)
+    text = []
+    for line in shown:
+        if line.jobs:
+            said = f"{pad(line.name, name_width)}   {line.jobs:>{count_width}}   "
+            said += pad(line.states, state_width) if line.marks else line.states
+        else:
+            said = f"{line.name}  {line.states}"
+        text.append(f"{said}     {line.marks}".rstrip() if line.marks else said.rstrip())
+    if len(lines) > most_lines:
+        text.append(
+            f"… {plural(len(lines) - most_lines, 'more stage')}: see them with --lines, or `jobtrail lineage stats`"
+        )
+    if tree.cut:
+        text.append(
+            "… cut: more jobs hang on by edges alone than are walked to (JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS)"
+        )
+    return "\n".join(text)
+
+
+def _lines(tree: JobTree) -> Iterator[_Line]:
+    if not tree.tops:
+        yield _Line(f"#{safe(tree.root)}", "", "nothing was heard of it", "")
+    elif not any(node.job_id == tree.root for node in tree.tops):
+        # Its jobs name a root that no event was about (or that shares its stage with others): say so first.
+        yield _Line(f"run #{safe(tree.root)}", "", "", "")
+    # A stack, not recursion: a lineage may be deeper than Python's stack.
+    waiting = [(node, "", "") for node in reversed(tree.tops)]
+    while waiting:
+        node, before, below = waiting.pop()
+        yield _line(node, before)
+        last = len(node.children) - 1
+        for at in range(last, -1, -1):
+            branch, rest = ("└─ ", "   ") if at == last else ("├─ ", "│  ")
+            waiting.append((node.children[at], below + branch, below + rest))
+
+
+def _line(node: Node, before: str) -> _Line:
+    worker = safe(node.worker, NAME_WIDTH)
+    marks = "  ".join(_marks(node))
+    if node.job_id is not None:
+        return _Line(f"{before}{worker} #{safe(node.job_id, NAME_WIDTH)}", "", one_state(node.states), marks)
+    return _Line(before + worker, str(node.total), states(node.states) or "none was heard of", marks)
+
+
+def _marks(node: Node) -> Iterator[str]:
+    if node.expected is not None and node.expected != node.stage_total:
+        yield f"⚠ {node.stage_total} of {node.expected} expected"
+    if node.stuck is not None:
+        yield stuck(node.stuck)
+    for mark in node.failures[:MARKS_SHOWN]:
+        yield f"✗ {safe(mark.category) or 'no category'} ({mark.jobs}, {_groups(mark)})"
+    if len(node.failures) > MARKS_SHOWN:
+        rest = node.failures[MARKS_SHOWN:]
+        yield f"✗ {plural(len(rest), 'more category', 'more categories')} ({sum(mark.jobs for mark in rest)})"
+    if not node.main:
+        yield "(also spawned elsewhere: its own line has what is below)"
+    if not node.parent_known:
+        yield "(who spawned them is not known)"
+    if node.after:
+        named = ", ".join(safe(after.worker, NAME_WIDTH) for after in node.after[:MARKS_SHOWN])
+        more = len(node.after) - MARKS_SHOWN
+        yield f"(after {named}{f' and {more} more' if more > 0 else ''})"
+
+
+def _groups(mark: FailureMark) -> str:
+    return "one group" if mark.groups == 1 else f"{mark.groups} groups"

@@ -1,0 +1,38 @@
+"""Small things as people read them: counts of states, times, rates, how long ago."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from store.answers.stuck import Stuck, duration
+
+
+def states(counts: Mapping[str, int]) -> str:
+    """completed 70 · available 63; of a single job only its state is said, by `one_state`."""
+    return " · ".join(f"{state} {count}" for state, count in counts.items())
+
+
+def one_state(counts: Mapping[str, int]) -> str:
+    """The state of a single job."""
+    return " · ".join(counts)
+
+
+def stuck(found: Stuck) -> str:
+    """⚠ stuck for 6 min: 115 waiting, none executing, …"""
+    return f"⚠ stuck for {duration(found.for_seconds)}: {found.rule}"
+
+
+def when(moment: datetime | None) -> str:
+    """A time to the second, in UTC."""
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def rate(value: float | None) -> str:
+    """A share as per cent; – where there is none. Never rounded up to all."""
+    if value is None:
+        return "–"
+    return "100 %" if value == 1 else f"{min(100 * value, 99.99):.2f} %"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """1 job, 2 jobs."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,28 @@
+"""`jobtrail runs …`: which runs there are."""
+
+import click
+
+from cli.asking import asking, json_option, limit_option, namespace_option, say, say_json
+
+
+@click.group()
+def runs() -> None:
+    """Root jobs, and all below each."""
+
+
+@runs.command("list")
+@namespace_option
+@limit_option(20, "runs")
+@json_option
+def list_runs(namespace: str | None, limit: int, as_json: bool) -> None:
+    """List the runs, those whose root changed last first."""
+    from cli.render.as_json import row
+    from cli.render.pages import runs_page
+    from store.answers.runs import get_runs
+
+    with asking(namespace) as ask:
+        found = get_runs(ask.connection, ask.namespace or None, limit=limit)
+    if as_json:
+        say_json([row(run) for run in found])
+    else:
+        say(runs_page(found))

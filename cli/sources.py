@@ -1,0 +1,32 @@
+"""`jobtrail sources`: how well each source does."""
+
+from datetime import datetime
+
+import click
+
+from cli.asking import Since, asking, json_option, namespace_option, say, say_json
+
+
+@click.command()
+@namespace_option
+@click.option(
+    "--since",
+    type=Since(),
+    default="24h",
+    show_default=True,
+    metavar="TIME",
+    help="Since 30m, 24h, 7d, or a time; counted in whole hours.",
+)
+@json_option
+def sources(namespace: str | None, since: datetime, as_json: bool) -> None:
+    """Say the success rate of attempts and of jobs per source."""
+    from cli.render import as_json as json_form
+    from cli.render.pages import sources_page
+    from store.answers.sources import get_sources
+
+    with asking(namespace) as ask:
+        found = get_sources(ask.connection, since, ask.namespace or None)
+    if as_json:
+        say_json(json_form.sources(found))
+    else:
+        say(sources_page(found))
