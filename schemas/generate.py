@@ -1,0 +1,132 @@
+"""Write the SDK's module of the contract from ``job_event.avsc``: ``python -m schemas.generate [--check]``.
+
+The contract has one source. Its copy inside the SDK is a Python module, because that works in a wheel, an sdist, an
+editable install, on Windows and for type checkers, where links and build-time copies do not. The module is committed;
+``--check`` fails when it differs from what the schema says now.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "schemas" / "job_event.avsc"
+TARGET = ROOT / "workers" / "src" / "jobtrail" / "_contract.py"
+
+_PYTHON_TYPES = {
+    "string": "str",
+    "int": "int",
+    "long": "int",
+    "boolean": "bool",
+    "double": "float",
+    "bytes": "bytes",
+}
+
+_TEMPLATE = '''"""The contract of the events: schema text, its SHA-256, typed dictionaries, states.
+
+Written by `make contract` from schemas/job_event.avsc; do not edit. `make check` fails when it differs.
+"""
+
+# ruff: noqa: E501  # the schema's text is kept as it is, byte for byte
+
+from typing import Literal, NotRequired, TypedDict
+
+SCHEMA_SHA256 = "{sha256}"
+
+SCHEMA_TEXT = """\\
+{text}"""
+
+JobState = Literal[
+{state_lines}
+]
+
+STATES: tuple[JobState, ...] = (
+{state_lines}
+)
+
+
+{error_class}
+
+
+{event_class}
+'''
+
+
+def generate(source_text: str) -> str:
+    """Give the text of ``_contract.py`` for the text of an Avro schema. Pure: the same in, the same out.
+
+    Raises ValueError when the schema's text cannot stand in a Python string as it is.
+    """
+    if "\\" in source_text or '"""' in source_text or not source_text.endswith("\n"):
+        raise ValueError(
+            'job_event.avsc must end with a newline and hold neither a backslash nor """: reword its docs'
+        )
+    schema = json.loads(source_text)
+    by_name = {field["name"]: field for field in schema["fields"]}
+    states = by_name["state"]["type"]["symbols"]
+    error = next(branch for branch in by_name["error"]["type"] if branch != "null")
+    return _TEMPLATE.format(
+        sha256=hashlib.sha256(source_text.encode()).hexdigest(),
+        text=source_text,
+        state_lines="\n".join(f'    "{state}",' for state in states),
+        error_class=_typed_dict(error),
+        event_class=_typed_dict(schema),
+    )
+
+
+def _typed_dict(record: dict[str, Any]) -> str:
+    lines = [f"class {record['name']}(TypedDict):"]
+    if "doc" in record:
+        lines += [f'    """{record["doc"]}"""', ""]
+    for field in record["fields"]:
+        annotation = _annotation(field["type"])
+        lines.append(
+            f"    {field['name']}: {f'NotRequired[{annotation}]' if 'default' in field else annotation}"
+        )
+    return "\n".join(lines)
+
+
+def _annotation(avro: Any) -> str:
+    """The Python type of what the encoder takes for an Avro type; times are integers (microseconds since 1970)."""
+    if isinstance(avro, str):
+        return _PYTHON_TYPES[avro]
+    if isinstance(avro, list):
+        return " | ".join("None" if branch == "null" else _annotation(branch) for branch in reversed(avro))
+    kind = avro["type"]
+    if kind == "array":
+        return f"list[{_annotation(avro['items'])}]"
+    if kind == "map":
+        return f"dict[str, {_annotation(avro['values'])}]"
+    if kind in ("record", "enum"):
+        return str(avro["name"])
+    return _PYTHON_TYPES[kind]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the module, or with ``--check`` only compare. Ends with 0, or 1 when it differs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m schemas.generate", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail when the module is out of date"
+    )
+    options = parser.parse_args(arguments)
+    wanted = generate(SOURCE.read_text(encoding="utf-8"))
+    present = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
+    if wanted == present:
+        return 0
+    if options.check:
+        print(
+            f"{TARGET.relative_to(ROOT)} is not what {SOURCE.relative_to(ROOT)} says now: run `make contract`",
+            file=sys.stderr,
+        )
+        return 1
+    TARGET.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""What an exception says of a failure: category, type, message, stack trace and origin. Nothing here raises.
+
+Category: the exception's own ``jobtrail_category``; else the first class of its MRO found in the user's table; else
+the first found in the default one; else ``error``. An exception group is classified by its first leaf.
+
+Origin: ``module:function`` of the innermost frame of the traceback in the job's own code. Own code is what the
+setting ``own_code`` names (modules, with all below them); without it, whatever is neither installed (site-packages,
+dist-packages), nor the standard library, nor this SDK.
+"""
+
+import os
+import sysconfig
+import traceback
+from collections.abc import Mapping
+from functools import lru_cache
+from types import FrameType, TracebackType
+from typing import Final
+
+from jobtrail._contract import JobError
+from jobtrail._redact import without_url_passwords
+from jobtrail._text import (
+    CATEGORY_LIMIT,
+    ERROR_TYPE_LIMIT,
+    FINGERPRINT_LIMIT,
+    MESSAGE_LIMIT,
+    ORIGIN_LIMIT,
+    STACKTRACE_LIMIT,
+    cut_end,
+    cut_middle,
+    identifier,
+    text_of,
+)
+
+UNKNOWN_CATEGORY: Final = "error"
+
+Categories = Mapping[type[BaseException] | str, str]
+
+# Names in place of classes: nothing is imported for the sake of this table.
+DEFAULT_CATEGORIES: Final[dict[type[BaseException] | str, str]] = {
+    TimeoutError: "timeout",
+    "concurrent.futures._base.TimeoutError": "timeout",
+    "requests.exceptions.Timeout": "timeout",
+    "httpx.TimeoutException": "timeout",
+    "urllib3.exceptions.TimeoutError": "timeout",
+    "celery.exceptions.SoftTimeLimitExceeded": "timeout",
+    ConnectionError: "connection",
+    "socket.gaierror": "connection",
+    "ssl.SSLError": "connection",
+    "requests.exceptions.ConnectionError": "connection",
+    "httpx.TransportError": "connection",
+    "urllib3.exceptions.HTTPError": "connection",
+    "aiohttp.client_exceptions.ClientConnectionError": "connection",
+    "urllib.error.HTTPError": "http",
+    "urllib.error.URLError": "connection",
+    "requests.exceptions.HTTPError": "http",
+    "httpx.HTTPStatusError": "http",
+    "aiohttp.client_exceptions.ClientResponseError": "http",
+    PermissionError: "permission",
+    FileNotFoundError: "not_found",
+    ProcessLookupError: "not_found",
+    MemoryError: "out_of_memory",
+    AssertionError: "assertion",
+    ValueError: "invalid_data",
+    LookupError: "invalid_data",
+    "asyncio.exceptions.CancelledError": "cancelled",
+    "concurrent.futures._base.CancelledError": "cancelled",
+    KeyboardInterrupt: "cancelled",
+    SystemExit: "cancelled",
+    GeneratorExit: "cancelled",
+}
+
+# Frames of one traceback that are walked and printed: those nearest to the failure.
+_FRAMES_LIMIT: Final = 100
+_WALK_LIMIT: Final = 5_000
+_LEAF_DEPTH: Final = 10
+_SDK_DIRECTORY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def error_of(error: BaseException, categories: Categories, own_code: tuple[str, ...]) -> JobError:
+    """Describe an exception as the error of an event, redacted and cut to its limits."""
+    return JobError(
+        category=category_of(error, categories),
+        type=type_name(type(error)),
+        message=message_of(error),
+        stacktrace=stacktrace_of(error),
+        origin=origin_of(error.__traceback__, own_code),
+        fingerprint=identifier(_attribute(error, "jobtrail_fingerprint"), FINGERPRINT_LIMIT),
+    )
+
+
+def category_of(error: BaseException, categories: Categories) -> str:
+    """Give the category of an exception, by the rule of the module's docstring."""
+    leaf = _first_leaf(error)
+    said = _attribute(error, "jobtrail_category") or _attribute(leaf, "jobtrail_category")
+    if said:
+        return identifier(said, CATEGORY_LIMIT)
+    kind = type(leaf)
+    found = _first_match(kind, categories) or _first_match(kind, DEFAULT_CATEGORIES)
+    return identifier(found or UNKNOWN_CATEGORY, CATEGORY_LIMIT)
+
+
+def type_name(kind: type[BaseException]) -> str:
+    """Give a class as ``package.module.Class``, the builtin ones without their module."""
+    return identifier(_dotted(kind).removeprefix("builtins."), ERROR_TYPE_LIMIT)
+
+
+def message_of(error: BaseException) -> str:
+    """Give the exception's message, without the passwords of URLs, cut at its end."""
+    return cut_end(without_url_passwords(text_of(error)[: 4 * MESSAGE_LIMIT]), MESSAGE_LIMIT)
+
+
+def stacktrace_of(error: BaseException) -> str:
+    """Give the stack trace as Python prints it; of a long one both ends are kept, the innermost part most."""
+    try:
+        lines = traceback.format_exception(
+            type(error), error, _beyond_sdk(error.__traceback__), limit=-_FRAMES_LIMIT
+        )
+    except Exception as problem:
+        return f"[the stack trace could not be formatted: {type(problem).__name__}]"
+    return cut_middle(without_url_passwords("".join(lines)), STACKTRACE_LIMIT)
+
+
+def origin_of(trace: TracebackType | None, own_code: tuple[str, ...]) -> str:
+    """Give ``module:function`` of the innermost own frame; without one, of the innermost frame outside the SDK."""
+    own: FrameType | None = None
+    other: FrameType | None = None
+    for _ in range(_WALK_LIMIT):
+        if trace is None:
+            break
+        frame = trace.tb_frame
+        path = frame.f_code.co_filename
+        if not path.startswith(_SDK_DIRECTORY):
+            other = frame
+            if _is_own(_module_of(frame), path, own_code):
+                own = frame
+        trace = trace.tb_next
+    chosen = own or other
+    if chosen is None:
+        return ""
+    return identifier(f"{_module_of(chosen)}:{chosen.f_code.co_qualname}", ORIGIN_LIMIT)
+
+
+def _beyond_sdk(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out the SDK's own frames at the outer end: they say nothing of the failure."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_SDK_DIRECTORY):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_own(module: str, path: str, own_code: tuple[str, ...]) -> bool:
+    if own_code:
+        return any(module == name or module.startswith(f"{name}.") for name in own_code)
+    return not _is_installed(path)
+
+
+@lru_cache(maxsize=4096)
+def _is_installed(path: str) -> bool:
+    parts = path.replace("\\", "/").split("/")
+    if path.startswith("<") or "site-packages" in parts or "dist-packages" in parts:
+        return True
+    return any(path.startswith(directory) for directory in _library_directories())
+
+
+@lru_cache(maxsize=1)
+def _library_directories() -> tuple[str, ...]:
+    named = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__))
+    return tuple({directory.rstrip(os.sep) + os.sep for directory in named if directory})
+
+
+def _module_of(frame: FrameType) -> str:
+    """Give the frame's module by the name it is imported by, also when it runs as ``python -m``."""
+    name = frame.f_globals.get("__name__")
+    if name == "__main__":
+        name = getattr(frame.f_globals.get("__spec__"), "name", None) or name
+    return name if isinstance(name, str) else ""
+
+
+def _first_match(kind: type[BaseException], table: Categories) -> str | None:
+    for cls in kind.__mro__:
+        found = table.get(cls) or table.get(_dotted(cls))
+        if found:
+            return found
+    return None
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    for _ in range(_LEAF_DEPTH):
+        if not isinstance(error, BaseExceptionGroup) or not error.exceptions:
+            break
+        error = error.exceptions[0]
+    return error
+
+
+def _dotted(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _attribute(error: BaseException, name: str) -> str:
+    try:
+        value = getattr(error, name, "")
+    except Exception:
+        return ""
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,180 @@
+"""The SDK's settings: what ``configure()`` was given, else environment variables, else defaults.
+
+Read when the first event is made, never at import. The variables carry the names of the pipeline's settings.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from re import Pattern
+from typing import Any, Final, Self
+
+from jobtrail._classify import Categories
+from jobtrail._errors import ConfigurationError
+from jobtrail._redact import DEFAULT_SECRET_KEYS, secret_keys
+from jobtrail._text import EXECUTOR_LIMIT, NAMESPACE_LIMIT, RELEASE_LIMIT, identifier
+
+logger = logging.getLogger("jobtrail")
+
+PREFIX: Final = "JOBTRAIL_"
+
+_TRUE: Final = {"1", "true", "yes", "on"}
+_FALSE: Final = {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting of the SDK. ``pulsar_url`` is ``JOBTRAIL_PULSAR_URL`` in the environment, and so on."""
+
+    namespace: str = "default"
+    """The system that the jobs belong to: cinegraph-production."""
+    release: str = ""
+    """The version of the jobs' code."""
+    executor: str = ""
+    """Who runs the jobs; host and process id when empty."""
+    enabled: bool = True
+    """False: nothing is recorded or sent (for a program's own tests)."""
+
+    pulsar_url: str = "pulsar://127.0.0.1:6650"
+    topic: str = "persistent://jobtrail/lifecycle/job-events"
+    pulsar_token: str | None = field(default=None, repr=False)
+    pulsar_token_file: str | None = None
+    pulsar_tls_trust_certs_file: str | None = None
+    pulsar_tls_validate_hostname: bool = True
+
+    queue_max_events: int = 10_000
+    """Events held for sending; further ones are dropped and counted."""
+    queue_max_bytes: int = 16 * 1024 * 1024
+    """Bytes of events held for sending, by estimate."""
+    linger_seconds: float = 0.05
+    """How long the sender gathers events before it sends them."""
+    shutdown_timeout_seconds: float = 5.0
+    """How long the end of the program waits for events to be sent."""
+
+    categories: Categories = field(default_factory=dict)
+    """Error categories by exception class or dotted name of one, before the default table."""
+    own_code: tuple[str, ...] = ()
+    """Modules (with all below them) where the origin of a failure is looked for."""
+    redact_keys: tuple[str, ...] = ()
+    """Further names of secret keys in args, beside the default ones."""
+    secret_pattern: Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, check, cure in _CHECKS:
+            value = getattr(self, name)
+            if not check(value):
+                raise ConfigurationError(f"{name} is {value!r}: {cure}")
+        names = DEFAULT_SECRET_KEYS + tuple(self.redact_keys)
+        object.__setattr__(self, "secret_pattern", secret_keys(names))
+        object.__setattr__(self, "namespace", identifier(self.namespace, NAMESPACE_LIMIT))
+        object.__setattr__(self, "release", identifier(self.release, RELEASE_LIMIT))
+        executor = self.executor or f"{socket.gethostname()}:{os.getpid()}"
+        object.__setattr__(self, "executor", identifier(executor, EXECUTOR_LIMIT))
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str], **given: Any) -> Self:
+        """Compose the settings. What is given wins over the environment.
+
+        Raises ConfigurationError when a given setting cannot be used. A variable that cannot be used is logged and
+        left out: the environment must not stop a job.
+        """
+        unknown = given.keys() - {item.name for item in fields(cls) if item.init}
+        if unknown:
+            known = ", ".join(item.name for item in fields(cls) if item.init)
+            raise ConfigurationError(f"{', '.join(sorted(unknown))}: no such setting; there are {known}")
+        read = {}
+        for name, parse in _PARSERS.items():
+            text = environment.get(PREFIX + name.upper(), "")
+            if not text or given.get(name) is not None:
+                continue
+            try:
+                value = parse(text)
+                cls(**{name: value})
+            except (ValueError, TypeError) as error:
+                logger.warning("%s%s is not used: %s", PREFIX, name.upper(), error)
+            else:
+                read[name] = value
+        return cls(**read, **{name: value for name, value in given.items() if value is not None})
+
+
+def _strings(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value if part.strip())
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise ValueError(f"expected true or false, got {text!r}")
+
+
+_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    "namespace": str,
+    "release": str,
+    "executor": str,
+    "enabled": _boolean,
+    "pulsar_url": str,
+    "topic": str,
+    "pulsar_token": str,
+    "pulsar_token_file": str,
+    "pulsar_tls_trust_certs_file": str,
+    "pulsar_tls_validate_hostname": _boolean,
+    "queue_max_events": int,
+    "queue_max_bytes": int,
+    "linger_seconds": float,
+    "shutdown_timeout_seconds": float,
+    "own_code": lambda text: _strings(text.split(",")),
+    "redact_keys": lambda text: _strings(text.split(",")),
+}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _between(low: float, high: float) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, int | float) and low <= value <= high
+
+
+def _is_file(value: object) -> bool:
+    return value is None or (isinstance(value, str) and Path(value).is_file())
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(category, str)
+        and (isinstance(key, str) or (isinstance(key, type) and issubclass(key, BaseException)))
+        for key, category in value.items()
+    )
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, tuple | list | frozenset | set) and all(isinstance(item, str) for item in value)
+
+
+_CHECKS: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
+    ("namespace", lambda value: _is_text(value) and value != "", "give the name of your system, not empty"),
+    ("release", _is_text, "give a string"),
+    ("executor", _is_text, "give a string"),
+    (
+        "pulsar_url",
+        lambda value: _is_text(value) and value.startswith(("pulsar://", "pulsar+ssl://")),
+        "give pulsar://host:6650 or pulsar+ssl://host:6651",
+    ),
+    (
+        "topic",
+        lambda value: _is_text(value) and value.startswith("persistent://") and value.count("/") == 4,
+        "give persistent://tenant/namespace/topic",
+    ),
+    ("pulsar_token_file", _is_file, "give a file that exists"),
+    ("pulsar_tls_trust_certs_file", _is_file, "give a PEM file that exists"),
+    ("queue_max_events", _between(1, 10_000_000), "give a number from 1 to 10,000,000"),
+    ("queue_max_bytes", _between(64 * 1024, 2**34), "give a number of bytes from 65,536"),
+    ("linger_seconds", _between(0, 10), "give seconds from 0 to 10"),
+    ("shutdown_timeout_seconds", _between(0, 600), "give seconds from 0 to 600"),
+    ("categories", _is_table, "map exception classes, or their dotted names, to categories"),
+    ("own_code", _are_texts, 'give a tuple of module names: ("myapp",)'),
+    ("redact_keys", _are_texts, 'give a tuple of names: ("pesel",)'),
+)

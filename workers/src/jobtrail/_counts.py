@@ -1,0 +1,89 @@
+"""What became of the events: accepted, sent, dropped and why. Drops are logged at once, then once a minute at most."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+logger = logging.getLogger("jobtrail")
+
+REPORT_INTERVAL_SECONDS: Final = 60.0
+
+# Why an event is dropped, and what a person can do about it.
+CURES: Final[dict[str, str]] = {
+    "queue_full": "the broker is away or slower than the jobs; see queue_max_events and queue_max_bytes",
+    "invalid": "a field cannot be used; the log line of the first one names it",
+    "header": "a `jobtrail` header could not be read; the job was recorded without its parent",
+    "unsent_at_exit": "the program ended before the broker took them; see shutdown_timeout_seconds",
+    "shut_down": "events came after shutdown()",
+    "internal": "a fault of the SDK: please report it with the log line of the first one",
+}
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts since the process started. ``accepted`` = ``sent`` + ``queued`` + those dropped after acceptance."""
+
+    accepted: int
+    """Events taken into the queue."""
+    sent: int
+    """Events that the broker acknowledged."""
+    queued: int
+    """Events waiting, or on their way."""
+    dropped: dict[str, int]
+    """Events (and headers) that were dropped, by reason."""
+
+
+class Counts:
+    """Thread-safe counters. Reentrant, because a signal handler may make an event while one is being counted."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._accepted = 0
+        self._sent = 0
+        self._dropped: dict[str, int] = {}
+        self._details: dict[str, str] = {}
+        self._reported: dict[str, int] = {}
+        self._reported_at: float | None = None
+
+    def accept(self, count: int = 1) -> None:
+        with self._lock:
+            self._accepted += count
+
+    def send(self, count: int) -> None:
+        with self._lock:
+            self._sent += count
+
+    def drop(self, reason: str, count: int = 1, detail: str = "") -> None:
+        """Count events dropped; ``detail`` of the latest goes into the log line."""
+        with self._lock:
+            self._dropped[reason] = self._dropped.get(reason, 0) + count
+            if detail:
+                self._details[reason] = detail
+
+    def stats(self, queued: int) -> Stats:
+        with self._lock:
+            return Stats(self._accepted, self._sent, queued, dict(self._dropped))
+
+    def report(self) -> bool:
+        """Log what was dropped since the last report, unless that was less than a minute ago. Says if it did."""
+        with self._lock:
+            now = self._clock()
+            new = {
+                reason: count - self._reported.get(reason, 0)
+                for reason, count in self._dropped.items()
+                if count > self._reported.get(reason, 0)
+            }
+            due = self._reported_at is None or now - self._reported_at >= REPORT_INTERVAL_SECONDS
+            if not new or not due:
+                return False
+            self._reported_at = now
+            self._reported = dict(self._dropped)
+            details, self._details = self._details, {}
+        for reason, count in sorted(new.items()):
+            detail = f" (the latest: {details[reason]})" if reason in details else ""
+            logger.warning("dropped %d (%s): %s%s", count, reason, CURES.get(reason, ""), detail)
+        return True

@@ -1,0 +1,75 @@
+"""`@jobtrail.job(…)`: each call of a function is a job of its own."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from jobtrail import _runtime
+from jobtrail._job import _PER_CALL, HEADERS_ARGUMENT, Job, JobOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def decorate(function: F, worker: str, options: JobOptions) -> F:
+    """Wrap a function or a coroutine function. Headers come with a call as the keyword ``jobtrail_headers``.
+
+    Raises TypeError for a generator function, whose call does no work yet.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{function.__qualname__} is a generator function, whose call does no work yet: "
+            "put `with jobtrail.job(…)` inside it instead of the decorator"
+        )
+    name = worker or getattr(function, "__qualname__", "") or type(function).__name__
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def run_async(*args: Any, **kwargs: Any) -> Any:
+            headers = kwargs.pop(HEADERS_ARGUMENT, None)
+            with _job_of_call(function, name, options, headers, args, kwargs):
+                return await function(*args, **kwargs)
+
+        return cast(F, run_async)
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        headers = kwargs.pop(HEADERS_ARGUMENT, None)
+        with _job_of_call(function, name, options, headers, args, kwargs):
+            return function(*args, **kwargs)
+
+    return cast(F, run)
+
+
+def _job_of_call(
+    function: Callable[..., Any],
+    name: str,
+    options: JobOptions,
+    headers: Mapping[Any, Any] | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Job:
+    of_call: dict[str, Any] = dict(options)
+    for key in _PER_CALL:
+        value = of_call.get(key)
+        if callable(value):
+            try:
+                of_call[key] = value(*args, **kwargs)
+            except Exception as error:
+                del of_call[key]
+                _runtime.counts().drop("invalid", 0, f"{key} of {name}: {error!r}"[:300])
+    if of_call.get("args") is True:
+        of_call["args"] = _by_name(function, args, kwargs)
+    if headers is not None:
+        of_call["headers"] = headers
+    return Job(name, cast(JobOptions, of_call))
+
+
+def _by_name(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    try:
+        bound = dict(inspect.signature(function).bind(*args, **kwargs).arguments)
+    except (TypeError, ValueError):
+        return {"args": args, **kwargs}
+    bound.pop("self", None)
+    return bound

@@ -1,0 +1,104 @@
+"""An event's fields made fit for the contract, and its bytes. Runs in the sender's thread, not in the job's."""
+
+import io
+import json
+from typing import Any, Final
+
+import fastavro
+
+from jobtrail._contract import SCHEMA_TEXT
+from jobtrail._text import (
+    ARGS_LIMIT,
+    CATEGORY_LIMIT,
+    ERROR_TYPE_LIMIT,
+    EXECUTOR_LIMIT,
+    EXTERNAL_ID_LIMIT,
+    FINGERPRINT_LIMIT,
+    JOB_ID_LIMIT,
+    MESSAGE_LIMIT,
+    NAMESPACE_LIMIT,
+    ORIGIN_LIMIT,
+    QUEUE_LIMIT,
+    RELEASE_LIMIT,
+    SOURCE_LIMIT,
+    STACKTRACE_LIMIT,
+    WORKER_LIMIT,
+    cut_end,
+    cut_middle,
+    identifier,
+    small_map,
+    text_of,
+)
+
+# What a field is when the event does not say; the job's thread only names what it knows.
+_TEXT_LIMITS: Final = (
+    ("namespace", NAMESPACE_LIMIT),
+    ("job_id", JOB_ID_LIMIT),
+    ("worker", WORKER_LIMIT),
+    ("queue", QUEUE_LIMIT),
+    ("source", SOURCE_LIMIT),
+    ("parent_job_id", JOB_ID_LIMIT),
+    ("root_job_id", JOB_ID_LIMIT),
+    ("external_id", EXTERNAL_ID_LIMIT),
+    ("release", RELEASE_LIMIT),
+    ("executor", EXECUTOR_LIMIT),
+)
+_COUNT_MAX: Final = 2**31 - 1
+
+
+def _without_logical_types(avro: Any) -> Any:
+    if isinstance(avro, dict):
+        return {
+            name: _without_logical_types(value)
+            for name, value in avro.items()
+            if name not in ("logicalType", "doc")
+        }
+    return [_without_logical_types(item) for item in avro] if isinstance(avro, list) else avro
+
+
+# Without the logical types the times are written as the integers they are: the same bytes in half the time.
+_WRITER: Final = fastavro.parse_schema(_without_logical_types(json.loads(SCHEMA_TEXT)))
+
+
+def encode(event: dict[str, Any]) -> bytes:
+    """Give the Avro bytes of an event, its texts repaired and cut where they do not fit.
+
+    Raises ValueError, TypeError, KeyError or OverflowError when it is no event whatever one does.
+    """
+    event = dict(event)
+    for name, limit in _TEXT_LIMITS:
+        value = event.get(name, "")
+        if not (type(value) is str and len(value) <= limit and value.isascii() and "\0" not in value):
+            event[name] = identifier(value, limit)
+    if event.get("args"):
+        event["args"] = cut_end(event["args"], ARGS_LIMIT)
+    if event.get("meta"):
+        event["meta"] = small_map(event["meta"])
+    if event.get("expected_children"):
+        event["expected_children"] = expected_counts(event["expected_children"])
+    if event.get("depends_on"):
+        event["depends_on"] = [identifier(job_id, JOB_ID_LIMIT) for job_id in event["depends_on"]]
+    if event.get("error") is not None:
+        event["error"] = _fit_error(event["error"])
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, _WRITER, event)
+    return buffer.getvalue()
+
+
+def expected_counts(expected: dict[Any, Any]) -> dict[str, int]:
+    """Give worker to number of children, each within what the contract's int holds."""
+    return {
+        identifier(worker, WORKER_LIMIT): min(max(int(count), 0), _COUNT_MAX)
+        for worker, count in expected.items()
+    }
+
+
+def _fit_error(error: dict[str, Any]) -> dict[str, str]:
+    return {
+        "category": identifier(error.get("category"), CATEGORY_LIMIT),
+        "type": identifier(error.get("type"), ERROR_TYPE_LIMIT),
+        "message": cut_end(text_of(error.get("message")), MESSAGE_LIMIT),
+        "stacktrace": cut_middle(text_of(error.get("stacktrace")), STACKTRACE_LIMIT),
+        "origin": identifier(error.get("origin"), ORIGIN_LIMIT),
+        "fingerprint": identifier(error.get("fingerprint"), FINGERPRINT_LIMIT),
+    }

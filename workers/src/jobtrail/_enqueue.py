@@ -1,0 +1,89 @@
+"""Saying that a job was put into a queue: the event, and the header that travels with the job."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobtrail import _header, _runtime
+from jobtrail._context import current_job
+from jobtrail._events import submit
+from jobtrail._job import Job, lineage_of, whole_number
+from jobtrail._redact import args_json
+from jobtrail._text import (
+    EXTERNAL_ID_LIMIT,
+    JOB_ID_LIMIT,
+    NAMESPACE_LIMIT,
+    QUEUE_LIMIT,
+    SOURCE_LIMIT,
+    WORKER_LIMIT,
+    identifier,
+    text_of,
+)
+from jobtrail._times import Time, micros, now
+
+
+def enqueued(
+    worker: str,
+    *,
+    job_id: str | None = None,
+    queue: str = "",
+    source: str = "",
+    external_id: str = "",
+    args: Any = None,
+    scheduled_at: Time = None,
+    enqueued_at: Time = None,
+    attempt: int = 1,
+    max_attempts: int = 0,
+    parent: Job | str | None = None,
+    depends_on: Sequence[str] = (),
+    meta: Mapping[str, object] | None = None,
+    expect: Mapping[str, int] | None = None,
+    namespace: str = "",
+) -> dict[str, str]:
+    """Say that a job was enqueued, as a child of the current one, and give the headers to put beside it in its queue.
+
+    Who takes it from there runs it in ``jobtrail.job(worker, headers=headers)``. A ``scheduled_at`` in the future
+    makes it scheduled, else it is available. ``source`` is the current job's when not given. ``parent`` is a Job or a
+    job id, "" for a root. Never raises; what cannot be recorded is counted, and the headers are then empty.
+    """
+    try:
+        settings = _runtime.config()
+        above = parent if isinstance(parent, Job) else current_job.get()
+        space = identifier(namespace, NAMESPACE_LIMIT) or settings.namespace
+        if above is not None and not namespace:
+            space = above.namespace or space
+        own_id = identifier(job_id, JOB_ID_LIMIT) or os.urandom(16).hex()
+        lineage = lineage_of(parent, above, space, own_id)
+        moment = now()
+        ticket = _header.Ticket(
+            namespace=space,
+            job_id=own_id,
+            worker=identifier(worker, WORKER_LIMIT) or "unknown",
+            queue=identifier(queue, QUEUE_LIMIT),
+            source=identifier(source or (above.source if above is not None else ""), SOURCE_LIMIT),
+            external_id=identifier(external_id, EXTERNAL_ID_LIMIT),
+            parent_job_id=lineage.parent_job_id,
+            root_job_id=lineage.root_job_id,
+            depth=lineage.depth,
+            attempt=whole_number(attempt, 1, least=1),
+            max_attempts=whole_number(max_attempts, 0, least=0),
+            enqueued_at=micros(enqueued_at) or moment,
+            scheduled_at=micros(scheduled_at),
+        )
+        event: dict[str, Any] = ticket._asdict()
+        event["state"] = "scheduled" if ticket.scheduled_at > moment else "available"
+        event["occurred_at"] = ticket.enqueued_at
+        event["release"], event["executor"] = settings.release, settings.executor
+        if args is not None:
+            event["args"] = args_json(args, settings.secret_pattern)
+        if depends_on:
+            event["depends_on"] = [text_of(item) for item in depends_on]
+        if meta:
+            event["meta"] = dict(meta)
+        if expect:
+            event["expected_children"] = {text_of(kind): int(count) for kind, count in expect.items()}
+        submit(event)
+        return _header.write(ticket)
+    except Exception as error:
+        _runtime.failed(error)
+        return {}

@@ -1,0 +1,115 @@
+"""A job's arguments as JSON: secrets redacted at any depth, within limits of depth, breadth and bytes. Never raises."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from jobtrail._text import ARGS_LIMIT, clean, cut_end, text_of
+
+REDACTED: Final = "[redacted]"
+
+# A key is secret when one of these is part of it, in any case and spelling: apiKey, API-KEY, db_password.
+DEFAULT_SECRET_KEYS: Final[tuple[str, ...]] = (
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "authorization",
+    "api_key",
+    "access_key",
+    "private_key",
+    "credential",
+    "cookie",
+    "session_id",
+    "credit_card",
+    "card_number",
+    "cvv",
+    "iban",
+)
+
+_DEPTH_LIMIT: Final = 8
+_ITEMS_LIMIT: Final = 200
+_NODES_LIMIT: Final = 2_000
+_NOT_LETTERS: Final = re.compile(r"[^a-z0-9]+")
+# user:password@ in a URL, wherever it stands in a text.
+_URL_PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]{0,200}):[^/\s@]{1,500}@")
+
+
+def secret_keys(names: Iterable[str]) -> re.Pattern[str]:
+    """Compile names of secret keys to the pattern that ``args_json`` takes. Names are compared without separators."""
+    words = sorted({_NOT_LETTERS.sub("", name.lower()) for name in names} - {""})
+    return re.compile("|".join(map(re.escape, words)) or r"(?!)")
+
+
+def args_json(value: object, secret: re.Pattern[str], limit: int = ARGS_LIMIT) -> str:
+    """Give ``value`` as JSON of at most ``limit`` bytes of UTF-8, keys that match ``secret`` redacted at any depth.
+
+    What JSON does not know is given as text; what is too deep, too broad or too long says so. JSON that was cut is no
+    longer JSON: its end says how many bytes went.
+    """
+    try:
+        return cut_end(json.dumps(_Plain(secret).of(value, 0), ensure_ascii=False), limit)
+    except Exception as error:
+        return json.dumps(f"[args could not be recorded: {type(error).__name__}]")[:limit]
+
+
+def without_url_passwords(text: str) -> str:
+    """Redact ``user:password@`` in the URLs of a text (messages of failed connections are full of them)."""
+    return _URL_PASSWORD.sub(rf"\1:{REDACTED}@", text) if "://" in text else text
+
+
+class _Plain:
+    """Makes plain data of any object; counts what it has seen, so that no argument costs the job much."""
+
+    def __init__(self, secret: re.Pattern[str]) -> None:
+        self._secret = secret
+        self._nodes = 0
+
+    def of(self, value: object, depth: int) -> Any:
+        self._nodes += 1
+        if self._nodes > _NODES_LIMIT:
+            return "[too many]"
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            return without_url_passwords(clean(text_of(value)[: 2 * ARGS_LIMIT]))
+        if isinstance(value, int):
+            # Beyond 64 bits only as text: Python refuses to print very long integers.
+            return int(value) if -(2**63) <= value < 2**63 else "[integer beyond 64 bits]"
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else text_of(value)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return f"[{len(value)} bytes]"
+        if depth >= _DEPTH_LIMIT:
+            return "[too deep]"
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth)
+        if isinstance(value, list | tuple | set | frozenset):
+            return self._items(value, depth)
+        return without_url_passwords(clean(text_of(value)[: 2 * ARGS_LIMIT]))
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            if len(plain) >= _ITEMS_LIMIT:
+                plain["…"] = f"[{len(value) - _ITEMS_LIMIT} more]"
+                break
+            name = clean(text_of(key)[:500])
+            plain[name] = REDACTED if self._is_secret(name) else self.of(item, depth + 1)
+        return plain
+
+    def _items(self, value: Iterable[Any], depth: int) -> list[Any]:
+        plain: list[Any] = []
+        for item in value:
+            if len(plain) >= _ITEMS_LIMIT:
+                plain.append("[more]")
+                break
+            plain.append(self.of(item, depth + 1))
+        return plain
+
+    def _is_secret(self, name: str) -> bool:
+        return self._secret.search(_NOT_LETTERS.sub("", name.lower())) is not None
