@@ -155,8 +155,8 @@ def _policies(broker: Admin, places: _Places, settings: ProvisionSettings) -> li
         # With an enum that grew the broker agrees all the same: schemas/evolution.py is stricter.
         ("put", "schemaCompatibilityStrategy", "FULL_TRANSITIVE"),
         ("post", "schemaValidationEnforced", True),
-        # On by default: other languages' Avro writes the same record in other words (canonical form, other docs),
-        # and each must be able to register the text its bytes were written with.
+        # On by default: other languages' Avro writes the same record in other words (without defaults or logical
+        # types, with properties of its own), and each must be able to register what its bytes were written with.
         ("post", "isAllowAutoUpdateSchema", settings.provision_schema_auto_update),
         ("post", "maxUnackedMessagesPerConsumer", settings.provision_max_unacked_per_consumer),
         ("post", "maxUnackedMessagesPerSubscription", settings.provision_max_unacked_per_subscription),

@@ -1,0 +1,60 @@
+"""Topics of a test's own on the shared broker, and producers with any schema."""
+
+import io
+import json
+import uuid
+from typing import Any
+
+import fastavro
+import pulsar
+from pulsar.schema import AvroSchema
+
+from schemas.contract import SCHEMA
+from settings.provision import ProvisionSettings
+from tests.servers.pulsar import Pulsar
+
+EVENT: dict[str, Any] = {
+    "namespace": "cinegraph-test",
+    "job_id": "1",
+    "worker": "MoviePageJob",
+    "queue": "default",
+    "state": "completed",
+    "attempt": 1,
+    "occurred_at": 1_760_000_000_000_000,
+}
+"""The least that is a valid event."""
+
+
+def own_topic(broker: Pulsar, **settings: object) -> ProvisionSettings:
+    """Settings of a topic that nobody else uses, in a Pulsar namespace of its own. Nothing is there yet."""
+    name = uuid.uuid4().hex[:12]
+    return ProvisionSettings.load(
+        **{
+            "pulsar_url": broker.url,
+            "pulsar_admin_url": broker.admin_url,
+            "topic": f"persistent://test-{name}/lifecycle/job-events",
+            "provision_partitions": 2,
+            **settings,
+        }
+    )
+
+
+def avro(schema: dict[str, Any] = SCHEMA) -> AvroSchema:
+    """A schema of pulsar-client's own, for dicts: what a publisher without the SDK uses."""
+    return AvroSchema(None, schema_definition=json.loads(json.dumps(schema)))
+
+
+def encode(event: dict[str, Any], schema: dict[str, Any] = SCHEMA) -> bytes:
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), event)
+    return stream.getvalue()
+
+
+def publish(
+    client: pulsar.Client, topic: str, *events: dict[str, Any], schema: dict[str, Any] = SCHEMA
+) -> None:
+    """Publish events with a schema, keyed by job, and return when the broker has them."""
+    producer = client.create_producer(topic, schema=avro(schema))
+    for event in events:
+        producer.send(event, partition_key=event["job_id"])
+    producer.close()
