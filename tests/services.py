@@ -1,0 +1,99 @@
+"""The product's own services as processes of their own, started as a user would: by the `jobtrail` command."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers.ports import HOST, free_ports
+
+_DEADLINE_SECONDS = 90
+_POLL_SECONDS = 0.05
+
+JOBTRAIL = str(Path(sys.executable).with_name("jobtrail"))
+
+
+class Service:
+    """A running `jobtrail aggregate` or `jobtrail metrics`."""
+
+    def __init__(self, command: str, settings: Mapping[str, str], log: Path) -> None:
+        """``settings`` are environment variables; the port is chosen here."""
+        (self.port,) = free_ports(1)
+        self.log = log
+        environment = {**os.environ, **settings, f"JOBTRAIL_{_PORTS[command]}": str(self.port)}
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [JOBTRAIL, command], env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of one of its pages; status 0 while nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def wait_ready(self) -> None:
+        """Return when /readyz says so; fails with the log when the process ends or time is up."""
+        wait_until(
+            lambda: self._alive() and self.get("/readyz")[0] == 200,
+            "the service to be ready",
+            self.end_of_log,
+        )
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(_DEADLINE_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when the process is gone."""
+        self.process.kill()
+        self.process.wait()
+
+    def end_of_log(self) -> str:
+        """The last lines it wrote."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
+
+    def _alive(self) -> bool:
+        status = self.process.poll()
+        assert status is None, f"the service ended with status {status}:\n{self.end_of_log()}"
+        return True
+
+
+_PORTS = {"aggregate": "AGGREGATOR_PORT", "metrics": "METRICS_PORT"}
+
+
+@contextmanager
+def service(command: str, settings: Mapping[str, str], log: Path) -> Iterator[Service]:
+    """A ready service for the block; killed at its end if it still runs."""
+    running = Service(command, settings, log)
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.kill()
+
+
+def wait_until(
+    holds: Callable[[], bool],
+    what: str,
+    story: Callable[[], str] = lambda: "",
+    deadline_seconds: float = _DEADLINE_SECONDS,
+    poll_seconds: float = _POLL_SECONDS,
+) -> None:
+    """Return as soon as the condition holds; fails, with the story, when the time is up."""
+    end = time.monotonic() + deadline_seconds
+    while not holds():
+        assert time.monotonic() < end, f"waited {deadline_seconds} s for {what}\n{story()}"
+        time.sleep(poll_seconds)
