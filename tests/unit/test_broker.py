@@ -1,0 +1,129 @@
+"""The edge to the broker where no broker is needed: errors, secrets, tokens, and the library's private names."""
+
+from pathlib import Path
+
+import _pulsar
+import pulsar
+import pytest
+
+from broker.client import broker_errors, connect, shown_url, subscribe, token_supplier
+from broker.private import check_private_names, stored_schema
+from schemas.errors import BrokerError
+from settings.broker import BrokerSettings
+from tests.servers.ports import free_ports
+
+
+def test_the_installed_library_has_the_private_names() -> None:
+    """They are looked for at every start."""
+    check_private_names()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(_pulsar.Message, "int_schema_version"), (_pulsar.Client, "get_schema_info")]
+)
+def test_a_library_without_a_private_name_is_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
+    """One line that names what is missing, instead of an AttributeError at the first message."""
+    monkeypatch.delattr(owner, name)
+    with pytest.raises(
+        BrokerError, match=rf"pulsar-client {pulsar.__version__} has no {owner.__name__}\.{name}"
+    ):
+        connect(BrokerSettings.load())
+
+
+def test_a_negative_version_is_never_asked_for() -> None:
+    """The broker would answer with its newest schema, which is not what the message was written with."""
+    with pytest.raises(ValueError, match="expected a schema version from 0, got -1"):
+        stored_schema(None, "persistent://a/b/c", -1)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("pulsar://broker:6650", "pulsar://broker:6650"),
+        ("pulsar+ssl://user:secret@broker:6651", "pulsar+ssl://broker:6651"),
+        ("https://user:secret@broker:8443/?token=secret", "https://broker:8443/"),
+    ],
+)
+def test_a_shown_url_holds_no_secret(url: str, shown: str) -> None:
+    """Errors and logs show URLs only so."""
+    assert shown_url(url) == shown
+
+
+def test_an_unusable_url_is_refused_without_showing_it() -> None:
+    """The library's own message would repeat the password."""
+    with pytest.raises(BrokerError) as raised:
+        connect(BrokerSettings.load(pulsar_url="pulsar://user:secret@broker:6650"))
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert "Correct JOBTRAIL_PULSAR_URL" in str(raised.value)
+
+
+def test_an_unreachable_broker_is_said_with_what_where_and_the_cure() -> None:
+    """After the operation timeout, not for ever."""
+    url = f"pulsar://127.0.0.1:{free_ports(1)[0]}"
+    settings = BrokerSettings.load(pulsar_url=url, pulsar_operation_timeout_seconds=1)
+    client = connect(settings)
+    with pytest.raises(BrokerError) as raised:
+        subscribe(
+            client,
+            settings,
+            "aggregator",
+            batch_messages=1,
+            batch_bytes=-1,
+            batch_wait_seconds=1,
+            receiver_queue=1,
+        )
+    assert str(raised.value).startswith(f"cannot subscribe as 'aggregator' to {settings.topic} at {url}: ")
+    assert "is the broker running" in str(raised.value)
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (pulsar.AuthenticationError, "JOBTRAIL_PULSAR_TOKEN"),
+        (pulsar.AuthorizationError, "grant it"),
+        (pulsar.TopicNotFound, "jobtrail provision"),
+        (pulsar.IncompatibleSchema, "provision --check"),
+        (pulsar.ProducerBusy, "See the broker's log"),
+    ],
+)
+def test_each_refusal_has_its_cure(error: type[Exception], cure: str) -> None:
+    """Chosen by the class of the library's error."""
+    with pytest.raises(BrokerError, match=cure), broker_errors("do it", BrokerSettings.load()):
+        raise error("refused")
+
+
+def test_a_rotated_token_file_is_taken_up_and_a_missing_one_does_not_stop_us(tmp_path: Path) -> None:
+    """The library asks at each connection; between two writes of the file the last token serves on."""
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    supplier = token_supplier(BrokerSettings.load(pulsar_token_file=str(file)))
+    assert supplier is not None
+    assert supplier() == "first"
+    file.write_text("second\n")
+    assert supplier() == "second"
+    file.unlink()
+    assert supplier() == "second"
+
+
+def test_a_token_file_that_is_not_there_at_start_is_an_error(tmp_path: Path) -> None:
+    """It names the file and the setting."""
+    with pytest.raises(
+        BrokerError, match=r"cannot read the broker's token from .*JOBTRAIL_PULSAR_TOKEN_FILE"
+    ):
+        token_supplier(BrokerSettings.load(pulsar_token_file=str(tmp_path / "none")))
+
+
+def test_the_file_wins_over_the_token_and_without_both_there_is_none(tmp_path: Path) -> None:
+    """A token in the settings is the simple way, for trying things out."""
+    (tmp_path / "token").write_text("from the file")
+    both = BrokerSettings.load(pulsar_token="given", pulsar_token_file=str(tmp_path / "token"))
+    given = token_supplier(BrokerSettings.load(pulsar_token="given"))
+    from_file = token_supplier(both)
+    assert given is not None
+    assert from_file is not None
+    assert (given(), from_file()) == ("given", "from the file")
+    assert token_supplier(BrokerSettings.load()) is None
