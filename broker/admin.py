@@ -47,8 +47,9 @@ class Admin:
                 response = self._http.request(method, _API + path, json=body)
         except httpx.HTTPError as error:
             raise BrokerError(
-                f"no answer from the broker's admin REST ({where}): {error}. Is JOBTRAIL_PULSAR_ADMIN_URL its address? "
-                "A broker without admin REST (pulsar-lite) cannot be provisioned, and needs no provisioning."
+                f"no answer from the broker's admin REST ({where}): {error}. Is JOBTRAIL_PULSAR_ADMIN_URL its address, "
+                "and with https:// is its certificate trusted (JOBTRAIL_PULSAR_TLS_TRUST_CERTS_FILE)? A broker without "
+                "admin REST (pulsar-lite) cannot be provisioned, and needs no provisioning."
             ) from error
         if response.is_success or response.status_code in fine:
             return response
@@ -88,7 +89,7 @@ def _reason(response: httpx.Response) -> str:
     try:
         reason = str(response.json()["reason"]).strip()
     except (ValueError, KeyError, TypeError):
-        reason = response.text.strip()[:200] or response.reason_phrase
+        reason = response.reason_phrase  # the text is a page of HTML
     # What the broker says of a refused schema holds both schemas, hundreds of lines.
     reason = " ".join(reason.split())[:400]
     if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):

@@ -43,10 +43,16 @@ _CURES: tuple[tuple[type[Exception], str], ...] = (
         pulsar.Timeout,
         (
             "No answer within JOBTRAIL_PULSAR_OPERATION_TIMEOUT_SECONDS: is the broker running, is JOBTRAIL_PULSAR_URL "
-            "its address, and with pulsar+ssl:// is its certificate trusted (JOBTRAIL_PULSAR_TLS_TRUST_CERTS_FILE)?"
+            "its address, and does it ask for a token (JOBTRAIL_PULSAR_TOKEN_FILE)?"
         ),
     ),
-    (pulsar.ConnectError, "Is the broker running, and is JOBTRAIL_PULSAR_URL its address?"),
+    (
+        pulsar.ConnectError,
+        (
+            "Is the broker running, is JOBTRAIL_PULSAR_URL its address, and with pulsar+ssl:// is its certificate for "
+            "that host and of an authority we trust (JOBTRAIL_PULSAR_TLS_TRUST_CERTS_FILE)?"
+        ),
+    ),
     (pulsar.ConsumerBusy, "Another consumer holds the subscription with another type: stop it first."),
 )
 
@@ -55,9 +61,11 @@ def connect(settings: BrokerSettings) -> pulsar.Client:
     """A client of the broker; it connects when it is first used, and again by itself whenever it must.
 
     The library prints what goes wrong to standard output, errors only; so no command that answers on standard output
-    should hold a client. Raises BrokerError when the URL or the token cannot be used.
+    should hold a client. Raises BrokerError when the URL, the token or the trusted
+    certificates cannot be used.
     """
     check_private_names()
+    _check_trust_file(settings)
     with broker_errors("connect", settings):
         return pulsar.Client(
             settings.pulsar_url,
@@ -157,6 +165,16 @@ def token_supplier(settings: BrokerSettings) -> Callable[[], str] | None:
         return last
 
     return read_again
+
+
+def _check_trust_file(settings: BrokerSettings) -> None:
+    """The library would say that the broker does not accept who we are."""
+    path = settings.pulsar_tls_trust_certs_file
+    if path is not None and not os.access(path, os.R_OK):
+        raise BrokerError(
+            f"cannot read the trusted certificates from {path!r}: expected a PEM file. Correct "
+            "JOBTRAIL_PULSAR_TLS_TRUST_CERTS_FILE, or unset it to trust the public authorities."
+        )
 
 
 def _authentication(settings: BrokerSettings) -> pulsar.Authentication | None:

@@ -33,3 +33,9 @@ def close(consumer: Consumer, settings: BrokerSettings) -> None:
     """Send the acknowledgements that wait and leave the subscription. Raises BrokerError."""
     with broker_errors("close the consumer", settings):
         consumer.close()
+
+
+def is_connected(consumer: Consumer) -> bool:
+    """Whether the broker is there now, for every partition; the library connects again by itself."""
+    connected: bool = consumer.is_connected()
+    return connected
