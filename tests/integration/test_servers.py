@@ -11,7 +11,7 @@ from tests.servers import ports, postgres_programs, pulsar_jars
 from tests.servers.errors import ServerUnavailableError
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import start
-from tests.servers.pulsar import ADMIN_URL_VARIABLE, URL_VARIABLE, Pulsar, any_pulsar, own_pulsar
+from tests.servers.pulsar import ADMIN_URL_VARIABLE, QUICK_START, URL_VARIABLE, Pulsar, any_pulsar, own_pulsar
 
 TOPIC = "persistent://public/default/hello"
 RECEIVE_TIMEOUT_MS = 30_000
@@ -45,7 +45,7 @@ def test_shared_broker_takes_and_gives_a_message(pulsar: Pulsar) -> None:
 
 
 def test_broker_keeps_messages_and_address_through_a_kill() -> None:
-    with own_pulsar() as broker:
+    with own_pulsar(QUICK_START) as broker:
         address = broker.url, broker.admin_url
         publish(broker, b"before the kill")
         broker.kill()

@@ -13,7 +13,7 @@ import socket
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,11 +25,14 @@ from tests.servers.pulsar_jars import jars, java_problem, maven_problem, pulsar_
 URL_VARIABLE = "JOBTRAIL_TEST_PULSAR_URL"
 ADMIN_URL_VARIABLE = "JOBTRAIL_TEST_PULSAR_ADMIN_URL"
 
-# 3 to 6 s on a quiet machine. The limit is for two cores that many share.
+# About 10 s on a quiet machine of two cores. The limit is for one that many share.
 START_TIMEOUT_SECONDS = 180
 
 SETTINGS = Path(__file__).with_name("standalone.conf")
 LOGGING = Path(__file__).with_name("log4j2.xml")
+
+# Java's quick compiler alone: half the CPU time of a start, and a slower broker; not for measurements.
+QUICK_START = ("-XX:TieredStopAtLevel=1",)
 
 # What Pulsar's own start script opens for it.
 OPENED_MODULES = (
@@ -68,9 +71,10 @@ class OwnPulsar(Pulsar, Protocol):
 class PulsarServer:
     """Pulsar by Java: broker and bookie in one process, their data in a folder of the caller's."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, java_options: Sequence[str] = ()) -> None:
         """Choose the ports; `start` does the rest. The folder need not exist, and is not removed."""
         self._data = data.resolve()
+        self._java_options = tuple(java_options)
         self._broker_port, self._web_port, self._bookie_port = free_ports(3)
         self._server: processes.ServerProcess | None = None
 
@@ -143,6 +147,7 @@ class PulsarServer:
             "-Xmx1g",
             "-XX:MaxDirectMemorySize=1g",
             "-XX:+ExitOnOutOfMemoryError",
+            *self._java_options,
             *opened,
             "-Dio.netty.tryReflectionSetAccessible=true",
             f"-Dlog4j2.configurationFile={LOGGING}",
@@ -168,11 +173,11 @@ class ExternalPulsar:
 
 
 @contextlib.contextmanager
-def any_pulsar() -> Iterator[Pulsar]:
+def any_pulsar(java_options: Sequence[str] = QUICK_START) -> Iterator[Pulsar]:
     """Yield a running broker, whichever can be had. Raises ServerUnavailableError that says what is missing."""
     url, admin_url = os.environ.get(URL_VARIABLE), os.environ.get(ADMIN_URL_VARIABLE)
     if not url:
-        with own_pulsar() as pulsar:
+        with own_pulsar(java_options) as pulsar:
             yield pulsar
         return
     if not admin_url:
@@ -185,13 +190,16 @@ def any_pulsar() -> Iterator[Pulsar]:
 
 
 @contextlib.contextmanager
-def own_pulsar() -> Iterator[OwnPulsar]:
-    """Yield a running broker of the caller's own; afterwards it and its data are gone. Raises ServerUnavailableError."""
+def own_pulsar(java_options: Sequence[str] = ()) -> Iterator[OwnPulsar]:
+    """Yield a running broker of the caller's own; afterwards it and its data are gone.
+
+    Raises ServerUnavailableError that says what is missing.
+    """
     problems = [problem for problem in (java_problem(), maven_problem()) if problem]
     if not problems:
         with (
             tempfile.TemporaryDirectory(prefix="jobtrail-pulsar-") as data,
-            PulsarServer(Path(data)) as server,
+            PulsarServer(Path(data), java_options) as server,
         ):
             yield server
         return
