@@ -45,15 +45,16 @@ _TEXTS = (*_BYTES, "external_id", "release", "executor", "args")
 _ERROR_TEXTS = ("category", "type", "message", "stacktrace", "origin", "fingerprint")
 
 
-def _without_logical_types(node: Any) -> Any:
+def plain_schema(node: Any) -> Any:
+    """A schema without logical types: times stay integers, which decode faster than datetimes."""
     if isinstance(node, dict):
-        return {key: _without_logical_types(value) for key, value in node.items() if key != "logicalType"}
+        return {key: plain_schema(value) for key, value in node.items() if key != "logicalType"}
     if isinstance(node, list):
-        return [_without_logical_types(item) for item in node]
+        return [plain_schema(item) for item in node]
     return node
 
 
-_OURS = _without_logical_types(SCHEMA)
+_OURS = plain_schema(SCHEMA)
 
 
 def decoder(writer_schema_text: str) -> Decoder:
@@ -64,7 +65,7 @@ def decoder(writer_schema_text: str) -> Decoder:
     """
     try:
         raw = json.loads(writer_schema_text)
-        plain = _without_logical_types(raw)
+        plain = plain_schema(raw)
         writer = _without_negative_symbols(fastavro.parse_schema(plain))
         missing = _defaults_of_missing(plain, _OURS, "JobEvent")
         theirs = _error_record(plain)

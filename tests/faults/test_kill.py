@@ -87,7 +87,9 @@ def test_killed_ten_times_the_tables_equal_the_oracle(
         running.wait_ready()
         _wait_for_ends(observer, ends, running)
         wait_until(
-            lambda: _backlog(pulsar, topic) == 0, "every message to be acknowledged", running.end_of_log
+            lambda: _subscription(pulsar, topic)["msgBacklog"] == 0,
+            "every message to be acknowledged",
+            running.end_of_log,
         )
         assert running.stop() == 0, running.end_of_log()
         found = read_tables(observer)

@@ -1,0 +1,42 @@
+"""On what a measurement was made: processor, memory, versions; and the CPU time of processes."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+
+def machine() -> dict[str, str]:
+    """What is printed at the head of every result."""
+    cpu = "unknown"
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            cpu = line.split(":", 1)[1].strip()
+            break
+    packages = ", ".join(f"{name} {version(name)}" for name in ("pulsar-client", "fastavro", "psycopg"))
+    return {
+        "cores": f"{os.cpu_count()} of {cpu}",
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "packages": packages,
+    }
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and of its children, ended ones included."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0.0
+    total = 0.0
+    for member in family:
+        try:
+            times = member.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    own = process.cpu_times()
+    return total + own.children_user + own.children_system
