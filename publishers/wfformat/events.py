@@ -44,12 +44,14 @@ def events(trace: Trace, namespace: str, run_id: str, start_us: int) -> Iterator
     """All events of a run that starts at ``start_us`` (microseconds since 1970 UTC), in the order they happen."""
     planned = timings(trace.tasks)
     end_us = makespan_us(planned)
+    # Said explicitly: the SDK would give its own process and release, which did not run these tasks.
+    unknown = {"queue": "", "release": "", "executor": ""}
     root = {
         "namespace": namespace,
         "job_id": run_id,
         "worker": trace.workflow,
-        "queue": "",
         "source": trace.runtime_system,
+        **unknown,
         "attempt": 1,
         "enqueued_at": start_us,
         "started_at": start_us,
@@ -70,8 +72,8 @@ def events(trace: Trace, namespace: str, run_id: str, start_us: int) -> Iterator
             "namespace": namespace,
             "job_id": job_id(run_id, task.id),
             "worker": task.stage,
-            "queue": "",
             "source": trace.runtime_system,
+            **unknown,
             "state": _STATES[step.change],
             "attempt": 1,
             "occurred_at": start_us + step.at_us,
@@ -102,14 +104,14 @@ def count_events(trace: Trace) -> int:
 def _on_first_event(task: Task, run_id: str) -> Iterator[Mapping[str, object]]:
     """What a task says once: its command and its parents, the latter on as many events as they need."""
     upstream = [job_id(run_id, parent) for parent in task.parents]
-    yield {"args": task.args, "depends_on": upstream[:MAP_ENTRIES]}
+    yield {"args": dict(task.args), "depends_on": upstream[:MAP_ENTRIES]}
     for first in range(MAP_ENTRIES, len(upstream), MAP_ENTRIES):
         yield {"depends_on": upstream[first : first + MAP_ENTRIES]}
 
 
 def _check(text: str, most: int, what: str, cure: str) -> None:
     if not text:
-        raise InputError(f"{what} is empty: {cure.replace('shorter', 'name')}.")
+        raise InputError(f"{what} is empty: give one.")
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"{what} holds a character that no table can store: {text[:80]!r}.")
     size = len(text.encode())

@@ -4,7 +4,6 @@ Everything a later step relies on is checked here: every task was executed, has 
 no cycle, and every text fits its field of the contract.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,14 +28,14 @@ _MISSING = object()
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One executed task. ``runtime_us`` is in microseconds; ``executor`` is '' where the file names no machine."""
+    """One executed task. ``executor`` is '' where the file names no machine; ``args`` are its program and arguments."""
 
     id: str
     stage: str
     parents: tuple[str, ...]
     runtime_us: int
     executor: str
-    args: str
+    args: Mapping[str, object]
     meta: Mapping[str, str]
 
 
@@ -202,8 +201,8 @@ def _runtime_us(executed: dict[str, Any], where: str) -> int:
     return round(seconds * 1_000_000)
 
 
-def _args(program: str, arguments: object) -> str:
-    """The command as JSON, cut: long scripts (Nextflow's) keep their beginning."""
+def _args(program: str, arguments: object) -> dict[str, object]:
+    """The command, cut: long scripts (Nextflow's) keep their beginning. What it may hold of secrets, the SDK redacts."""
     command: dict[str, object] = {"program": program[:_ARGS_CHARACTERS]} if program else {}
     if isinstance(arguments, list) and arguments:
         kept, room = [], _ARGS_CHARACTERS
@@ -214,7 +213,7 @@ def _args(program: str, arguments: object) -> str:
             kept.append(argument)
             room -= len(argument)
         command["arguments"] = kept
-    return json.dumps(command, ensure_ascii=True) if command else ""
+    return command
 
 
 def _by_id(entries: list[Any], where: str, part: str) -> dict[str, dict[str, Any]]:

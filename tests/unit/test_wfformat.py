@@ -250,7 +250,7 @@ def graphs(draw: st.DrawFn) -> list[Task]:
         parents = draw(st.sets(st.sampled_from(range(number)), max_size=5)) if number else set()
         runtime = draw(st.one_of(st.just(0), st.integers(0, 10_000_000)))
         names = tuple(f"t{parent}" for parent in sorted(parents))
-        tasks.append(Task(f"t{number}", "stage", names, runtime, "", "", {}))
+        tasks.append(Task(f"t{number}", "stage", names, runtime, "", {}, {}))
     return tasks
 
 

@@ -1,0 +1,178 @@
+"""Replay files through the SDK and the broker: all are checked, then each run's events are published as they fall due.
+
+Files are read twice, once to check them all and once to publish, one at a time: memory holds the largest of them, not
+their sum. A file that changes in between is refused.
+"""
+
+import math
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from publishers.wfformat.events import check_identity, count_events, events
+from publishers.wfformat.plan import makespan_us, timings
+from publishers.wfformat.read import Trace, read
+from publishers.wfformat.sending import Sending
+from schemas.contract import TIME_MAX
+from schemas.errors import InputError
+from settings.broker import BrokerSettings
+
+_SECOND_US = 1_000_000
+_PROGRESS_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRun:
+    """One file as one run; ``events`` were all acknowledged by the broker."""
+
+    root_job_id: str
+    path: Path
+    workflow: str
+    tasks: int
+    edges: int
+    events: int
+    makespan_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import published, file by file in the order given."""
+
+    namespace: str
+    runs: tuple[ImportedRun, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the import of one run stands; ``at_seconds`` is the time reached in the recorded execution."""
+
+    run: ImportedRun
+    published: int
+    at_seconds: float
+
+
+def run(
+    files: Sequence[Path],
+    namespace: str,
+    *,
+    speed: float | None = None,
+    instant: bool = False,
+    original_times: bool = False,
+    run_id: str | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    broker: BrokerSettings | None = None,
+    acknowledged_within_seconds: float = 30.0,
+) -> ImportReport:
+    """Replay recorded executions, one file after the other, each as a run of its own.
+
+    ``speed`` divides the waiting (1 when not given: the recorded pace); ``instant`` does not wait. The times that the
+    events carry are those of the recording, shifted so that a run ends when its replay does; with ``original_times``
+    they count from the file's ``executedAt``. ``run_id`` names the run of a single file; without it every import is a
+    new run. ``progress`` is called about once a second, and at the beginning and the end of each run.
+
+    Sets up the SDK of this process for ``broker`` (by default, what the settings say), which may take
+    ``acknowledged_within_seconds`` for what the SDK's queue holds, a restart of its own included. Raises InputError
+    before anything is published when an argument or any of the files cannot be used, and BrokerError when the broker
+    did not acknowledge every event.
+    """
+    pace = _check_arguments(files, speed=speed, instant=instant, run_id=run_id)
+    checked = [_check(path, namespace, run_id, pace, original_times=original_times) for path in files]
+    sending = Sending(broker or BrokerSettings.load(), namespace, acknowledged_within_seconds)
+    for planned, sha256 in checked:
+        trace = read(planned.path)
+        if trace.sha256 != sha256:
+            raise InputError(f"{planned.path}: the file changed while it was imported: import it again.")
+        start_us = _start_us(trace, planned, pace, original_times=original_times)
+        _play(trace, planned, namespace, start_us, pace, sending, progress)
+    return ImportReport(namespace, tuple(planned for planned, _ in checked))
+
+
+def new_run_id(path: Path) -> str:
+    """The file's name and eight random digits: the same file twice is two runs."""
+    stem = re.sub(r"[^\w.-]+", "-", path.name.removesuffix(".gz").removesuffix(".json"), flags=re.ASCII)
+    return f"{stem}-{secrets.token_hex(4)}"
+
+
+def _check_arguments(
+    files: Sequence[Path], *, speed: float | None, instant: bool, run_id: str | None
+) -> float:
+    """Recorded seconds for each second of the replay; infinite when it does not wait."""
+    if not files:
+        raise InputError("no file to import: name at least one.")
+    if instant and speed is not None:
+        raise InputError(f"--speed {speed:g} and --instant exclude each other: give one of them.")
+    if speed is not None and not (math.isfinite(speed) and speed > 0):
+        raise InputError(f"expected --speed to be a number greater than 0, got {speed:g}.")
+    if run_id is not None and len(files) > 1:
+        raise InputError(
+            f"--run-id {run_id!r} names one run, but there are {len(files)} files: import them one by one."
+        )
+    return math.inf if instant else speed or 1.0
+
+
+def _check(
+    path: Path, namespace: str, run_id: str | None, pace: float, *, original_times: bool
+) -> tuple[ImportedRun, str]:
+    """What is going to be imported, and the SHA-256 of the file that says so."""
+    trace = read(path)
+    planned = ImportedRun(
+        root_job_id=run_id if run_id is not None else new_run_id(path),
+        path=path,
+        workflow=trace.workflow,
+        tasks=len(trace.tasks),
+        edges=trace.edges,
+        events=count_events(trace),
+        makespan_seconds=makespan_us(timings(trace.tasks)) / _SECOND_US,
+    )
+    check_identity(namespace, planned.root_job_id, trace)
+    _start_us(trace, planned, pace, original_times=original_times)
+    return planned, trace.sha256
+
+
+def _start_us(trace: Trace, planned: ImportedRun, pace: float, *, original_times: bool) -> int:
+    """When the run starts, by the times of its events: microseconds since 1970 UTC. No event is in the future."""
+    makespan = round(planned.makespan_seconds * _SECOND_US)
+    if original_times:
+        if trace.executed_at is None:
+            raise InputError(
+                f"{trace.path}: --original-times needs executedAt, expected as in 2020-12-28T16:54:52+00:00, "
+                f"20200408T173533+0000 or 03-23-21T05:57:32Z, got {trace.executed_at_text!r}."
+            )
+        start = round(trace.executed_at.timestamp()) * _SECOND_US + trace.executed_at.microsecond
+    else:
+        now = time.time_ns() // 1_000
+        start = min(now, now + round(makespan / pace) - makespan)
+    if start <= 0 or start + makespan > TIME_MAX:
+        raise InputError(
+            f"{trace.path}: expected times from 1970 to 9999, but a run of {planned.makespan_seconds:.0f} s "
+            f"{'from ' + trace.executed_at_text if original_times else 'that ends now'} is not within them."
+        )
+    return start
+
+
+def _play(
+    trace: Trace,
+    planned: ImportedRun,
+    namespace: str,
+    start_us: int,
+    pace: float,
+    sending: Sending,
+    progress: Callable[[Progress], None],
+) -> None:
+    """Send each event when it is due. Returns when the broker has acknowledged all of them."""
+    began = reported = time.monotonic()
+    progress(Progress(planned, 0, 0.0))
+    for number, due in enumerate(events(trace, namespace, planned.root_job_id, start_us)):
+        due_at = began + due.at_us / _SECOND_US / pace
+        while (now := time.monotonic()) < due_at or now >= reported + _PROGRESS_EVERY_SECONDS:
+            if now >= reported + _PROGRESS_EVERY_SECONDS:
+                reported = now
+                progress(Progress(planned, number, min(due.at_us / _SECOND_US, (now - began) * pace)))
+            else:
+                time.sleep(min(due_at, reported + _PROGRESS_EVERY_SECONDS) - now)
+        sending.send(due.fields)
+    sending.finish(str(trace.path))
+    progress(Progress(planned, planned.events, planned.makespan_seconds))

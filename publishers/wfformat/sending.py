@@ -1,0 +1,60 @@
+"""Events through the SDK, none of them lost: slower than the SDK's queue, and counted until the broker has them all.
+
+The SDK never makes a job wait: what its queue cannot hold it drops and counts. An import may wait, so it lets the queue
+run empty before it could overflow.
+"""
+
+from typing import Any
+
+import jobtrail
+from schemas.errors import BrokerError
+from settings.broker import BrokerSettings
+
+# The queue holds 10,000 events or 16 MiB. An event weighs 10 and its dependencies 1 each: at the most 1,000 events, or
+# 10,000 ids of 500 bytes, are on their way.
+_WEIGHT_OF_EVENT = 10
+_MOST_WEIGHT = 10_000
+
+
+class Sending:
+    """The SDK, set up for one broker, and how many of the events given to it were acknowledged."""
+
+    def __init__(self, broker: BrokerSettings, namespace: str, acknowledged_within_seconds: float) -> None:
+        jobtrail.configure(
+            namespace=namespace,
+            pulsar_url=broker.pulsar_url,
+            topic=broker.topic,
+            pulsar_token=broker.pulsar_token.get_secret_value() if broker.pulsar_token else None,
+            pulsar_token_file=broker.pulsar_token_file,
+            pulsar_tls_trust_certs_file=broker.pulsar_tls_trust_certs_file,
+            pulsar_tls_validate_hostname=broker.pulsar_tls_validate_hostname,
+            enabled=True,
+        )
+        self._where = f"{broker.topic} at {broker.pulsar_url}"
+        self._within_seconds = acknowledged_within_seconds
+        self._acknowledged_before = jobtrail.stats().sent
+        self._given = 0
+        self._weight = 0
+
+    def send(self, fields: dict[str, Any]) -> None:
+        """Hand over one event; waits when many are on their way. Raises BrokerError when they do not arrive."""
+        weight = _WEIGHT_OF_EVENT + len(fields.get("depends_on", ()))
+        if self._weight + weight > _MOST_WEIGHT:
+            self.finish("the import so far")
+            self._weight = 0
+        jobtrail.event(strict=True, **fields)
+        self._given += 1
+        self._weight += weight
+
+    def finish(self, what: str) -> None:
+        """Wait until every event was acknowledged. Raises BrokerError that says how many were not."""
+        jobtrail.flush(self._within_seconds)
+        stats = jobtrail.stats()
+        missing = self._given - (stats.sent - self._acknowledged_before)
+        if missing > 0:
+            dropped = ", ".join(f"{reason} {count}" for reason, count in sorted(stats.dropped.items()))
+            raise BrokerError(
+                f"{what}: {missing} of {self._given} events were not acknowledged by {self._where} "
+                f"within {self._within_seconds:g} s{f' (dropped: {dropped})' if dropped else ''}. "
+                "Is the broker running, and is JOBTRAIL_PULSAR_URL its address? Then import again."
+            )
