@@ -1,4 +1,4 @@
-"""What an exception says of a failure: category, type, message, stack trace and origin. Nothing here raises.
+"""What an exception says of a failure: category, type, message and origin. Nothing here raises.
 
 Category: the exception's own ``jobtrail_category``; else the first class of its MRO found in the user's table; else
 the first found in the default one; else ``error``. An exception group is classified by its first leaf.
@@ -10,23 +10,19 @@ dist-packages), nor the standard library, nor this SDK.
 
 import os
 import sysconfig
-import traceback
 from collections.abc import Mapping
 from functools import lru_cache
 from types import FrameType, TracebackType
-from typing import Final
+from typing import Any, Final
 
-from jobtrail._contract import JobError
 from jobtrail._redact import without_url_passwords
+from jobtrail._stack import capture, is_sdk, type_name
 from jobtrail._text import (
     CATEGORY_LIMIT,
-    ERROR_TYPE_LIMIT,
     FINGERPRINT_LIMIT,
     MESSAGE_LIMIT,
     ORIGIN_LIMIT,
-    STACKTRACE_LIMIT,
     cut_end,
-    cut_middle,
     identifier,
     text_of,
 )
@@ -69,23 +65,20 @@ DEFAULT_CATEGORIES: Final[dict[type[BaseException] | str, str]] = {
     GeneratorExit: "cancelled",
 }
 
-# Frames of one traceback that are walked and printed: those nearest to the failure.
-_FRAMES_LIMIT: Final = 100
 _WALK_LIMIT: Final = 5_000
 _LEAF_DEPTH: Final = 10
-_SDK_DIRECTORY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
-def error_of(error: BaseException, categories: Categories, own_code: tuple[str, ...]) -> JobError:
-    """Describe an exception as the error of an event, redacted and cut to its limits."""
-    return JobError(
-        category=category_of(error, categories),
-        type=type_name(type(error)),
-        message=message_of(error),
-        stacktrace=stacktrace_of(error),
-        origin=origin_of(error.__traceback__, own_code),
-        fingerprint=identifier(_attribute(error, "jobtrail_fingerprint"), FINGERPRINT_LIMIT),
-    )
+def error_of(error: BaseException, categories: Categories, own_code: tuple[str, ...]) -> dict[str, Any]:
+    """Describe an exception as the error of an event; its stack trace only captured, to be printed by the sender."""
+    return {
+        "category": category_of(error, categories),
+        "type": type_name(type(error)),
+        "message": message_of(error),
+        "stacktrace": capture(error),
+        "origin": origin_of(error.__traceback__, own_code),
+        "fingerprint": identifier(_attribute(error, "jobtrail_fingerprint"), FINGERPRINT_LIMIT),
+    }
 
 
 def category_of(error: BaseException, categories: Categories) -> str:
@@ -99,25 +92,9 @@ def category_of(error: BaseException, categories: Categories) -> str:
     return identifier(found or UNKNOWN_CATEGORY, CATEGORY_LIMIT)
 
 
-def type_name(kind: type[BaseException]) -> str:
-    """Give a class as ``package.module.Class``, the builtin ones without their module."""
-    return identifier(_dotted(kind).removeprefix("builtins."), ERROR_TYPE_LIMIT)
-
-
 def message_of(error: BaseException) -> str:
     """Give the exception's message, without the passwords of URLs, cut at its end."""
     return cut_end(without_url_passwords(text_of(error)[: 4 * MESSAGE_LIMIT]), MESSAGE_LIMIT)
-
-
-def stacktrace_of(error: BaseException) -> str:
-    """Give the stack trace as Python prints it; of a long one both ends are kept, the innermost part most."""
-    try:
-        lines = traceback.format_exception(
-            type(error), error, _beyond_sdk(error.__traceback__), limit=-_FRAMES_LIMIT
-        )
-    except Exception as problem:
-        return f"[the stack trace could not be formatted: {type(problem).__name__}]"
-    return cut_middle(without_url_passwords("".join(lines)), STACKTRACE_LIMIT)
 
 
 def origin_of(trace: TracebackType | None, own_code: tuple[str, ...]) -> str:
@@ -129,7 +106,7 @@ def origin_of(trace: TracebackType | None, own_code: tuple[str, ...]) -> str:
             break
         frame = trace.tb_frame
         path = frame.f_code.co_filename
-        if not path.startswith(_SDK_DIRECTORY):
+        if not is_sdk(path):
             other = frame
             if _is_own(_module_of(frame), path, own_code):
                 own = frame
@@ -138,13 +115,6 @@ def origin_of(trace: TracebackType | None, own_code: tuple[str, ...]) -> str:
     if chosen is None:
         return ""
     return identifier(f"{_module_of(chosen)}:{chosen.f_code.co_qualname}", ORIGIN_LIMIT)
-
-
-def _beyond_sdk(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out the SDK's own frames at the outer end: they say nothing of the failure."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_SDK_DIRECTORY):
-        trace = trace.tb_next
-    return trace
 
 
 def _is_own(module: str, path: str, own_code: tuple[str, ...]) -> bool:

@@ -42,16 +42,13 @@ class Counts:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        self._accepted = 0
+        # Changed by the sender, under its own lock.
+        self.accepted = 0
         self._sent = 0
         self._dropped: dict[str, int] = {}
         self._details: dict[str, str] = {}
         self._reported: dict[str, int] = {}
         self._reported_at: float | None = None
-
-    def accept(self, count: int = 1) -> None:
-        with self._lock:
-            self._accepted += count
 
     def send(self, count: int) -> None:
         with self._lock:
@@ -66,7 +63,7 @@ class Counts:
 
     def stats(self, queued: int) -> Stats:
         with self._lock:
-            return Stats(self._accepted, self._sent, queued, dict(self._dropped))
+            return Stats(self.accepted, self._sent, queued, dict(self._dropped))
 
     def report(self) -> bool:
         """Log what was dropped since the last report, unless that was less than a minute ago. Says if it did."""

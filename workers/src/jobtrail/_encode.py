@@ -7,6 +7,7 @@ from typing import Any, Final
 import fastavro
 
 from jobtrail._contract import SCHEMA_TEXT
+from jobtrail._stack import render
 from jobtrail._text import (
     ARGS_LIMIT,
     CATEGORY_LIMIT,
@@ -21,10 +22,8 @@ from jobtrail._text import (
     QUEUE_LIMIT,
     RELEASE_LIMIT,
     SOURCE_LIMIT,
-    STACKTRACE_LIMIT,
     WORKER_LIMIT,
     cut_end,
-    cut_middle,
     identifier,
     small_map,
     text_of,
@@ -98,7 +97,7 @@ def _fit_error(error: dict[str, Any]) -> dict[str, str]:
         "category": identifier(error.get("category"), CATEGORY_LIMIT),
         "type": identifier(error.get("type"), ERROR_TYPE_LIMIT),
         "message": cut_end(text_of(error.get("message")), MESSAGE_LIMIT),
-        "stacktrace": cut_middle(text_of(error.get("stacktrace")), STACKTRACE_LIMIT),
+        "stacktrace": render(error.get("stacktrace")),
         "origin": identifier(error.get("origin"), ORIGIN_LIMIT),
         "fingerprint": identifier(error.get("fingerprint"), FINGERPRINT_LIMIT),
     }

@@ -70,7 +70,7 @@ def enqueued(
             enqueued_at=micros(enqueued_at) or moment,
             scheduled_at=micros(scheduled_at),
         )
-        event: dict[str, Any] = ticket._asdict()
+        event: dict[str, Any] = dict(zip(_header.Ticket._fields, ticket, strict=True))
         event["state"] = "scheduled" if ticket.scheduled_at > moment else "available"
         event["occurred_at"] = ticket.enqueued_at
         event["release"], event["executor"] = settings.release, settings.executor

@@ -8,6 +8,7 @@ from jobtrail._contract import STATES, JobError, JobEvent
 from jobtrail._errors import InvalidEvent
 from jobtrail._redact import args_json
 from jobtrail._sender import EVENT_BYTES
+from jobtrail._stack import size_of
 from jobtrail._times import micros, now
 
 DEPENDENCIES_AT_ONCE: Final = 1_000
@@ -62,7 +63,7 @@ def submit(record: dict[str, Any]) -> bool:
     size = EVENT_BYTES + len(record.get("args", ""))
     error = record.get("error")
     if error is not None:
-        size += len(error.get("message", "")) + len(error.get("stacktrace", ""))
+        size += len(error.get("message", "")) + size_of(error.get("stacktrace", ""))
     depends_on = record.get("depends_on")
     if not depends_on:
         return _runtime.submit(record, size)

@@ -1,4 +1,4 @@
-"""The one header by which lineage and times cross a queue: ``jobtrail: 1.<base64url of JSON>``.
+"""The one header by which lineage and times cross a queue: ``jobtrail: 1.<base64url of a JSON array>``.
 
 Printable ASCII without spaces or quotes, of at most LIMIT characters, so that any queue and any HTTP hop carries it.
 A header of another version, or a broken or hostile one, is ignored as a whole.
@@ -44,25 +44,26 @@ class Ticket(NamedTuple):
     scheduled_at: int = 0
 
 
-# Short keys: the header travels with every job.
+# The JSON is an array in the order of Ticket's fields: the header travels with every job and is written in the job's
+# time. Another order or another field is another version.
 _TEXTS: Final = (
-    ("n", "namespace", NAMESPACE_LIMIT),
-    ("j", "job_id", JOB_ID_LIMIT),
-    ("w", "worker", WORKER_LIMIT),
-    ("q", "queue", QUEUE_LIMIT),
-    ("s", "source", SOURCE_LIMIT),
-    ("x", "external_id", EXTERNAL_ID_LIMIT),
-    ("p", "parent_job_id", JOB_ID_LIMIT),
-    ("r", "root_job_id", JOB_ID_LIMIT),
+    ("namespace", NAMESPACE_LIMIT),
+    ("job_id", JOB_ID_LIMIT),
+    ("worker", WORKER_LIMIT),
+    ("queue", QUEUE_LIMIT),
+    ("source", SOURCE_LIMIT),
+    ("external_id", EXTERNAL_ID_LIMIT),
+    ("parent_job_id", JOB_ID_LIMIT),
+    ("root_job_id", JOB_ID_LIMIT),
 )
 _NUMBERS: Final = (
-    ("d", "depth", -1, _INT_MAX),
-    ("a", "attempt", 1, _INT_MAX),
-    ("m", "max_attempts", 0, _INT_MAX),
-    ("e", "enqueued_at", 0, _TIME_MAX),
-    ("t", "scheduled_at", 0, _TIME_MAX),
+    ("depth", -1, _INT_MAX),
+    ("attempt", 1, _INT_MAX),
+    ("max_attempts", 0, _INT_MAX),
+    ("enqueued_at", 0, _TIME_MAX),
+    ("scheduled_at", 0, _TIME_MAX),
 )
-_DEFAULTS: Final = Ticket(namespace="", job_id="")._asdict()
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def write(ticket: Ticket) -> dict[str, str]:
@@ -104,11 +105,7 @@ def _find(headers: Mapping[Any, Any] | None) -> str:
 
 
 def _encode(ticket: Ticket) -> str:
-    known = ticket._asdict()
-    names = [(key, name) for key, name, _ in _TEXTS] + [(key, name) for key, name, _, _ in _NUMBERS]
-    fields = {key: known[name] for key, name in names if known[name] != _DEFAULTS[name]}
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return _VERSION + base64.urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
+    return _VERSION + base64.urlsafe_b64encode(_to_json(ticket).encode()).decode("ascii").rstrip("=")
 
 
 def _decode(value: str) -> Any:
@@ -118,20 +115,19 @@ def _decode(value: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
 
 
-def _ticket(fields: Any) -> Ticket:
-    if not isinstance(fields, dict):
-        raise ValueError(f"expected an object, got {type(fields).__name__}")  # noqa: TRY004  # one kind of error
-    found: dict[str, Any] = {}
-    for key, name, limit in _TEXTS:
-        text = fields.get(key, "")
+def _ticket(values: Any) -> Ticket:
+    if not isinstance(values, list) or len(values) != len(_TEXTS) + len(_NUMBERS):
+        raise ValueError(f"expected an array of {len(_TEXTS) + len(_NUMBERS)} values")
+    checked: list[Any] = []
+    for (name, limit), text in zip(_TEXTS, values, strict=False):
         if not isinstance(text, str):
             raise ValueError(f"{name}: expected text, got {type(text).__name__}")  # noqa: TRY004  # one kind of error
-        found[name] = identifier(text, limit)
-    for key, name, least, most in _NUMBERS:
-        number = fields.get(key, _DEFAULTS[name])
+        checked.append(identifier(text, limit))
+    for (name, least, most), number in zip(_NUMBERS, values[len(_TEXTS) :], strict=True):
         if type(number) is not int or not least <= number <= most:
             raise ValueError(f"{name}: expected an integer from {least} to {most}, got {number!r:.40}")
-        found[name] = number
-    if not found["namespace"] or not found["job_id"]:
-        raise ValueError("namespace and job_id are missing")
-    return Ticket(**found)
+        checked.append(number)
+    ticket = Ticket(*checked)
+    if not ticket.namespace or not ticket.job_id:
+        raise ValueError("namespace and job_id are empty")
+    return ticket

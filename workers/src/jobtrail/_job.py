@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypedDict, TypeVar
 from jobtrail import _header, _runtime
 from jobtrail._classify import error_of
 from jobtrail._context import Lineage, current_job
-from jobtrail._contract import JobError, JobState
+from jobtrail._contract import JobState
 from jobtrail._errors import Cancel, Discard, Retry
 from jobtrail._events import submit
 from jobtrail._redact import args_json
@@ -113,7 +113,7 @@ class Job:
         self._release = ""
         self._executor = ""
         self._running = False
-        self._said: tuple[JobState, JobError] | None = None
+        self._said: tuple[JobState, dict[str, Any]] | None = None
         self._token: Token[Job | None] | None = None
 
     def __repr__(self) -> str:
@@ -274,7 +274,7 @@ class Job:
             event["expected_children"] = dict(self.expected)
         submit(event)
 
-    def _outcome(self, error: BaseException | None) -> tuple[JobState, JobError | None]:
+    def _outcome(self, error: BaseException | None) -> tuple[JobState, dict[str, Any] | None]:
         if error is None:
             return self._said or ("completed", None)
         settings = _runtime.config()
@@ -304,12 +304,12 @@ class Job:
             origin = f"{frame.f_globals.get('__name__', '')}:{frame.f_code.co_qualname}"
             self._said = (
                 state,
-                JobError(
-                    category=identifier(category, CATEGORY_LIMIT) or "error",
-                    message=cut_end(text_of(message), MESSAGE_LIMIT),
-                    origin=origin,
-                    fingerprint=identifier(fingerprint, FINGERPRINT_LIMIT),
-                ),
+                {
+                    "category": identifier(category, CATEGORY_LIMIT) or "error",
+                    "message": cut_end(text_of(message), MESSAGE_LIMIT),
+                    "origin": origin,
+                    "fingerprint": identifier(fingerprint, FINGERPRINT_LIMIT),
+                },
             )
         except Exception as error:
             _runtime.failed(error)

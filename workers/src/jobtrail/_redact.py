@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from jobtrail._text import ARGS_LIMIT, clean, cut_end, text_of
@@ -35,6 +36,7 @@ _DEPTH_LIMIT: Final = 8
 _ITEMS_LIMIT: Final = 200
 _NODES_LIMIT: Final = 2_000
 _NOT_LETTERS: Final = re.compile(r"[^a-z0-9]+")
+_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 # user:password@ in a URL, wherever it stands in a text.
 _URL_PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]{0,200}):[^/\s@]{1,500}@")
 
@@ -52,14 +54,14 @@ def args_json(value: object, secret: re.Pattern[str], limit: int = ARGS_LIMIT) -
     longer JSON: its end says how many bytes went.
     """
     try:
-        return cut_end(json.dumps(_Plain(secret).of(value, 0), ensure_ascii=False), limit)
+        return cut_end(_to_json(_Plain(secret).of(value, 0)), limit)
     except Exception as error:
         return json.dumps(f"[args could not be recorded: {type(error).__name__}]")[:limit]
 
 
 def without_url_passwords(text: str) -> str:
     """Redact ``user:password@`` in the URLs of a text (messages of failed connections are full of them)."""
-    return _URL_PASSWORD.sub(rf"\1:{REDACTED}@", text) if "://" in text else text
+    return _URL_PASSWORD.sub(rf"\1:{REDACTED}@", text) if "@" in text and "://" in text else text
 
 
 class _Plain:
@@ -75,8 +77,12 @@ class _Plain:
             return "[too many]"
         if value is None or value is True or value is False:
             return value
-        if isinstance(value, str):
+        # The exact types first: they are nearly all there is, and asking for an abstract one is slow.
+        kind = type(value)
+        if kind is str or isinstance(value, str):
             return without_url_passwords(clean(text_of(value)[: 2 * ARGS_LIMIT]))
+        if kind is dict and depth < _DEPTH_LIMIT:
+            return self._mapping(value, depth)  # type: ignore[arg-type]  # is a dict
         if isinstance(value, int):
             # Beyond 64 bits only as text: Python refuses to print very long integers.
             return int(value) if -(2**63) <= value < 2**63 else "[integer beyond 64 bits]"
@@ -99,7 +105,7 @@ class _Plain:
                 plain["…"] = f"[{len(value) - _ITEMS_LIMIT} more]"
                 break
             name = clean(text_of(key)[:500])
-            plain[name] = REDACTED if self._is_secret(name) else self.of(item, depth + 1)
+            plain[name] = REDACTED if _is_secret(name, self._secret) else self.of(item, depth + 1)
         return plain
 
     def _items(self, value: Iterable[Any], depth: int) -> list[Any]:
@@ -111,5 +117,7 @@ class _Plain:
             plain.append(self.of(item, depth + 1))
         return plain
 
-    def _is_secret(self, name: str) -> bool:
-        return self._secret.search(_NOT_LETTERS.sub("", name.lower())) is not None
+
+@lru_cache(maxsize=2048)
+def _is_secret(name: str, secret: re.Pattern[str]) -> bool:
+    return secret.search(_NOT_LETTERS.sub("", name.lower())) is not None

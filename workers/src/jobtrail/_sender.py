@@ -74,7 +74,7 @@ class Sender:
             self._held_events += 1
             self._held_bytes += size
             self._accepted += 1
-            self._counts.accept()
+            self._counts.accepted += 1
             if not self._idle:
                 return True
             self._idle = False

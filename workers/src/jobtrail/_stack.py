@@ -1,0 +1,122 @@
+"""Stack traces in two steps: captured in the job's thread, which is cheap; printed in the sender's, which is not.
+
+What is captured holds code objects and line numbers, never frames: a queued event must not keep a job's variables
+alive. What is printed is what Python prints, without the source's underlining. Nothing here raises.
+"""
+
+import linecache
+import os
+from collections import deque
+from types import CodeType, TracebackType
+from typing import Any, Final, NamedTuple
+
+from jobtrail._redact import without_url_passwords
+from jobtrail._text import (
+    ERROR_TYPE_LIMIT,
+    MESSAGE_LIMIT,
+    STACKTRACE_LIMIT,
+    cut_end,
+    cut_middle,
+    identifier,
+    text_of,
+)
+
+# Frames kept of one traceback: those nearest to the failure. Exceptions kept of a chain or a group.
+FRAMES_LIMIT: Final = 60
+EXCEPTIONS_LIMIT: Final = 8
+_WALK_LIMIT: Final = 5_000
+_SDK_DIRECTORY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+_CAUSE: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
+_CONTEXT: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
+_GROUP: Final = "\nIn this group of exceptions there is:\n\n"
+
+
+class Part(NamedTuple):
+    """One exception of a chain: what links it to the part before it, and what is printed of it."""
+
+    link: str
+    frames: tuple[tuple[CodeType, int], ...]
+    left_out: int
+    last_line: str
+
+
+def capture(error: BaseException) -> tuple[Part, ...]:
+    """Take from an exception, its causes and the members of its group what `render` prints, the oldest cause first."""
+    parts: list[Part] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    link = ""
+    while current is not None and id(current) not in seen and len(parts) < EXCEPTIONS_LIMIT:
+        seen.add(id(current))
+        parts.append(_part(current, link))
+        if current.__cause__ is not None:
+            current, link = current.__cause__, _CAUSE
+        elif current.__context__ is not None and not current.__suppress_context__:
+            current, link = current.__context__, _CONTEXT
+        else:
+            current = None
+    # Each part was captured with the link to the one that followed from it, which is printed after it.
+    links = [part.link for part in parts[1:]]
+    ordered = [part._replace(link=before) for part, before in zip(parts, [*links, ""], strict=True)]
+    ordered.reverse()
+    if isinstance(error, BaseExceptionGroup):
+        ordered += [_part(member, _GROUP) for member in error.exceptions[:EXCEPTIONS_LIMIT]]
+    return tuple(ordered)
+
+
+def render(stack: Any) -> str:
+    """Print what was captured, within the limit of a stack trace; a text is only cut."""
+    if isinstance(stack, str):
+        return cut_middle(stack, STACKTRACE_LIMIT)
+    text = "".join(_print(part) for part in stack or ())
+    return cut_middle(without_url_passwords(text), STACKTRACE_LIMIT)
+
+
+def size_of(stack: Any) -> int:
+    """Estimate the bytes that `render` will give."""
+    return len(stack) if isinstance(stack, str) else sum(100 + 120 * len(part.frames) for part in stack)
+
+
+def type_name(kind: type[BaseException]) -> str:
+    """Give a class as ``package.module.Class``, the builtin ones without their module."""
+    return identifier(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), ERROR_TYPE_LIMIT)
+
+
+def is_sdk(path: str) -> bool:
+    """Say whether a source file is one of this package."""
+    return path.startswith(_SDK_DIRECTORY)
+
+
+def _part(error: BaseException, link: str) -> Part:
+    frames: deque[tuple[CodeType, int]] = deque(maxlen=FRAMES_LIMIT)
+    trace: TracebackType | None = error.__traceback__
+    count = 0
+    while trace is not None and count < _WALK_LIMIT:
+        code = trace.tb_frame.f_code
+        # The SDK's own frames say nothing of the failure.
+        if not code.co_filename.startswith(_SDK_DIRECTORY):
+            frames.append((code, trace.tb_lineno))
+            count += 1
+        trace = trace.tb_next
+    message = cut_end(text_of(error), MESSAGE_LIMIT)
+    last_line = f"{type_name(type(error))}: {message}" if message else type_name(type(error))
+    notes = getattr(error, "__notes__", None)
+    if isinstance(notes, list):
+        last_line = "\n".join([last_line, *(cut_end(text_of(note), MESSAGE_LIMIT) for note in notes[:10])])
+    return Part(link, tuple(frames), count - len(frames), last_line)
+
+
+def _print(part: Part) -> str:
+    lines = [part.link]
+    if part.frames:
+        lines.append("Traceback (most recent call last):\n")
+    if part.left_out:
+        lines.append(f"  [{part.left_out} outer frames left out]\n")
+    for code, line_number in part.frames:
+        lines.append(f'  File "{code.co_filename}", line {line_number}, in {code.co_name}\n')
+        source = linecache.getline(code.co_filename, line_number).strip()
+        if source:
+            lines.append(f"    {source[:200]}\n")
+    lines.append(f"{part.last_line}\n")
+    return "".join(lines)
