@@ -113,6 +113,7 @@ def _node(node: Node) -> dict[str, Any]:
         "after": [row(after) for after in node.after],
         "parent_known": node.parent_known,
         "main": node.main,
+        "deeper": node.deeper,
         "children": [_node(child) for child in node.children],
     }
 

@@ -86,6 +86,8 @@ def _marks(node: Node) -> Iterator[str]:
         yield "(also spawned elsewhere: its own line has what is below)"
     if not node.parent_known:
         yield "(who spawned them is not known)"
+    if node.deeper:
+        yield f"(… {plural(node.deeper, 'more stage')} below)"
     if node.after:
         named = ", ".join(safe(after.worker, NAME_WIDTH) for after in node.after[:MARKS_SHOWN])
         more = len(node.after) - MARKS_SHOWN

@@ -8,13 +8,12 @@ import psycopg
 
 from store.answers.reading import read, snapshot
 from store.answers.scope import DEFAULT_WALK_LIMIT, Job, Scope, find_job, find_scope
-from store.answers.stages import Stage, read_stages
+from store.answers.stages import Key, Stage, read_stages
 from store.answers.stuck import StuckRule
 from store.answers.tree import (
     After,
     Dependency,
     FailureMark,
-    Key,
     Link,
     Node,
     afters,

@@ -180,5 +180,5 @@ def _walked_run(connection: psycopg.Connection, namespace: str, root: str, limit
     walked = unknown | {job_id: level for job_id, level in reached.levels.items() if job_id not in placed}
     own = next(iter(read(connection, Job, _QUERIES["job"], namespace=namespace, job_id=root)), None)
     if own is None or (own.root_job_id == root and own.depth >= 0):
-        del walked[root]
+        walked.pop(root, None)
     return Scope(namespace, root, root, walked, cut=too_many or reached.cut)

@@ -3,7 +3,7 @@
 Aggregated in the database, so a run of a million jobs is a few rows here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,7 +27,17 @@ STATES = (
 )
 MAY_WAIT = frozenset({"available", "retryable", "suspended", "scheduled"})
 
+# A stage's pace is read from so many of its newest jobs.
+PACE_JOBS = 1_000
+
 _QUERIES = queries("answers_lineage")
+
+
+class Key(NamedTuple):
+    """Names a stage of a run."""
+
+    depth: int
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -66,32 +76,37 @@ class _Facts(NamedTuple):
     executing: int
     newest_execution_at: datetime | None
     last_movement_at: datetime | None
+    longest_execution_seconds: float | None
+
+
+class _Pace(NamedTuple):
+    depth: int
+    worker: str
     usual_gap_seconds: float | None
     usual_wait_seconds: float | None
-    longest_execution_seconds: float | None
 
 
 def read_stages(connection: psycopg.Connection, scope: Scope, now: datetime, rule: StuckRule) -> list[Stage]:
     """All stages by depth and worker; one that was expected and of which no job was heard has a total of 0."""
-    states: dict[tuple[int, str], dict[str, int]] = {}
+    states: dict[Key, dict[str, int]] = {}
     for count in read(connection, _StateCount, _QUERIES["stage_states"], **scope.parameters()):
-        states.setdefault((count.depth, count.worker), {})[count.state] = count.jobs
-    expected: dict[tuple[int, str], int] = {}
+        states.setdefault(Key(count.depth, count.worker), {})[count.state] = count.jobs
+    expected: dict[Key, int] = {}
     for row in read(connection, _Expectation, _QUERIES["stage_expectations"], **scope.parameters()):
-        expected[row.depth, row.worker] = row.expected
+        expected[Key(row.depth, row.worker)] = row.expected
         if row.expected > 0:
-            states.setdefault((row.depth, row.worker), {})
+            states.setdefault(Key(row.depth, row.worker), {})
     stuck = _stuck_stages(connection, scope, states, now, rule)
     return [
         Stage(
-            depth=depth,
-            worker=worker,
+            depth=key.depth,
+            worker=key.worker,
             total=sum(counts.values()),
-            expected=expected.get((depth, worker)),
+            expected=expected.get(key),
             states=in_order(counts),
-            stuck=stuck.get((depth, worker)),
+            stuck=stuck.get(key),
         )
-        for (depth, worker), counts in sorted(states.items())
+        for key, counts in sorted(states.items())
     ]
 
 
@@ -103,21 +118,37 @@ def in_order(counts: dict[str, int]) -> dict[str, int]:
 def _stuck_stages(
     connection: psycopg.Connection,
     scope: Scope,
-    states: dict[tuple[int, str], dict[str, int]],
+    states: dict[Key, dict[str, int]],
     now: datetime,
     rule: StuckRule,
-) -> dict[tuple[int, str], Stuck]:
+) -> dict[Key, Stuck]:
+    """Judge the stages where jobs may wait; only of those that look stuck by the floors alone is the pace read."""
     candidates = [stage for stage, counts in states.items() if MAY_WAIT & counts.keys()]
     if not candidates:
         return {}
     found = read(
-        connection,
-        _Facts,
-        _QUERIES["stage_facts"],
-        **scope.parameters(),
-        depths=[depth for depth, _ in candidates],
-        workers=[worker for _, worker in candidates],
-        now=now,
+        connection, _Facts, _QUERIES["stage_facts"], **scope.parameters(), **_columns(candidates), now=now
     )
-    verdicts = {(row.depth, row.worker): judge(StageFacts(*row[2:]), now, rule) for row in found}
+    facts = {Key(row.depth, row.worker): StageFacts(*row[2:]) for row in found}
+    suspects = [stage for stage, known in facts.items() if judge(known, now, rule) is not None]
+    if not suspects:
+        return {}
+    paces = read(
+        connection,
+        _Pace,
+        _QUERIES["stage_pace"],
+        **scope.parameters(),
+        **_columns(suspects),
+        newest=PACE_JOBS,
+    )
+    for row in paces:
+        key = Key(row.depth, row.worker)
+        facts[key] = replace(
+            facts[key], usual_gap_seconds=row.usual_gap_seconds, usual_wait_seconds=row.usual_wait_seconds
+        )
+    verdicts = {stage: judge(facts[stage], now, rule) for stage in suspects}
     return {stage: verdict for stage, verdict in verdicts.items() if verdict is not None}
+
+
+def _columns(stages: list[Key]) -> dict[str, list[int] | list[str]]:
+    return {"depths": [stage.depth for stage in stages], "workers": [stage.worker for stage in stages]}

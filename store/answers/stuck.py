@@ -30,16 +30,16 @@ class StuckRule:
 
 @dataclass(frozen=True)
 class StageFacts:
-    """What the rule needs to know of one stage; None where no job tells."""
+    """What the rule needs to know of one stage; None where no job tells. Knowing its pace can only acquit it."""
 
     waiting: int
     oldest_waiting_at: datetime | None
     executing: int
     newest_execution_at: datetime | None
     last_movement_at: datetime | None
-    usual_gap_seconds: float | None
-    usual_wait_seconds: float | None
     longest_execution_seconds: float | None
+    usual_gap_seconds: float | None = None
+    usual_wait_seconds: float | None = None
 
 
 @dataclass(frozen=True)

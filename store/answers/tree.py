@@ -1,23 +1,20 @@
 """The tree of stages: which stage hangs below which, from the links between them. Pure; no I/O.
 
-A stage is drawn with what is below it under its main parent stage: the one most of its jobs came from. Where jobs of
-one stage were spawned by several stages, it also has a line under each of the others, with the jobs from there alone.
+A stage is drawn with what is below it under its main parent stage: the one most of its jobs came from, or, of stages that
+had to finish first, the last in their order. Where jobs of one stage were spawned by several stages, it also has a line
+under each of the others, with the jobs from there alone.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from store.answers.stages import Stage, in_order
+from store.answers.stages import Key, Stage, in_order
 from store.answers.stuck import Stuck
 
-
-class Key(NamedTuple):
-    """Names a stage."""
-
-    depth: int
-    worker: str
+# A crawler's jobs may spawn each other a thousand levels down; nobody reads that as a tree, and no JSON parser likes it.
+MAX_NESTING = 100
 
 
 class FailureMark(NamedTuple):
@@ -60,7 +57,8 @@ class Node:
     """A line of the tree. ``main``: the stage's own line, which carries its marks and what is below it.
 
     ``job_id`` is set where the line stands for a single job. ``parent_known`` is False for jobs that hang below the
-    root only because nobody said who spawned them.
+    root only because nobody said who spawned them. ``deeper`` counts the lines below it that are left out: a tree nests no
+    deeper than ``MAX_NESTING``.
     """
 
     depth: int
@@ -75,13 +73,18 @@ class Node:
     after: tuple[After, ...] = ()
     parent_known: bool = True
     main: bool = True
+    deeper: int = 0
     children: tuple["Node", ...] = field(default=())
+
+
+# For each stage its parent stages (None: not known), and how much speaks for each: the greater pair wins.
+Weights = dict[Key, dict[Key | None, tuple[int, int]]]
 
 
 def spawn_tree(
     stages: Iterable[Stage],
     links: Iterable[Link],
-    marks: dict[Key, tuple[FailureMark, ...]],
+    marks: Mapping[Key, tuple[FailureMark, ...]],
     root: Key | None,
 ) -> tuple[Node, ...]:
     """The forest of stages by who spawned whom; normally one tree, that of the root's stage."""
@@ -92,10 +95,10 @@ def spawn_tree(
         states[pair][link.state] = states[pair].get(link.state, 0) + link.jobs
         sample[pair] = min(sample.get(pair, link.sample_job_id), link.sample_job_id)
     lines: dict[tuple[Key | None, Key], Node] = {}
-    weights: dict[Key, dict[Key | None, int]] = defaultdict(dict)
+    weights: Weights = defaultdict(dict)
     for (parent, key), counts in states.items():
         total = sum(counts.values())
-        weights[key][parent] = total
+        weights[key][parent] = (0, total)
         lines[parent, key] = Node(
             depth=key.depth,
             worker=key.worker,
@@ -109,10 +112,14 @@ def spawn_tree(
     by_key = {Key(stage.depth, stage.worker): stage for stage in stages}
     for key in by_key:  # expected, and none was heard of
         if key not in weights:
-            weights[key][_expecting(key, by_key, root)] = 0
+            weights[key][_expecting(key, by_key, root)] = (0, 0)
             lines[_expecting(key, by_key, root), key] = Node(key.depth, key.worker, 0, {})
     main = _main_parents(weights, root)
     for key, parent in main.items():
+        if key in weights and (parent, key) not in lines:
+            # Every link would close a circle: it stands at the top, as its heaviest one.
+            heaviest = max(weights[key], key=lambda other: weights[key][other])
+            lines[parent, key] = replace(lines.pop((heaviest, key)), parent_known=False)
         stage = by_key.get(key)
         if stage is not None:
             lines[parent, key] = replace(
@@ -132,15 +139,17 @@ def spawn_tree(
 def dependency_tree(
     stages: Iterable[Stage],
     links: Iterable[Dependency],
-    marks: dict[Key, tuple[FailureMark, ...]],
+    marks: Mapping[Key, tuple[FailureMark, ...]],
     root: Key | None,
 ) -> tuple[Node, ...]:
-    """The stages by what had to finish first: each once, under the stage with most edges to it, the others named."""
+    """The stages by what had to finish first: each once, under the last stage it waited for, the others named."""
     after = afters(links)
-    weights: dict[Key, dict[Key | None, int]] = {}
+    place = _order(after)
+    weights: Weights = {}
     by_key = {Key(stage.depth, stage.worker): stage for stage in stages}
     for key in by_key:
-        weights[key] = {Key(up.depth, up.worker): up.edges for up in after.get(key, ())} or {None: 0}
+        waits = {Key(up.depth, up.worker): up.edges for up in after.get(key, ())}
+        weights[key] = {up: (place.get(up, 0), edges) for up, edges in waits.items()} or {None: (0, 0)}
     main = _main_parents(weights, root)
     lines: dict[tuple[Key | None, Key], Node] = {}
     for key, stage in by_key.items():
@@ -177,24 +186,50 @@ def _expecting(key: Key, by_key: dict[Key, Stage], root: Key | None) -> Key | No
     return next((other for other in sorted(by_key) if other.depth == key.depth - 1), None)
 
 
-def _main_parents(weights: dict[Key, dict[Key | None, int]], root: Key | None) -> dict[Key, Key | None]:
+def _order(after: Mapping[Key, tuple[After, ...]]) -> dict[Key, int]:
+    """Steps from a stage that waits for none, the longest way; a stage in or behind a circle has none."""
+    open_waits = {key: len(ups) for key, ups in after.items()}
+    below: dict[Key, list[Key]] = defaultdict(list)
+    for key, ups in after.items():
+        for up in ups:
+            below[Key(up.depth, up.worker)].append(key)
+    order = {key: 0 for key in below if key not in after}
+    ready = list(order)
+    while ready:
+        done = ready.pop()
+        for key in below.get(done, ()):
+            order[key] = max(order.get(key, 0), order[done] + 1)
+            open_waits[key] -= 1
+            if open_waits[key] == 0:
+                ready.append(key)
+    return order
+
+
+def _main_parents(weights: Weights, root: Key | None) -> dict[Key, Key | None]:
     """For each stage its main parent: the heaviest link first, and never one that would close a circle."""
     main: dict[Key, Key | None] = {} if root is None else {root: None}
 
-    def closes_a_circle(key: Key, parent: Key | None) -> bool:
-        while parent is not None:
-            if parent == key:
-                return True
-            parent = main.get(parent)
-        return False
+    above: dict[Key | None, Key | None] = {}
+
+    def top(key: Key | None) -> Key | None:
+        """Of what has been joined so far; shortens the way for the next one who asks."""
+        path = []
+        while key in above:
+            path.append(key)
+            key = above[key]
+        for passed in path:
+            above[passed] = key
+        return key
 
     ordered = sorted(
         ((weight, parent, key) for key, parents in weights.items() for parent, weight in parents.items()),
-        key=lambda link: (-link[0], link[1] is None, link[1] or Key(-1, ""), link[2]),
+        key=lambda link: (-link[0][0], -link[0][1], link[1] is None, link[1] or Key(-1, ""), link[2]),
     )
     for _, parent, key in ordered:
-        if key not in main and not closes_a_circle(key, parent):
+        if key not in main and (parent is None or top(parent) != key):
             main[key] = parent
+            if parent is not None:
+                above[key] = parent
     return main | {key: None for key in weights if key not in main}
 
 
@@ -209,17 +244,31 @@ def _assemble(
             continue  # a circle back to the root
         below[at].append(line)
 
-    def grown(node: Node) -> Node:
+    def grown(node: Node, level: int = 0) -> Node:
         if not node.main:
             return node
-        children = below.pop(Key(node.depth, node.worker), [])
-        return replace(
-            node,
-            children=tuple(grown(child) for child in sorted(children, key=lambda n: (n.depth, n.worker))),
-        )
+        if level == MAX_NESTING:
+            return replace(node, deeper=_count(node, below))
+        children = sorted(below.pop(Key(node.depth, node.worker), []), key=_place)
+        return replace(node, children=tuple(grown(child, level + 1) for child in children))
 
-    tops = [grown(node) for node in sorted(below.pop(None, []), key=lambda n: (n.depth, n.worker))]
+    tops = [grown(node) for node in sorted(below.pop(None, []), key=_place)]
     while below:  # what hangs below a stage that has no line of its own
         _, orphans = below.popitem()
         tops.extend(grown(node) for node in orphans)
     return tuple(tops)
+
+
+def _place(node: Node) -> tuple[int, str]:
+    return node.depth, node.worker
+
+
+def _count(node: Node, below: dict[Key | None, list[Node]]) -> int:
+    """Takes all lines below one away, and counts them."""
+    waiting, count = [node], 0
+    while waiting:
+        line = waiting.pop()
+        children = below.pop(Key(line.depth, line.worker), []) if line.main else []
+        count += len(children)
+        waiting.extend(children)
+    return count

@@ -49,15 +49,14 @@ GROUP BY 1, 2
 ORDER BY 1, 2;
 
 -- name: stage_facts
--- What the rule of "stuck" needs to know of the stages where jobs may be waiting: who waits rightly, the last movement,
--- and the stage's own pace.
+-- What the rule of "stuck" needs to know of the stages where jobs may be waiting: how many wait rightly or wrongly since
+-- when, what executes, and the last movement. The stage's pace is asked for apart, where it matters.
 WITH candidates AS (
     SELECT depth, worker
     FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
 ),
 stage_jobs AS MATERIALIZED (
-    SELECT job.job_id, job.depth, job.worker, job.state, job.state_rank, job.occurred_at,
-           job.scheduled_at, job.enqueued_at, job.started_at
+    SELECT job.job_id, job.depth, job.worker, job.state, job.occurred_at, job.scheduled_at, job.started_at
     FROM candidates
     JOIN jobs AS job
         ON job.namespace = %(namespace)s
@@ -66,8 +65,7 @@ stage_jobs AS MATERIALIZED (
        AND job.worker = candidates.worker
     WHERE job.depth >= 0
     UNION ALL
-    SELECT job.job_id, place.depth, job.worker, job.state, job.state_rank, job.occurred_at,
-           job.scheduled_at, job.enqueued_at, job.started_at
+    SELECT job.job_id, place.depth, job.worker, job.state, job.occurred_at, job.scheduled_at, job.started_at
     FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
     JOIN jobs AS job
         ON job.namespace = %(namespace)s AND job.job_id = place.job_id
@@ -97,45 +95,23 @@ waiting AS (
       AND dependency.unfinished IS NOT TRUE
     GROUP BY stage.depth, stage.worker
 ),
-executing AS (
-    SELECT depth, worker, count(*) AS jobs, max(coalesce(started_at, occurred_at)) AS newest_at
-    FROM stage_jobs
-    WHERE state = 'executing'
-    GROUP BY depth, worker
-),
-movements AS (
-    SELECT depth, worker, started_at AS moved_at FROM stage_jobs WHERE started_at IS NOT NULL
-    UNION ALL
-    SELECT depth, worker, occurred_at FROM stage_jobs WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')
-    UNION ALL
-    SELECT depth, worker, occurred_at FROM stage_jobs WHERE state = 'executing' AND started_at IS NULL
-),
-gaps AS (
-    SELECT depth, worker, moved_at,
-           moved_at - lag(moved_at) OVER (PARTITION BY depth, worker ORDER BY moved_at) AS gap
-    FROM movements
-),
-movement AS (
+moving AS (
     SELECT
         depth,
         worker,
-        max(moved_at) AS last_at,
-        percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM gap)::double precision) AS usual_gap_seconds
-    FROM gaps
-    GROUP BY depth, worker
-),
-pace AS (
-    SELECT
-        depth,
-        worker,
-        percentile_cont(0.95) WITHIN GROUP (
-            ORDER BY extract(epoch FROM started_at - greatest(enqueued_at, scheduled_at))::double precision
-        ) FILTER (WHERE enqueued_at IS NOT NULL) AS usual_wait_seconds,
+        count(*) FILTER (WHERE state = 'executing') AS executing,
+        max(coalesce(started_at, occurred_at)) FILTER (WHERE state = 'executing') AS newest_execution_at,
+        greatest(
+            max(started_at),
+            max(occurred_at) FILTER (
+                WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')
+                   OR (state = 'executing' AND started_at IS NULL)
+            )
+        ) AS last_movement_at,
         max(extract(epoch FROM occurred_at - started_at)::double precision) FILTER (
             WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')
         ) AS longest_execution_seconds
     FROM stage_jobs
-    WHERE started_at IS NOT NULL
     GROUP BY depth, worker
 )
 SELECT
@@ -143,17 +119,77 @@ SELECT
     waiting.worker,
     waiting.jobs AS waiting,
     waiting.oldest_at AS oldest_waiting_at,
-    coalesce(executing.jobs, 0) AS executing,
-    executing.newest_at AS newest_execution_at,
-    movement.last_at AS last_movement_at,
-    movement.usual_gap_seconds,
-    pace.usual_wait_seconds,
-    pace.longest_execution_seconds
+    moving.executing,
+    moving.newest_execution_at,
+    moving.last_movement_at,
+    moving.longest_execution_seconds
 FROM waiting
-LEFT JOIN executing USING (depth, worker)
-LEFT JOIN movement USING (depth, worker)
-LEFT JOIN pace USING (depth, worker)
+JOIN moving USING (depth, worker)
 ORDER BY waiting.depth, waiting.worker;
+
+-- name: stage_pace
+-- A stage's own pace, from the newest of its jobs that started: the usual (95th percentile) time between two starts or
+-- ends, and the usual wait from being ready to being started.
+WITH candidates AS (
+    SELECT depth, worker
+    FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
+),
+newest AS MATERIALIZED (
+    SELECT candidates.depth, candidates.worker, started.*
+    FROM candidates
+    CROSS JOIN LATERAL (
+        SELECT started_at, ended_at, ready_at
+        FROM (
+            SELECT job.started_at, greatest(job.enqueued_at, job.scheduled_at) AS ready_at,
+                   CASE WHEN job.state <> 'executing' THEN job.occurred_at END AS ended_at
+            FROM jobs AS job
+            WHERE job.namespace = %(namespace)s
+              AND job.root_job_id = %(run)s
+              AND job.depth = candidates.depth
+              AND job.depth >= 0
+              AND job.worker = candidates.worker
+              AND job.started_at IS NOT NULL
+            UNION ALL
+            SELECT job.started_at, greatest(job.enqueued_at, job.scheduled_at) AS ready_at,
+                   CASE WHEN job.state <> 'executing' THEN job.occurred_at END AS ended_at
+            FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+            JOIN jobs AS job
+                ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+            WHERE place.depth = candidates.depth
+              AND job.worker = candidates.worker
+              AND job.started_at IS NOT NULL
+        ) AS all_started
+        ORDER BY started_at DESC
+        LIMIT %(newest)s
+    ) AS started
+),
+gaps AS (
+    SELECT depth, worker,
+           moved_at - lag(moved_at) OVER (PARTITION BY depth, worker ORDER BY moved_at) AS gap
+    FROM (
+        SELECT depth, worker, started_at AS moved_at FROM newest
+        UNION ALL
+        SELECT depth, worker, ended_at FROM newest WHERE ended_at IS NOT NULL
+    ) AS movements
+),
+usual_gaps AS (
+    SELECT depth, worker,
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM gap)::double precision) AS seconds
+    FROM gaps
+    GROUP BY depth, worker
+),
+usual_waits AS (
+    SELECT depth, worker,
+           percentile_cont(0.95) WITHIN GROUP (
+               ORDER BY extract(epoch FROM started_at - ready_at)::double precision
+           ) AS seconds
+    FROM newest
+    GROUP BY depth, worker
+)
+SELECT depth, worker, usual_gaps.seconds AS usual_gap_seconds, usual_waits.seconds AS usual_wait_seconds
+FROM usual_gaps
+JOIN usual_waits USING (depth, worker)
+ORDER BY depth, worker;
 
 -- name: spawn_links
 -- Which stage spawned which, in what states. A parent that is not of the run, or not known, is NULL.
