@@ -25,12 +25,12 @@ from bench.workload import ALL_JOBS, Message, messages
 from broker import provision
 from schemas.contract import SCHEMA
 from schemas.decode import plain_schema
+from servers.postgres import PostgresServer
+from servers.pulsar import OwnPulsar, PulsarServer, own_pulsar
 from settings.database import DatabaseSettings
 from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.migrate import migrate
-from tests.servers.postgres import PostgresServer
-from tests.servers.pulsar import OwnPulsar, PulsarServer, own_pulsar
 from tests.services import Service, wait_until
 
 TOPIC = "persistent://jobtrail/lifecycle/bench"

@@ -5,8 +5,8 @@
     database_url, database_url_each     a new database with this release's tables, in 18; in each
     empty_database_url, …_each          a new database with nothing in it
 
-Tests that stop or kill a server start one of their own: `tests.servers.pulsar.own_pulsar`,
-`tests.servers.postgres.PostgresServer`. What cannot be had fails the test and says what is missing.
+Tests that stop or kill a server start one of their own: `servers.pulsar.own_pulsar`,
+`servers.postgres.PostgresServer`. What cannot be had fails the test and says what is missing.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.servers.databases import Databases
-from tests.servers.postgres import PostgresServer
-from tests.servers.postgres_programs import NEWEST, OLDEST
-from tests.servers.pulsar import Pulsar, any_pulsar
+from servers.postgres import PostgresServer
+from servers.postgres_programs import NEWEST, OLDEST
+from servers.pulsar import Pulsar, any_pulsar
+from tests.databases import Databases
 
 
 def pytest_configure() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.ports import HOST, free_ports
+from servers.ports import HOST, free_ports
 
 _DEADLINE_SECONDS = 90
 _POLL_SECONDS = 0.05

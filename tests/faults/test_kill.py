@@ -19,11 +19,11 @@ from bench.workload import messages
 from broker import provision
 from schemas.contract import SCHEMA_TEXT
 from schemas.decode import decoder
+from servers.pulsar import Pulsar
 from settings.provision import ProvisionSettings
 from tests.faults.phases import sessions
 from tests.law.oracle import oracle
 from tests.law.tables import difference, read_tables
-from tests.servers.pulsar import Pulsar
 from tests.services import Service, wait_until
 
 EVENTS = int(os.environ.get("JOBTRAIL_KILL_EVENTS", "120000"))

@@ -12,10 +12,10 @@ from broker.provision import Difference, run
 from broker.registry import WriterSchemas
 from schemas.contract import SCHEMA
 from schemas.errors import BrokerError
+from servers.ports import free_ports
+from servers.pulsar import Pulsar
 from settings.provision import ProvisionSettings
 from tests.integration.topics import EVENT, avro, own_topic, publish
-from tests.servers.ports import free_ports
-from tests.servers.pulsar import Pulsar
 
 
 @pytest.fixture

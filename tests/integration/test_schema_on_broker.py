@@ -19,11 +19,11 @@ from broker.registry import WriterSchemas
 from schemas.contract import SCHEMA
 from schemas.errors import BrokerError, DecodeError
 from schemas.evolution import problems
+from servers.ports import free_ports
+from servers.pulsar import Pulsar
 from settings.broker import BrokerSettings
 from settings.provision import ProvisionSettings
 from tests.integration.topics import EVENT, avro, encode, own_topic, publish
-from tests.servers.ports import free_ports
-from tests.servers.pulsar import Pulsar
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,11 +7,11 @@ import psycopg
 import pulsar as pulsar_client
 import pytest
 
-from tests.servers import ports, postgres_programs, pulsar_jars
-from tests.servers.errors import ServerUnavailableError
-from tests.servers.postgres import PostgresServer
-from tests.servers.processes import start
-from tests.servers.pulsar import ADMIN_URL_VARIABLE, QUICK_START, URL_VARIABLE, Pulsar, any_pulsar, own_pulsar
+from servers import ports, postgres_programs, pulsar_jars
+from servers.errors import ServerUnavailableError
+from servers.postgres import PostgresServer
+from servers.processes import start
+from servers.pulsar import ADMIN_URL_VARIABLE, QUICK_START, URL_VARIABLE, Pulsar, any_pulsar, own_pulsar
 
 TOPIC = "persistent://public/default/hello"
 RECEIVE_TIMEOUT_MS = 30_000

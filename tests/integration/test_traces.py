@@ -22,12 +22,12 @@ from broker.admin import admin
 from broker.provision import run as provision
 from publishers.wfformat.play import Progress, run
 from schemas.errors import BrokerError
+from servers.ports import free_ports
+from servers.pulsar import Pulsar
 from settings.broker import BrokerSettings
 from settings.provision import ProvisionSettings
 from store.answers.lineage import get_ancestors, get_children
 from tests.integration.topics import own_topic
-from tests.servers.ports import free_ports
-from tests.servers.pulsar import Pulsar
 
 ROOT = Path(__file__).parent.parent.parent
 TRACES = ROOT / "tests" / "traces"

@@ -10,8 +10,8 @@ import pulsar
 from pulsar.schema import AvroSchema
 
 from schemas.contract import SCHEMA
+from servers.pulsar import Pulsar
 from settings.provision import ProvisionSettings
-from tests.servers.pulsar import Pulsar
 
 EVENT: dict[str, Any] = {
     "namespace": "cinegraph-test",

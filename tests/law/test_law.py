@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from servers.postgres import PostgresServer
 from tests.law import ground
 from tests.law.coverage import REPORTS, Coverage
 from tests.law.fleet import Fleet
@@ -23,11 +24,10 @@ from tests.law.oracle import oracle
 from tests.law.tables import difference, read_tables
 from tests.law.universes import Universe, universes
 from tests.law.writers import Report
-from tests.servers.postgres import PostgresServer
 
 EXAMPLES = int(os.environ.get("JOBTRAIL_LAW_EXAMPLES", "200"))
 # Below this many examples a rare conflict may be missed by chance, and its absence means nothing.
-ENOUGH_TO_DEMAND_COVERAGE = 40
+ENOUGH_TO_DEMAND_COVERAGE = 200
 SHRINK = os.environ.get("JOBTRAIL_LAW_SHRINK", "1") != "0"
 
 

@@ -1,5 +1,8 @@
-"""Real servers for tests, benchmarks and fault tests: Pulsar and Postgres, started as processes of their own.
+"""Moved to the package `servers` (tests.databases for `databases`). This alias goes away with the next commit."""
 
-Each server is a context manager with `start`, `stop` and `kill` (the hard way; the data stay). Where a server cannot be
-had, `ServerUnavailableError` says what is missing. Nothing here knows jobtrail, except `databases`, which migrates.
-"""
+import importlib
+import sys
+
+for _name in ("cache", "docker", "errors", "ports", "postgres", "postgres_programs", "processes", "pulsar", "pulsar_jars"):
+    sys.modules[f"{__name__}.{_name}"] = importlib.import_module(f"servers.{_name}")
+sys.modules[f"{__name__}.databases"] = importlib.import_module("tests.databases")

@@ -9,8 +9,8 @@ import pytest
 from broker.client import broker_errors, connect, shown_url, subscribe, token_supplier
 from broker.private import check_private_names, stored_schema
 from schemas.errors import BrokerError
+from servers.ports import free_ports
 from settings.broker import BrokerSettings
-from tests.servers.ports import free_ports
 
 
 def test_the_installed_library_has_the_private_names() -> None:

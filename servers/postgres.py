@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psycopg
 
-from tests.servers import processes
-from tests.servers.errors import ServerUnavailableError
-from tests.servers.ports import HOST, free_ports
-from tests.servers.postgres_programs import (
+from servers import processes
+from servers.errors import ServerUnavailableError
+from servers.ports import HOST, free_ports
+from servers.postgres_programs import (
     LOCALE_OPTIONS,
     NEWEST,
     Programs,

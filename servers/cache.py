@@ -1,4 +1,4 @@
-"""The test cache: what is downloaded once for all checkouts of this machine, outside of any of them."""
+"""The cache: what is downloaded once for all checkouts of this machine, outside of any of them."""
 
 import contextlib
 import fcntl

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tests.servers import docker, processes
-from tests.servers.errors import ServerUnavailableError
-from tests.servers.ports import HOST, free_ports
-from tests.servers.pulsar_jars import jars, java_problem, maven_problem, pulsar_version
+from servers import docker, processes
+from servers.errors import ServerUnavailableError
+from servers.ports import HOST, free_ports
+from servers.pulsar_jars import jars, java_problem, maven_problem, pulsar_version
 
 URL_VARIABLE = "JOBTRAIL_TEST_PULSAR_URL"
 ADMIN_URL_VARIABLE = "JOBTRAIL_TEST_PULSAR_ADMIN_URL"

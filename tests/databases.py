@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import sql
 
+from servers.postgres import PostgresServer
 from settings.database import DatabaseSettings
 from store.connection import connect
 from store.migrate import migrate
-from tests.servers.postgres import PostgresServer
 
 EMPTY = "template0"
 MIGRATED = "migrated"

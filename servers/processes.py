@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.servers.errors import ServerUnavailableError
+from servers.errors import ServerUnavailableError
 
 POLL_SECONDS = 0.05
 LOG_LINES_SHOWN = 25
@@ -86,7 +86,7 @@ def start(
     environment: Mapping[str, str],
     user: str | None = None,
 ) -> ServerProcess:
-    """Start a server in a session of its own, so that Ctrl-C in a terminal reaches the tests alone, not the server.
+    """Start a server in a session of its own, so that Ctrl-C in a terminal reaches its starter alone, not the server.
 
     With `user`, it runs as that user, whatever groups we are in (needs root).
     """

@@ -1,4 +1,4 @@
-"""The jars of a real Pulsar, resolved by Maven from pom.xml into the test cache (about 320 jars, 235 MB, once)."""
+"""The jars of a real Pulsar, resolved by Maven from pom.xml into the cache (about 320 jars, 235 MB, once)."""
 
 import re
 import shutil
@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.servers.cache import cache_directory, locked
-from tests.servers.errors import ServerUnavailableError
+from servers.cache import cache_directory, locked
+from servers.errors import ServerUnavailableError
 
 POM = Path(__file__).with_name("pom.xml")
 MANIFEST = "FILES.txt"
