@@ -1,0 +1,153 @@
+"""What Prometheus is shown of a tally: computed when it asks, so that the windows move though nothing arrives.
+
+docs/metrics.md says what each metric means and how replicas add up; a test holds it to this module.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from consumers.sums import Labels, Spread
+from consumers.tally import Tally
+
+SUCCEEDED, FAILED = "succeeded", "failed"
+
+
+class TallyCollector(Collector):
+    """The metrics about jobs: everything in a tally."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def collect(self) -> Iterable[Metric]:
+        """All of one moment."""
+        with self._tally.lock:
+            return [*_counters(self._tally), *_histograms(self._tally), *_windows(self._tally)]
+
+
+def _counters(tally: Tally) -> Iterator[Metric]:
+    yield _counter("jobtrail_events", "Events counted.", ("namespace", "state"), tally.events.values)
+    yield _counter(
+        "jobtrail_attempts",
+        "Attempts that ended, by how: completed, retryable, discarded or cancelled.",
+        ("namespace", "source", "worker", "queue", "outcome"),
+        tally.attempts.values,
+    )
+    yield _counter(
+        "jobtrail_failures",
+        "Attempts that failed (retryable or discarded), by the category of their error.",
+        ("namespace", "source", "worker", "category"),
+        tally.failures.values,
+    )
+    yield _counter(
+        "jobtrail_undecodable_events",
+        "Messages that are no valid event; the aggregator keeps them as dead letters.",
+        ("reason",),
+        {(reason,): count for reason, count in tally.undecodable.items()},
+    )
+    yield _counter(
+        "jobtrail_implausible_times",
+        "Durations and waits counted as the nearest plausible value: 0, or 30 days.",
+        ("measure", "reason"),
+        tally.implausible,
+    )
+    yield _counter(
+        "jobtrail_events_outside_windows",
+        "Events that occurred before the longest window, or later than now by more than the tolerance.",
+        ("reason",),
+        {(reason,): count for reason, count in tally.outside_windows.items()},
+    )
+    yield _counter(
+        "jobtrail_label_values_over_limit",
+        "Events whose value of this label is shown as `other`, because there are too many values.",
+        ("label",),
+        {(label,): count for label, count in tally.values_over_limit.items()},
+    )
+    yield _counter(
+        "jobtrail_label_sets_over_limit",
+        "What is summed under `other` in this metric, because it has too many sets of labels.",
+        ("metric",),
+        {(metric,): count for metric, count in tally.sets_over_limit().items()},
+    )
+
+
+def _counter(name: str, meaning: str, labels: tuple[str, ...], values: Mapping[Labels, int]) -> Metric:
+    family = CounterMetricFamily(name, meaning, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _histograms(tally: Tally) -> Iterator[Metric]:
+    yield _histogram(
+        "jobtrail_attempt_duration_seconds",
+        "How long attempts ran, of those that say when they started.",
+        ("namespace", "worker", "outcome"),
+        tally.durations.values,
+    )
+    yield _histogram(
+        "jobtrail_queue_wait_seconds",
+        "How long first attempts waited from when they could have run until they did.",
+        ("namespace", "queue"),
+        tally.queue_waits.values,
+    )
+    yield _histogram(
+        "jobtrail_event_delay_seconds",
+        "From an event's occurrence to its being counted, by the two hosts' clocks; without those outside the windows.",
+        (),
+        {(): tally.delays},
+    )
+
+
+def _histogram(name: str, meaning: str, labels: tuple[str, ...], values: Mapping[Labels, Spread]) -> Metric:
+    family = HistogramMetricFamily(name, meaning, labels=labels)
+    for key, spread in values.items():
+        cumulated, buckets = 0, []
+        for bound, count in zip((*map(float, spread.bounds), "+Inf"), spread.counts, strict=True):
+            cumulated += count
+            buckets.append((str(bound), float(cumulated)))
+        family.add_metric(key, buckets, spread.sum_us / 1_000_000)
+    return family
+
+
+def _windows(tally: Tally) -> Iterator[Metric]:
+    attempts = GaugeMetricFamily(
+        "jobtrail_window_attempts",
+        "Attempts that finished within the window up to now, by this replica: completed; retryable or discarded.",
+        labels=("namespace", "source", "window", "outcome"),
+    )
+    jobs = GaugeMetricFamily(
+        "jobtrail_window_jobs",
+        "Jobs that ended for good within the window up to now, by this replica: completed; discarded.",
+        labels=("namespace", "source", "window", "outcome"),
+    )
+    ratio = GaugeMetricFamily(
+        "jobtrail_window_success_ratio",
+        "Succeeded of all that the two counts beside it hold, by this replica alone; none where nothing finished.",
+        labels=("namespace", "source", "window", "of"),
+    )
+    covered = GaugeMetricFamily(
+        "jobtrail_window_covered_seconds",
+        "How much of the window this replica has been running for: less than the window after a restart.",
+        labels=("window",),
+    )
+    for window, counts in tally.windows().items():
+        for namespace, source in {key[:2]: None for key in counts}:
+            labels = (namespace, source, window)
+            completed = counts.get((namespace, source, "completed"), 0)
+            discarded = counts.get((namespace, source, "discarded"), 0)
+            failed = discarded + counts.get((namespace, source, "retryable"), 0)
+            for family, of, failures in ((attempts, "attempts", failed), (jobs, "jobs", discarded)):
+                family.add_metric((*labels, SUCCEEDED), completed)
+                family.add_metric((*labels, FAILED), failures)
+                if completed + failures:
+                    ratio.add_metric((*labels, of), completed / (completed + failures))
+    for window, seconds in tally.covered_seconds().items():
+        covered.add_metric((window,), seconds)
+    yield from (attempts, jobs, ratio, covered)

@@ -1,0 +1,331 @@
+"""From events to counts, and how their labels stay few: the pure part of the metrics consumer."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumers.label_values import OTHER, LabelValues
+from consumers.measures import US, measure
+from consumers.metrics_page import TallyCollector
+from consumers.tally import Tally
+from schemas.contract import SCHEMA_TEXT
+from schemas.decode import decoder
+from schemas.errors import SettingsError
+from settings.metrics import MetricsSettings
+from tests.integration.topics import encode
+
+NOW = 1_790_000_000.0
+
+
+def event(state: str = "completed", ago: float = 1.0, **fields: Any) -> dict[str, Any]:
+    """A valid event that occurred so many seconds ago."""
+    return {
+        "namespace": "cinegraph-test",
+        "job_id": "1",
+        "worker": "MoviePageJob",
+        "queue": "scraping",
+        "source": "kino-krakow",
+        "state": state,
+        "attempt": 1,
+        "occurred_at": round((NOW - ago) * US),
+        "enqueued_at": 0,
+        "scheduled_at": 0,
+        "started_at": 0,
+        "error": None,
+        **fields,
+    }
+
+
+def tally_of(*events: dict[str, Any], **settings: Any) -> Tally:
+    tally = Tally(MetricsSettings.load(**settings), clock=lambda: NOW)
+    tally.add(measure(events, tally.slot_seconds))
+    return tally
+
+
+def page(tally: Tally) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """What Prometheus would read: sample and labels to value."""
+    registry = CollectorRegistry()
+    registry.register(TallyCollector(tally))
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(generate_latest(registry).decode())
+        for sample in family.samples
+    }
+
+
+def value(tally: Tally, name: str, **labels: str) -> float | None:
+    """The sum of a metric's samples that have these labels; None when there is none."""
+    found = [
+        number for (sample, has), number in page(tally).items() if sample == name and labels.items() <= has
+    ]
+    return sum(found) if found else None
+
+
+STORY = [
+    *[event("completed") for _ in range(5)],
+    *[event("retryable", error={"category": "timeout"}) for _ in range(3)],
+    event("discarded", error={"category": "movie_not_ready"}),
+    event("discarded"),
+    event("cancelled"),
+    event("available"),
+    event("executing"),
+]
+
+
+def test_only_events_that_end_an_attempt_count_as_attempts() -> None:
+    tally = tally_of(*STORY)
+    outcomes = {
+        outcome: value(tally, "jobtrail_attempts_total", outcome=outcome)
+        for outcome in ("completed", "retryable", "discarded", "cancelled", "available")
+    }
+    assert outcomes == {
+        "completed": 5,
+        "retryable": 3,
+        "discarded": 2,
+        "cancelled": 1,
+        "available": None,
+    }
+    assert value(tally, "jobtrail_events_total") == len(STORY)
+
+
+def test_failures_are_told_apart_by_category_and_one_without_an_error_has_none() -> None:
+    tally = tally_of(*STORY)
+    assert value(tally, "jobtrail_failures_total", category="timeout") == 3
+    assert value(tally, "jobtrail_failures_total", category="movie_not_ready") == 1
+    assert value(tally, "jobtrail_failures_total") == 5
+
+
+def test_attempts_and_jobs_have_success_ratios_of_their_own() -> None:
+    """Attempts: 5 of 5 + 3 + 2. Jobs: 5 of 5 + 2. A cancelled one is neither."""
+    tally = tally_of(*STORY)
+    for window in ("5m", "1h", "24h"):
+        where = {"source": "kino-krakow", "window": window}
+        assert value(tally, "jobtrail_window_attempts", outcome="succeeded", **where) == 5
+        assert value(tally, "jobtrail_window_attempts", outcome="failed", **where) == 5
+        assert value(tally, "jobtrail_window_jobs", outcome="failed", **where) == 2
+        assert value(tally, "jobtrail_window_success_ratio", of="attempts", **where) == 0.5
+        assert value(tally, "jobtrail_window_success_ratio", of="jobs", **where) == pytest.approx(5 / 7)
+
+
+def test_windows_hold_what_occurred_in_them_and_no_more() -> None:
+    """By the time of the event: yesterday's import counts as attempts, and in no window of today."""
+    tally = tally_of(*(event(ago=ago) for ago in (10, 1_000, 10_000, 100_000)))
+    shown = {
+        window: value(tally, "jobtrail_window_attempts", window=window, outcome="succeeded")
+        for window in ("5m", "1h", "24h")
+    }
+    assert shown == {"5m": 1, "1h": 2, "24h": 3}
+    assert value(tally, "jobtrail_attempts_total") == 4
+    assert value(tally, "jobtrail_events_outside_windows_total", reason="too_old") == 1
+
+
+def test_windows_go_on_when_nothing_arrives() -> None:
+    """They are computed at the scrape; a ratio of nothing is not shown."""
+    now = NOW
+    tally = Tally(MetricsSettings.load(), clock=lambda: now)
+    tally.add(measure([event()], tally.slot_seconds))
+    now += 400
+    assert value(tally, "jobtrail_window_attempts", window="5m") == 0
+    assert value(tally, "jobtrail_window_success_ratio", window="5m") is None
+    assert value(tally, "jobtrail_window_attempts", window="1h") == 1
+
+
+def test_events_far_ahead_of_our_clock_are_in_no_window_and_never_will_be() -> None:
+    """They are attempts nevertheless; those within the tolerance wait for their time."""
+    now = NOW
+    tally = Tally(MetricsSettings.load(), clock=lambda: now)
+    tally.add(measure([event(ago=-30), event(ago=-3_000)], tally.slot_seconds))
+    assert value(tally, "jobtrail_attempts_total") == 2
+    assert value(tally, "jobtrail_events_outside_windows_total", reason="in_the_future") == 1
+    assert value(tally, "jobtrail_window_attempts", window="5m", outcome="succeeded") is None
+    now += 35
+    assert value(tally, "jobtrail_window_attempts", window="5m", outcome="succeeded") == 1
+    now += 2_965
+    assert value(tally, "jobtrail_window_attempts", window="5m", outcome="succeeded") == 0
+
+
+def test_after_a_restart_the_windows_say_how_much_of_them_is_covered() -> None:
+    now = NOW
+    tally = Tally(MetricsSettings.load(), clock=lambda: now)
+    now += 600
+    covered = {
+        window: value(tally, "jobtrail_window_covered_seconds", window=window)
+        for window in ("5m", "1h", "24h")
+    }
+    assert covered == {"5m": 300, "1h": 600, "24h": 600}
+
+
+def test_durations_are_from_start_to_end_and_nonsense_is_clamped_and_counted() -> None:
+    """Of four: 2 s, one that does not say when it started, one that ended before it began, one of a year."""
+    second = US
+    at = event()["occurred_at"]
+    tally = tally_of(
+        event(started_at=at - 2 * second),
+        event(),
+        event(started_at=at + 5 * second),
+        event(started_at=at - 365 * 86_400 * second),
+    )
+    assert value(tally, "jobtrail_attempt_duration_seconds_count") == 3
+    assert value(tally, "jobtrail_attempt_duration_seconds_sum") == 2 + 0 + 30 * 86_400
+    assert value(tally, "jobtrail_attempt_duration_seconds_bucket", le="1.0") == 1
+    assert value(tally, "jobtrail_attempt_duration_seconds_bucket", le="2.5") == 2
+    assert value(tally, "jobtrail_attempt_duration_seconds_bucket", le="+Inf") == 3
+    assert value(tally, "jobtrail_implausible_times_total", measure="duration", reason="negative") == 1
+    assert value(tally, "jobtrail_implausible_times_total", measure="duration", reason="too_long") == 1
+
+
+def test_the_wait_in_a_queue_is_from_when_the_job_could_have_run() -> None:
+    """From the later of enqueued and scheduled, and of first attempts only: a retry's pause is meant."""
+    at = event()["occurred_at"]
+    first = {"enqueued_at": at - 100 * US, "started_at": at - 10 * US}
+    tally = tally_of(
+        event(**first),
+        event(**first, scheduled_at=at - 40 * US),
+        event(**first, attempt=2),
+        event(enqueued_at=at - 100 * US),
+    )
+    assert value(tally, "jobtrail_queue_wait_seconds_count", queue="scraping") == 2
+    assert value(tally, "jobtrail_queue_wait_seconds_sum", queue="scraping") == 90 + 30
+
+
+def test_the_delay_of_events_is_by_when_they_occurred() -> None:
+    tally = tally_of(event(ago=0.2), event("available", ago=20), event(ago=-5), event(ago=10**6))
+    assert value(tally, "jobtrail_event_delay_seconds_count") == 3
+    assert value(tally, "jobtrail_event_delay_seconds_sum") == pytest.approx(20.2)
+
+
+def test_a_label_has_so_many_values_and_the_rest_are_other() -> None:
+    """First come, first shown; totals stay right, and what is hidden is counted."""
+    tally = tally_of(
+        *(event(source=f"source-{number}", job_id=f"{number}") for number in range(10)), metrics_sources=3
+    )
+    by_source = Counter[str]()
+    for (namespace, source, *_), count in tally.attempts.values.items():
+        assert namespace == "cinegraph-test"
+        by_source[source] += count
+    assert by_source == {"source-0": 1, "source-1": 1, "source-2": 1, OTHER: 7}
+    assert value(tally, "jobtrail_label_values_over_limit_total", label="source") == 7
+    assert value(tally, "jobtrail_window_attempts", window="5m", source=OTHER, outcome="succeeded") == 7
+
+
+def test_a_value_is_shown_as_the_same_for_as_long_as_the_process_lives() -> None:
+    values = LabelValues(2, 100)
+    assert [values.show(value) for value in ("a", "b", "c", "a", "c", "b")] == [
+        "a",
+        "b",
+        OTHER,
+        "a",
+        OTHER,
+        "b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("", ""),
+        ("kino-krakow", "kino-krakow"),
+        ("Żółw 映画", "Żółw 映画"),
+        ("x" * 30, "x" * 19 + "…"),
+        ('"} 1\nfake_total{a="b', '"} 1�fake_total{a="b'),
+        ("\x1b[2Jred", "�[2Jred"),
+        ("\u202egnp.exe", "�gnp.exe"),
+        ("other", "other"),
+    ],
+)
+def test_a_label_value_is_short_and_harmless(value: str, shown: str) -> None:
+    assert LabelValues(10, 20).show(value) == shown
+
+
+def test_a_hostile_value_makes_no_line_of_its_own() -> None:
+    """Whatever characters it has, the page is read back as what was meant."""
+    hostile = 'a"} 1\n\\jobtrail_fake_total{x="\\'
+    tally = tally_of(event(source=hostile, worker=hostile, queue=hostile))
+    (labels,) = [dict(has) for name, has in page(tally) if name == "jobtrail_attempts_total"]
+    assert labels["source"] == hostile.replace("\n", "�")
+    assert not any("fake" in name for name, _ in page(tally))
+
+
+def test_whatever_is_published_there_are_no_more_series_than_documented() -> None:
+    """20,000 attempts, of which each has every value of its own, against small limits."""
+    limits = {
+        "metrics_namespaces": 4,
+        "metrics_sources": 20,
+        "metrics_workers": 20,
+        "metrics_queues": 20,
+        "metrics_categories": 20,
+        "metrics_counter_sets": 100,
+        "metrics_histogram_sets": 30,
+        "metrics_window_sets": 40,
+    }
+    states = ("completed", "retryable", "discarded", "cancelled")
+    at = event()["occurred_at"]
+    tally = tally_of(
+        *(
+            event(
+                states[number % 4],
+                namespace=f"n{number % 7}",
+                source=f"s{number}",
+                worker=f"w{number}",
+                queue=f"q{number}",
+                error={"category": f"c{number}"},
+                started_at=at - US,
+                enqueued_at=at - 2 * US,
+            )
+            for number in range(20_000)
+        ),
+        **limits,
+    )
+    namespaces = 4 + 1  # and `other`
+    bounds = {
+        "jobtrail_events_total": namespaces * 8,
+        "jobtrail_attempts_total": 100 + namespaces * 4,
+        "jobtrail_failures_total": 100 + namespaces,
+        "jobtrail_attempt_duration_seconds": 17 * (30 + namespaces * 4),
+        "jobtrail_queue_wait_seconds": 17 * (30 + namespaces),
+        "jobtrail_window": 18 * (40 + namespaces) + 3,
+    }
+    shown = page(tally)
+    for name, most in bounds.items():
+        found = sum(sample.startswith(name) for sample, _ in shown)
+        assert 0 < found <= most, f"{found} series of {name}, at most {most} are documented"
+    totals = {
+        name: sum(number for (sample, _), number in shown.items() if sample == name)
+        for name in (
+            "jobtrail_attempts_total",
+            "jobtrail_failures_total",
+            "jobtrail_attempt_duration_seconds_count",
+        )
+    }
+    assert list(totals.values()) == [20_000, 10_000, 20_000]
+    assert sum(tally.windows()["5m"].values()) == 15_000
+
+
+def test_counting_costs_a_fraction_of_decoding() -> None:
+    """Or the metrics consumer could not be faster than the aggregator, which folds and writes besides."""
+    decode = decoder(SCHEMA_TEXT)
+    payloads = [
+        encode(event(state, job_id=str(number), source=f"source-{number % 20}", started_at=round(NOW) * US))
+        for number in range(500)
+        for state in ("executing", "completed")
+    ]
+    tally = Tally(MetricsSettings.load(), clock=lambda: NOW)
+    decoding, counting = [], []
+    for _ in range(5):
+        start = time.process_time()
+        events = [decode(payload) for payload in payloads]
+        decoded = time.process_time()
+        tally.add(measure(events, tally.slot_seconds))
+        decoding.append(decoded - start)
+        counting.append(time.process_time() - decoded)
+    assert min(counting) < min(decoding) / 2
+
+
+@pytest.mark.parametrize("windows", [("5",), ("0m",), ("8d",), ("5m", "5m"), ("-5m",), ("٥m",), ()])
+def test_a_window_that_makes_no_sense_is_refused_at_start(windows: tuple[str, ...]) -> None:
+    with pytest.raises(SettingsError, match="JOBTRAIL_METRICS_WINDOWS"):
+        MetricsSettings.load(metrics_windows=windows)
