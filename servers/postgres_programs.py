@@ -70,9 +70,13 @@ def reachable(found: Programs, user: str | None, folder: Path) -> Programs:
     if user is None or _can_run(found, user):
         return found
     copy = folder / "programs"
+    package = found.directory.parents[1]
     if not copy.exists():
-        shutil.copytree(found.directory.parent, copy, symlinks=True)
-    return Programs(found.version, copy / found.directory.name)
+        # A wheel keeps the libraries that its programs load beside the package, and they look for them there.
+        for tree in (package, package.with_name(f"{package.name}.libs")):
+            if tree.exists():
+                shutil.copytree(tree, copy / tree.name, symlinks=True)
+    return Programs(found.version, copy / found.directory.relative_to(package.parent))
 
 
 def _can_run(found: Programs, user: str) -> bool:

@@ -1,5 +1,7 @@
 """The servers that all other tests stand on: each is real, says hello, and keeps its data through a kill."""
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import psycopg
 import pulsar as pulsar_client
 import pytest
 
-from servers import ports, postgres_programs, pulsar_jars
+from servers import ports, postgres, postgres_programs, pulsar_jars
 from servers.errors import ServerUnavailableError
 from servers.postgres import PostgresServer
 from servers.processes import start
@@ -97,6 +99,24 @@ def test_one_of_the_two_postgres_orders_text_as_a_language_does(
         with psycopg.connect(postgres_of_version(version).url()) as connection:
             in_order[version] = connection.execute("SELECT 'a' < 'B'").fetchone()
     assert in_order == {postgres_programs.OLDEST: (True,), postgres_programs.NEWEST: (False,)}
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["open folder", "closed folder"])
+def test_postgres_runs_wherever_its_package_lies(mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root it runs as another user, who may not enter root's own folder, where a virtual environment may lie."""
+    package = postgres_programs.programs(postgres_programs.NEWEST).directory.parents[1]
+    with tempfile.TemporaryDirectory() as name:
+        elsewhere = Path(name) / "site-packages"
+        for tree in package.parent.glob(f"{package.name}*"):
+            shutil.copytree(tree, elsewhere / tree.name)
+        elsewhere.chmod(mode)
+        Path(name).chmod(mode)
+        found = postgres_programs.Programs(
+            postgres_programs.NEWEST, elsewhere / package.name / "pginstall" / "bin"
+        )
+        monkeypatch.setattr(postgres, "programs", lambda _: found)
+        with PostgresServer() as server, psycopg.connect(server.url()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_server_that_ends_at_start_shows_its_log(tmp_path: Path) -> None:
