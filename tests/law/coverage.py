@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any
 
-from tests.law.oracle import FINISHED, RANKS, Event, group_of
+from consumers.fingerprint import title
+from tests.law.oracle import FINISHED, NO_ERROR, RANKS, Event, group_of
 from tests.law.universes import Delivery, Universe
 from tests.law.writers import Report
 
@@ -28,6 +29,8 @@ FACTS = (
     "jobs that two writers wrote",
     "finished attempts that two writers brought",
     "failure groups that two writers brought",
+    "failure groups with two titles",
+    "failure groups that met two jobs",
     "jobs with two ends of one attempt",
     "jobs with two ends of one attempt at one time",
     "jobs with ends that differ in nothing a row keeps",
@@ -103,6 +106,12 @@ def _of_the_events(universe: Universe) -> Iterable[str]:
     yield from ["jobs that two writers wrote"] * _shared(by_writer, _job)
     yield from ["finished attempts that two writers brought"] * _shared(by_writer, _end)
     yield from ["failure groups that two writers brought"] * _shared(by_writer, group_of)
+    for group in {group_of(event) for event in kept} - {None}:
+        failures = [event for event in kept if group_of(event) == group]
+        if len({event["job_id"] for event in failures}) > 1:
+            yield "failure groups that met two jobs"
+        if len(_titles(failures)) > 1:
+            yield "failure groups with two titles"
     edges = {
         ((e["namespace"], upstream), _job(e))
         for e in kept
@@ -153,6 +162,11 @@ def _of_a_job(events: list[Event]) -> Iterable[str]:
         yield "jobs with ties of attempt, rank and time"
     if len({event["attempt"] for event in events}) > 1:
         yield "jobs of several attempts"
+
+
+def _titles(failures: list[Event]) -> set[str]:
+    errors = [event["error"] or NO_ERROR for event in failures]
+    return {title(error["type"], error["message"], error["origin"]) for error in errors}
 
 
 def _is_last(event: Event, events: list[Event]) -> bool:

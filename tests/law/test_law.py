@@ -16,7 +16,6 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from servers.postgres import PostgresServer
 from tests.law import ground
 from tests.law.coverage import REPORTS, Coverage
 from tests.law.fleet import Fleet
@@ -32,9 +31,12 @@ SHRINK = os.environ.get("JOBTRAIL_LAW_SHRINK", "1") != "0"
 
 
 @pytest.fixture
-def law_url(postgres_each: PostgresServer) -> Iterator[str]:
+def law_url(postgres_version: int, request: pytest.FixtureRequest) -> Iterator[str]:
     """A migrated database of our own on each server; its default collation is ICU's where the server has ICU."""
-    with ground.database(postgres_each.url()) as url:
+    server_url = os.environ.get(
+        f"JOBTRAIL_LAW_POSTGRES_{postgres_version}"
+    )  # one that mutations.py keeps running
+    with ground.database(server_url or request.getfixturevalue("postgres_each").url()) as url:
         yield url
 
 

@@ -1,0 +1,384 @@
+"""The list of deliberate breaks: each with the texts it replaces and the tests that must catch it.
+
+A break is one plausible mistake: something that a reader might write and another might let pass. Where the rule is
+written twice, in the fold and in SQL, both are broken, one at a time.
+"""
+
+from typing import NamedTuple
+
+FOLD = "consumers/fold.py"
+MERGE = "store/queries/merge.sql"
+TABLES = "store/migrations/0002_derived.sql"
+WRITER = "store/writer.py"
+STAGE = "store/stage.py"
+STAGES = "store/queries/stage.sql"
+AGGREGATOR = "consumers/aggregator.py"
+
+LAW = ("tests/law/test_law.py", "-k", "postgres18")
+LAW_IN_A_LOCALE = ("tests/law/test_law.py", "-k", "postgres15")  # the one with ICU
+FAULTS = ("tests/faults",)
+
+
+class Edit(NamedTuple):
+    """In the file ``path`` (from the root), ``old`` becomes ``new``."""
+
+    path: str
+    old: str
+    new: str
+
+
+class Break(NamedTuple):
+    """``tests``: arguments of pytest. The break is caught when one of them fails."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...] = LAW
+
+
+_COUNTED = """\
+INSERT INTO added_attempts (namespace, job_id, finished_at, state, worker, queue, source, failure_group_id)
+SELECT namespace, job_id, finished_at, state, worker, queue, source, failure_group_id
+FROM added
+"""
+_COUNTED_BY_MESSAGE = """\
+INSERT INTO added_attempts (namespace, job_id, finished_at, state, worker, queue, source, failure_group_id)
+SELECT namespace, job_id, micros_to_time(finished_at), state, worker, queue, source, nullif(failure_group_id, '')::uuid
+FROM stage_attempts
+"""
+_LATER_CANDIDATE = "(candidate).attempt, (candidate).state_rank, (candidate).occurred_at, (candidate).state,"
+_LATER_STORED = "(stored).attempt, (stored).state_rank, (stored).occurred_at, (stored).state,"
+_SUMS = """\
+    if batch.groups:
+        names += ["merge_group_jobs", "add_to_failure_groups", "add_to_failure_groups_hourly"]
+    if batch.attempts:
+        names.append("add_to_outcomes_hourly")
+"""
+_ROWS = """\
+    if batch.attempts:
+        names.append("merge_attempts")
+"""
+_LAST_OF_ADDED = '    source           text COLLATE "C",\n    failure_group_id uuid\n'
+_LAST_OF_GROUPS = '    title          text COLLATE "C"\n'
+_KEPT_STAGES_EMPTIED = """\
+    connection.execute("DELETE FROM added_attempts")
+    connection.execute("DELETE FROM stage_groups")
+    copy_batch(connection, batch)
+"""
+
+BREAKS = (
+    # Sums.
+    Break("count by message instead of by new row", (Edit(MERGE, _COUNTED, _COUNTED_BY_MESSAGE),)),
+    Break("sums before the rows they sum", (Edit(WRITER, _ROWS + _SUMS, _SUMS + _ROWS),)),
+    Break(
+        "count a group's jobs by attempt",
+        (
+            Edit(
+                MERGE,
+                "INSERT INTO added_group_jobs (failure_group_id)\nSELECT failure_group_id\nFROM added\n",
+                "INSERT INTO added_group_jobs (failure_group_id)\nSELECT failure_group_id\nFROM added_attempts\n"
+                "WHERE failure_group_id IS NOT NULL\n",
+            ),
+        ),
+    ),
+    Break(
+        "keep the first title",
+        (Edit(MERGE, "title = least(stored.title, excluded.title)", "title = stored.title"),),
+    ),
+    Break(
+        "first seen is what was written first",
+        (
+            Edit(
+                MERGE,
+                "first_seen_at = least(stored.first_seen_at, excluded.first_seen_at)",
+                "first_seen_at = stored.first_seen_at",
+            ),
+        ),
+    ),
+    # The set of attempts.
+    Break(
+        "forget the digest in the key",
+        (
+            Edit(
+                TABLES,
+                "PRIMARY KEY (namespace, job_id, attempt, finished_at, digest)",
+                "PRIMARY KEY (namespace, job_id, attempt, finished_at)",
+            ),
+        ),
+    ),
+    Break(
+        "a digest over nothing",
+        (
+            Edit(
+                FOLD,
+                """blake2b("\\0".join(map(str, said + raised)).encode(), digest_size=16)""",
+                "blake2b(digest_size=16)",
+            ),
+        ),
+    ),
+    Break(
+        "a digest that forgets one field",
+        (Edit(FOLD, "map(str, said + raised)", "map(str, said[:-1] + raised)"),),
+    ),
+    Break("a digest that forgets the error", (Edit(FOLD, "map(str, said + raised)", "map(str, said)"),)),
+    Break(
+        "a digest that forgets whether there was an error",
+        (Edit(FOLD, "said + raised)", "said + raised[1:])"),),
+    ),
+    # Which state is the latest.
+    Break(
+        "compare by time before rank, in SQL",
+        (
+            Edit(
+                TABLES,
+                _LATER_CANDIDATE,
+                "(candidate).attempt, (candidate).occurred_at, (candidate).state_rank, (candidate).state,",
+            ),
+            Edit(
+                TABLES,
+                _LATER_STORED,
+                "(stored).attempt, (stored).occurred_at, (stored).state_rank, (stored).state,",
+            ),
+        ),
+    ),
+    Break(
+        "compare by time before rank, in the fold",
+        (Edit(FOLD, "return (*row[2:9], row[9]", "return (row[2], row[4], row[3], *row[5:9], row[9]"),),
+    ),
+    Break(
+        "a version that is not total, in SQL",
+        (
+            Edit(TABLES, "(candidate).release, (candidate).executor,", "(candidate).release,"),
+            Edit(TABLES, "(stored).release, (stored).executor,", "(stored).release,"),
+        ),
+    ),
+    Break(
+        "a version that is not total, in the fold",
+        (Edit(FOLD, "row[9] != 0, *row[9:15])", "row[9] != 0, *row[9:11])"),),
+    ),
+    Break(
+        "compare with NULL",
+        (
+            Edit(TABLES, "coalesce((candidate).scheduled_at, '-infinity')", "(candidate).scheduled_at"),
+            Edit(TABLES, "coalesce((stored).scheduled_at, '-infinity')", "(stored).scheduled_at"),
+        ),
+    ),
+    Break(
+        "compare groups with NULL",
+        (
+            Edit(
+                TABLES,
+                "coalesce((candidate).failure_group_id, '00000000-0000-0000-0000-000000000000')",
+                "(candidate).failure_group_id",
+            ),
+            Edit(
+                TABLES,
+                "coalesce((stored).failure_group_id, '00000000-0000-0000-0000-000000000000')",
+                "(stored).failure_group_id",
+            ),
+        ),
+    ),
+    Break("an unknown time beats one before 1970", (Edit(FOLD, "row[9] != 0, *row[9:15])", "*row[9:15])"),)),
+    Break(
+        "a version guard in a WHERE",
+        (
+            Edit(
+                MERGE,
+                "        WHEN has_later_args(excluded, stored) THEN excluded.args_occurred_at ELSE stored.args_occurred_at\n    END\n",
+                "        WHEN has_later_args(excluded, stored) THEN excluded.args_occurred_at ELSE stored.args_occurred_at\n    END\n"
+                "WHERE is_later(excluded, stored)\n",
+            ),
+        ),
+    ),
+    # Descriptors.
+    Break(
+        "take the first descriptor, in SQL",
+        (
+            Edit(
+                MERGE,
+                "source = least(stored.source, excluded.source)",
+                "source = coalesce(stored.source, excluded.source)",
+            ),
+        ),
+    ),
+    Break(
+        "take the first descriptor, in the fold",
+        (Edit(FOLD, "return min(one, other) if one and other else one or other", "return one or other"),),
+    ),
+    Break(
+        "take the last descriptor",
+        (
+            Edit(
+                MERGE,
+                "external_id = least(stored.external_id, excluded.external_id)",
+                "external_id = coalesce(excluded.external_id, stored.external_id)",
+            ),
+        ),
+    ),
+    Break(
+        "keep the earlier attempt's enqueued_at",
+        (
+            Edit(
+                MERGE,
+                "WHEN excluded.attempt > stored.attempt THEN excluded.enqueued_at",
+                "WHEN excluded.attempt > stored.attempt THEN least(stored.enqueued_at, excluded.enqueued_at)",
+            ),
+        ),
+    ),
+    Break(
+        "take started_at from the winner alone",
+        (
+            Edit(
+                MERGE,
+                "WHEN excluded.attempt = stored.attempt THEN least(stored.started_at, excluded.started_at)",
+                "WHEN is_later(excluded, stored) THEN excluded.started_at",
+            ),
+        ),
+    ),
+    Break(
+        "keep the earlier attempt's times, in the fold",
+        (Edit(FOLD, "if row[2] == attempt and row[index]), default=0)", "if row[index]), default=0)"),),
+    ),
+    Break(
+        "merge root, parent and depth apart",
+        (
+            Edit(
+                MERGE,
+                "depth = CASE WHEN is_lesser_place(excluded, stored) THEN excluded.depth ELSE stored.depth END",
+                "depth = greatest(stored.depth, excluded.depth)",
+            ),
+        ),
+    ),
+    Break(
+        "an unknown root is the least",
+        (Edit(FOLD, """return (root == "", root, parent == "",""", """return (root, parent == "","""),),
+    ),
+    Break(
+        "the last expected_children win",
+        (
+            Edit(
+                MERGE,
+                "ELSE merge_counts(stored.expected_children, excluded.expected_children)",
+                "ELSE excluded.expected_children",
+            ),
+        ),
+    ),
+    Break(
+        "the last meta wins, in the fold",
+        (Edit(FOLD, "pick(merged[key], value) if key in merged else value", "value"),),
+    ),
+    Break(
+        "counts compared as text",
+        (
+            Edit(
+                TABLES,
+                "SELECT key, max(value::bigint) AS value",
+                'SELECT key, max(value COLLATE "C")::bigint AS value',
+            ),
+        ),
+    ),
+    Break(
+        "keep the first args",
+        (
+            Edit(
+                TABLES,
+                "RETURN (candidate).args IS NOT NULL AND ((stored).args IS NULL OR (",
+                "RETURN (candidate).args IS NOT NULL AND ((stored).args IS NULL OR false AND (",
+            ),
+        ),
+    ),
+    Break(
+        "the last args win, in the fold",
+        (Edit(FOLD, """(row[24] != "", row[25], row[26], row[27], row[24])""", """(row[24] != "",)"""),),
+    ),
+    # Order of text.
+    Break(
+        "order a descriptor by the locale",
+        (
+            Edit(
+                TABLES,
+                '    external_id       text COLLATE "C",\n    -- Merged as one',
+                "    external_id       text,\n    -- Merged as one",
+            ),
+        ),
+        LAW_IN_A_LOCALE,
+    ),
+    Break(
+        "order meta by the locale", (Edit(TABLES, 'min(value COLLATE "C")', "min(value)"),), LAW_IN_A_LOCALE
+    ),
+    # Edges, horizon, stages.
+    Break("an edge from a job to itself", (Edit(FOLD, "if parent and parent != job_id:", "if parent:"),)),
+    Break(
+        "an event at the horizon is expired",
+        (Edit(FOLD, """event["occurred_at"] < horizon_us""", """event["occurred_at"] <= horizon_us"""),),
+    ),
+    Break(
+        "write a batch that was folded for another horizon",
+        (Edit(WRITER, "if horizon_us != batch.horizon_us:", "if False:"),),
+    ),
+    Break(
+        "forget to escape a backslash",
+        (Edit(STAGE, """if "\\\\" in text or "\\n" in text""", """if "\\n" in text"""),),
+    ),
+    Break("forget to escape a tab", (Edit(STAGE, """ or text.count("\\t") != tabs:""", ":"),)),
+    # The transaction.
+    Break(
+        "two orders of tables in a rolling deploy",
+        (
+            Edit(WRITER, "    names: list[str] = []\n", "    import os\n    names: list[str] = []\n"),
+            Edit(
+                WRITER,
+                "    return names\n",
+                "    if os.getpid() % 2 and 'merge_attempts' in names:\n"
+                "        names.remove('merge_attempts')\n        names.insert(0, 'merge_attempts')\n    return names\n",
+            ),
+        ),
+    ),
+    Break(
+        "rows in the order they came",
+        (Edit(MERGE, "FROM stage_jobs\nORDER BY namespace, job_id\n", "FROM stage_jobs\n"),),
+    ),
+    Break(
+        "leave the transaction open after an error",
+        (
+            Edit(
+                WRITER,
+                "        if not connection.closed:\n            connection.rollback()\n        raise\n    return written",
+                "        raise\n    return written",
+            ),
+        ),
+    ),
+    Break(
+        "commit the rows before their sums",
+        (
+            Edit(
+                WRITER,
+                "        changed[name] = connection.execute(_MERGE[name]).rowcount\n",
+                "        changed[name] = connection.execute(_MERGE[name]).rowcount\n"
+                "        if name == 'merge_attempts':\n            connection.commit()\n",
+            ),
+            Edit(WRITER, "    copy_batch(connection, batch)\n", _KEPT_STAGES_EMPTIED),
+            Edit(
+                STAGES,
+                f"{_LAST_OF_ADDED}) ON COMMIT DELETE ROWS",
+                f"{_LAST_OF_ADDED}) ON COMMIT PRESERVE ROWS",
+            ),
+            Edit(
+                STAGES,
+                f"{_LAST_OF_GROUPS}) ON COMMIT DELETE ROWS",
+                f"{_LAST_OF_GROUPS}) ON COMMIT PRESERVE ROWS",
+            ),
+        ),
+    ),
+    Break(
+        "acknowledge before commit",
+        (
+            Edit(
+                AGGREGATOR,
+                "                acknowledged(pipeline.submit(received))\n",
+                "                acknowledge(consumer, received.messages, settings)\n"
+                "                pipeline.submit(received)\n",
+            ),
+        ),
+        FAULTS,
+    ),
+)

@@ -1,0 +1,166 @@
+"""Deliberate breaks of the code, and what runs them: ``python -m tests.law.mutations [--only WORD]``.
+
+Each is tried in a temporary copy of the checkout, never in place. A test that lets one pass proves less than it says:
+the command ends with 1 when a mutation survives, with 2 when its place in the code is gone. First the tests run on an
+unbroken copy, since what fails there would fail for any reason.
+
+The breaks themselves are in ``breaks.py``.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from servers.postgres import PostgresServer
+from servers.postgres_programs import NEWEST, OLDEST
+from tests.law.breaks import BREAKS, LAW, Break
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = "300"
+LIMIT_SECONDS = 15 * 60
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "*.egg-info"
+)
+
+
+class AnchorGoneError(Exception):
+    """The text that a break replaces is not in its file exactly once."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the tests said of one copy: the tests that failed, and the first thing that was wrong."""
+
+    caught_by: tuple[str, ...]
+    why: str
+    seconds: float
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(
+        description="Break the code on purpose; every break must fail a test."
+    )
+    arguments.add_argument(
+        "--only", default="", metavar="WORD", help="only the breaks with this in their name"
+    )
+    only = arguments.parse_args().only
+    chosen = [one for one in BREAKS if only in one.name]
+    try:
+        for one in chosen:
+            check_anchors(one)
+    except AnchorGoneError as error:
+        print(error, file=sys.stderr)
+        return 2
+    with PostgresServer(OLDEST) as oldest, PostgresServer(NEWEST) as newest:
+        return _report(
+            chosen, {f"JOBTRAIL_LAW_POSTGRES_{one.version}": one.url() for one in (oldest, newest)}
+        )
+
+
+def _report(chosen: list[Break], servers: dict[str, str]) -> int:
+    unbroken = _try(Break("nothing broken", (), LAW), servers)
+    if unbroken.caught_by or unbroken.why:
+        print(f"the tests fail without any break: {unbroken.caught_by} {unbroken.why}", file=sys.stderr)
+        return 2
+    print(f"nothing broken: passes in {unbroken.seconds:.0f} s", flush=True)
+    survivors = []
+    for one in chosen:
+        verdict = _try(one, servers)
+        if not verdict.caught_by:
+            survivors.append(one.name)
+        print(_line(one, verdict), flush=True)
+    print(
+        f"{len(chosen) - len(survivors)} of {len(chosen)} breaks caught",
+        *map("survived: {}".format, survivors),
+        sep="\n",
+    )
+    return 1 if survivors else 0
+
+
+def check_anchors(one: Break, root: Path = ROOT) -> None:
+    """Raises AnchorGoneError unless every text to be replaced is in its file once, so that the break means something."""
+    for edit in one.edits:
+        path = root / edit.path
+        count = path.read_text(encoding="utf-8").count(edit.old) if path.is_file() else 0
+        if count != 1:
+            raise AnchorGoneError(
+                f"break {one.name!r}: expected the text below once in {edit.path}, found it {count} times. "
+                f"The code has moved on: correct tests/law/breaks.py.\n{edit.old}"
+            )
+
+
+def _try(one: Break, servers: dict[str, str]) -> Verdict:
+    started = time.monotonic()
+    with _copy() as copy:
+        for edit in one.edits:
+            path = copy / edit.path
+            path.write_text(path.read_text(encoding="utf-8").replace(edit.old, edit.new), encoding="utf-8")
+        missing = [test for test in one.tests if "/" in test and not (copy / test.split("::")[0]).exists()]
+        if missing:
+            return Verdict((), f"not there yet: {missing}", time.monotonic() - started)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-rfE",
+            "--tb=short",
+            "-p",
+            "no:cacheprovider",
+            *one.tests,
+        ]
+        environment = {
+            **os.environ,
+            **servers,
+            "JOBTRAIL_LAW_EXAMPLES": os.environ.get("JOBTRAIL_LAW_EXAMPLES", EXAMPLES),
+            "JOBTRAIL_LAW_SHRINK": "0",
+            "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'workers/src'}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        try:
+            ended = subprocess.run(
+                command,
+                cwd=copy,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Verdict(one.tests, f"did not end within {LIMIT_SECONDS} s", LIMIT_SECONDS)
+    caught_by = tuple(re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE))
+    why = "" if ended.returncode == 0 else _first_reason(ended.stdout + ended.stderr)
+    return Verdict(caught_by, why, time.monotonic() - started)
+
+
+def _first_reason(output: str) -> str:
+    found = re.search(r"^E +(?:\w+Error|\S+\.\w+): *(.+)$", output, re.MULTILINE)
+    return found[1] if found else output[-300:].replace("\n", " ")
+
+
+def _line(one: Break, verdict: Verdict) -> str:
+    caught = ", ".join(verdict.caught_by) or "SURVIVED"
+    return f"{one.name}\n    {caught}  ({verdict.seconds:.0f} s)\n    {verdict.why[:160]}"
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="jobtrail-mutation-") as folder:
+        copy = Path(folder) / "checkout"
+        shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
+        yield copy
+
+
+if __name__ == "__main__":
+    sys.exit(main())
