@@ -192,18 +192,23 @@ JOIN usual_waits USING (depth, worker)
 ORDER BY depth, worker;
 
 -- name: spawn_links
--- Which stage spawned which, in what states. A parent that is not of the run, or not known, is NULL.
-WITH run_jobs AS MATERIALIZED (
+-- Which stage spawned which, in what states. A parent that is not of the run, or not known, is NULL. Parents are joined
+-- by the table's own key, not by a list of the run's jobs: so the planner knows that each has one row at the most.
+WITH walked AS (
+    SELECT job_id, depth
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+),
+run_jobs AS (
     SELECT job_id, parent_job_id, depth, worker, state
     FROM jobs
     WHERE namespace = %(namespace)s
       AND root_job_id = %(run)s
       AND depth >= 0
     UNION ALL
-    SELECT job.job_id, job.parent_job_id, place.depth, job.worker, job.state
-    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    SELECT job.job_id, job.parent_job_id, walked.depth, job.worker, job.state
+    FROM walked
     JOIN jobs AS job
-        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+        ON job.namespace = %(namespace)s AND job.job_id = walked.job_id
 ),
 spawned AS (
     SELECT
@@ -217,20 +222,32 @@ spawned AS (
             )
         END AS parent_job_id
     FROM run_jobs
+),
+linked AS (
+    SELECT
+        CASE
+            WHEN walked.depth IS NOT NULL THEN walked.depth
+            WHEN parent.root_job_id = %(run)s AND parent.depth >= 0 THEN parent.depth
+        END AS parent_depth,
+        parent.worker AS parent_worker,
+        child.depth, child.worker, child.state, child.job_id
+    FROM spawned AS child
+    LEFT JOIN jobs AS parent
+        ON parent.namespace = %(namespace)s AND parent.job_id = child.parent_job_id
+    LEFT JOIN walked
+        ON walked.job_id = child.parent_job_id
 )
 SELECT
-    parent.depth AS parent_depth,
-    parent.worker AS parent_worker,
-    child.depth,
-    child.worker,
-    child.state,
+    parent_depth,
+    CASE WHEN parent_depth IS NOT NULL THEN parent_worker END AS parent_worker,
+    depth,
+    worker,
+    state,
     count(*) AS jobs,
-    min(child.job_id) AS sample_job_id
-FROM spawned AS child
-LEFT JOIN run_jobs AS parent
-    ON parent.job_id = child.parent_job_id
-GROUP BY parent.depth, parent.worker, child.depth, child.worker, child.state
-ORDER BY parent.depth, parent.worker, child.depth, child.worker, child.state;
+    min(job_id) AS sample_job_id
+FROM linked
+GROUP BY 1, 2, depth, worker, state
+ORDER BY 1, 2, depth, worker, state;
 
 -- name: dependency_links
 -- Which stage's jobs had to finish before which: edges and jobs between each two stages.
