@@ -67,7 +67,7 @@ def unsent() -> Iterator[None]:
 
 def fresh() -> None:
     """Forget settings, sender and counts, as in a process that has just started."""
-    assert _runtime._runtime.sender is None or jobtrail.shutdown(5) or True
+    jobtrail.shutdown(0)
     _runtime._runtime.reset()
 
 
@@ -86,6 +86,11 @@ class LiteServer:
     @property
     def url(self) -> str:
         return f"pulsar://{HOST}:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "pulsar-lite is not running"
+        return self._process.pid
 
     def start(self) -> None:
         command = [

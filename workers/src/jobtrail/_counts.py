@@ -15,6 +15,7 @@ REPORT_INTERVAL_SECONDS: Final = 60.0
 CURES: Final[dict[str, str]] = {
     "queue_full": "the broker is away or slower than the jobs; see queue_max_events and queue_max_bytes",
     "invalid": "a field cannot be used; the log line of the first one names it",
+    "left_out": "something given to a job cannot be used; its events went on without it",
     "header": "a `jobtrail` header could not be read; the job was recorded without its parent",
     "unsent_at_exit": "the program ended before the broker took them; see shutdown_timeout_seconds",
     "shut_down": "events came after shutdown()",
@@ -33,7 +34,7 @@ class Stats:
     queued: int
     """Events waiting, or on their way."""
     dropped: dict[str, int]
-    """Events (and headers) that were dropped, by reason."""
+    """Events that were dropped, by reason; and headers ("header") and options ("left_out") that events went on without."""
 
 
 class Counts:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from jobtrail import _runtime
-from jobtrail._job import _PER_CALL, HEADERS_ARGUMENT, Job, JobOptions
+from jobtrail._job import HEADERS_ARGUMENT, PER_CALL, Job, JobOptions
+from jobtrail._text import describe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,14 +52,14 @@ def _job_of_call(
     kwargs: dict[str, Any],
 ) -> Job:
     of_call: dict[str, Any] = dict(options)
-    for key in _PER_CALL:
+    for key in PER_CALL:
         value = of_call.get(key)
         if callable(value):
             try:
                 of_call[key] = value(*args, **kwargs)
             except Exception as error:
                 del of_call[key]
-                _runtime.counts().drop("invalid", 0, f"{key} of {name}: {error!r}"[:300])
+                _runtime.counts().drop("left_out", 1, f"{key} of {name}: {describe(error)}")
     if of_call.get("args") is True:
         of_call["args"] = _by_name(function, args, kwargs)
     if headers is not None:

@@ -1,13 +1,13 @@
 """Saying that a job was put into a queue: the event, and the header that travels with the job."""
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from jobtrail import _header, _runtime
 from jobtrail._context import current_job
 from jobtrail._events import submit
-from jobtrail._job import Job, lineage_of, whole_number
+from jobtrail._job import Job, lineage_of, time_of, unusable, whole_number
 from jobtrail._redact import args_json
 from jobtrail._text import (
     EXTERNAL_ID_LIMIT,
@@ -19,7 +19,13 @@ from jobtrail._text import (
     identifier,
     text_of,
 )
-from jobtrail._times import Time, micros, now
+from jobtrail._times import Time, now
+
+_EXTRAS: Final[tuple[tuple[str, Callable[[Any], Any]], ...]] = (
+    ("depends_on", lambda names: [text_of(name) for name in names]),
+    ("meta", dict),
+    ("expected_children", lambda expect: {text_of(kind): int(count) for kind, count in expect.items()}),
+)
 
 
 def enqueued(
@@ -50,8 +56,8 @@ def enqueued(
         settings = _runtime.config()
         above = parent if isinstance(parent, Job) else current_job.get()
         space = identifier(namespace, NAMESPACE_LIMIT) or settings.namespace
-        if above is not None and not namespace:
-            space = above.namespace or space
+        if above is not None and above.namespace and not text_of(namespace):
+            space = above.namespace
         own_id = identifier(job_id, JOB_ID_LIMIT) or os.urandom(16).hex()
         lineage = lineage_of(parent, above, space, own_id)
         moment = now()
@@ -60,28 +66,31 @@ def enqueued(
             job_id=own_id,
             worker=identifier(worker, WORKER_LIMIT) or "unknown",
             queue=identifier(queue, QUEUE_LIMIT),
-            source=identifier(source or (above.source if above is not None else ""), SOURCE_LIMIT),
+            source=identifier(text_of(source) or (above.source if above is not None else ""), SOURCE_LIMIT),
             external_id=identifier(external_id, EXTERNAL_ID_LIMIT),
             parent_job_id=lineage.parent_job_id,
             root_job_id=lineage.root_job_id,
             depth=lineage.depth,
             attempt=whole_number(attempt, 1, least=1),
             max_attempts=whole_number(max_attempts, 0, least=0),
-            enqueued_at=micros(enqueued_at) or moment,
-            scheduled_at=micros(scheduled_at),
+            enqueued_at=time_of("enqueued_at", enqueued_at) or moment,
+            scheduled_at=time_of("scheduled_at", scheduled_at),
         )
         event: dict[str, Any] = dict(zip(_header.Ticket._fields, ticket, strict=True))
         event["state"] = "scheduled" if ticket.scheduled_at > moment else "available"
         event["occurred_at"] = ticket.enqueued_at
         event["release"], event["executor"] = settings.release, settings.executor
+        given = {"depends_on": depends_on, "meta": meta, "expected_children": expect}
         if args is not None:
             event["args"] = args_json(args, settings.secret_pattern)
-        if depends_on:
-            event["depends_on"] = [text_of(item) for item in depends_on]
-        if meta:
-            event["meta"] = dict(meta)
-        if expect:
-            event["expected_children"] = {text_of(kind): int(count) for kind, count in expect.items()}
+        # Each apart: one that cannot be used costs neither the event nor the others.
+        for name, take in _EXTRAS:
+            value = given.get(name)
+            if value is not None:
+                try:
+                    event[name] = take(value)
+                except Exception as error:
+                    unusable(name, error)
         submit(event)
         return _header.write(ticket)
     except Exception as error:

@@ -16,6 +16,7 @@ from jobtrail._text import (
     QUEUE_LIMIT,
     SOURCE_LIMIT,
     WORKER_LIMIT,
+    describe,
     identifier,
 )
 
@@ -85,7 +86,7 @@ def read(headers: Mapping[Any, Any] | None) -> Ticket | None:
     except ValueError:
         raise
     except Exception as error:  # RecursionError of nested JSON, whatever a mapping of one's own raises
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        raise ValueError(describe(error)) from error
 
 
 def _find(headers: Mapping[Any, Any] | None) -> str:

@@ -31,6 +31,7 @@ from jobtrail._text import (
     SOURCE_LIMIT,
     WORKER_LIMIT,
     cut_end,
+    describe,
     identifier,
     text_of,
 )
@@ -39,9 +40,17 @@ from jobtrail._times import Time, micros, now
 F = TypeVar("F", bound=Callable[..., Any])
 
 _INT_MAX: Final = 2**31 - 1
+_NAME_LIMITS: Final = {
+    "namespace": NAMESPACE_LIMIT,
+    "job_id": JOB_ID_LIMIT,
+    "queue": QUEUE_LIMIT,
+    "source": SOURCE_LIMIT,
+    "external_id": EXTERNAL_ID_LIMIT,
+}
+_LEAST: Final = {"attempt": 1, "max_attempts": 0}
 HEADERS_ARGUMENT: Final = "jobtrail_headers"
 # What is given as a callable is called with the arguments of the decorated function.
-_PER_CALL: Final = (
+PER_CALL: Final = (
     "job_id",
     "queue",
     "source",
@@ -130,7 +139,7 @@ class Job:
                 event["expected_children"] = {text_of(worker): int(count)}
                 submit(event)
         except Exception as error:
-            _runtime.counts().drop("invalid", 1, f"expect({worker!r:.60}, {count!r:.20}): {error!r}"[:300])
+            unusable("expect()", error)
 
     def discard(self, category: str = "", message: str = "", *, fingerprint: str = "") -> None:
         """Say that this attempt failed for good. The job goes on; its end is reported as discarded."""
@@ -148,7 +157,7 @@ class Job:
         """Say that the job waits for its next attempt, and give the headers to put beside it in its queue."""
         try:
             moment = now()
-            due = micros(scheduled_at)
+            due = time_of("scheduled_at", scheduled_at)
             ticket = self._ticket()._replace(
                 attempt=self.attempt + 1, enqueued_at=moment, scheduled_at=due, queue=queue or self.queue
             )
@@ -199,22 +208,23 @@ class Job:
             self.attempt += 1
             self._said = None
         else:
-            self._resolve(settings.namespace)
             self._release, self._executor = settings.release, settings.executor
+            self._resolve(settings.namespace)
         self._token = current_job.set(self)
         self._running = True
         self.started_at = now()
         event = self._event("executing", self.started_at)
+        if self.expected:
+            event["expected_children"] = dict(self.expected)
         options = self._options
-        if options:
-            args = options.get("args")
-            if args is not None:
-                event["args"] = args_json(args, settings.secret_pattern)
-            depends_on: Any = options.get("depends_on")
-            if depends_on:
-                event["depends_on"] = [text_of(item) for item in depends_on]
-            if self.expected:
-                event["expected_children"] = dict(self.expected)
+        if "args" in options and options["args"] is not None:
+            event["args"] = args_json(options["args"], settings.secret_pattern)
+        if "depends_on" in options:
+            try:
+                depends_on: Any = options["depends_on"]
+                event["depends_on"] = [text_of(item) for item in depends_on or ()]
+            except Exception as error:
+                unusable("depends_on", error)
         submit(event)
 
     def _resolve(self, namespace: str) -> None:
@@ -224,10 +234,14 @@ class Job:
         if ticket is not None:
             self._take(ticket)
         else:
-            self.namespace = identifier(options.get("namespace") or namespace, NAMESPACE_LIMIT)
+            self.namespace = namespace
             self.job_id = os.urandom(16).hex()
-        if options:
-            self._apply(options)
+        for name, value in options.items():
+            if value is not None:
+                try:
+                    self._set(name, value)
+                except Exception as error:
+                    unusable(name, error)
         self.worker = identifier(self.worker, WORKER_LIMIT) or "unknown"
         if ticket is None or ticket.job_id != self.job_id:
             self.lineage = lineage_of(options.get("parent"), above, self.namespace, self.job_id)
@@ -242,24 +256,25 @@ class Job:
         self.enqueued_at, self.scheduled_at = ticket.enqueued_at, ticket.scheduled_at
         self.lineage = Lineage(ticket.parent_job_id, ticket.root_job_id, ticket.depth)
 
-    def _apply(self, options: JobOptions) -> None:
-        given: Mapping[str, Any] = options
-        if given.get("job_id"):
-            self.job_id = identifier(given["job_id"], JOB_ID_LIMIT)
-        self.queue = identifier(given.get("queue") or self.queue, QUEUE_LIMIT)
-        self.source = identifier(given.get("source") or self.source, SOURCE_LIMIT)
-        self.external_id = identifier(given.get("external_id") or self.external_id, EXTERNAL_ID_LIMIT)
-        self.attempt = whole_number(given.get("attempt"), self.attempt, least=1)
-        self.max_attempts = whole_number(given.get("max_attempts"), self.max_attempts, least=0)
-        self.enqueued_at = _time(given.get("enqueued_at")) or self.enqueued_at
-        self.scheduled_at = _time(given.get("scheduled_at")) or self.scheduled_at
-        if given.get("meta"):
-            self.meta = dict(given["meta"])
-        if given.get("expect"):
-            self.expected = {text_of(worker): int(count) for worker, count in given["expect"].items()}
+    def _set(self, name: str, value: Any) -> None:
+        """Take one option. May raise whatever the value's own methods raise; the others are taken all the same."""
+        if name in _NAME_LIMITS:
+            text = identifier(value, _NAME_LIMITS[name])
+            if text:
+                setattr(self, name, text)
+        elif name in _LEAST:
+            setattr(self, name, whole_number(value, getattr(self, name), least=_LEAST[name]))
+        elif name in ("enqueued_at", "scheduled_at"):
+            setattr(self, name, micros(value))
+        elif name == "meta":
+            self.meta = dict(value)
+        elif name == "expect":
+            self.expected = {text_of(worker): int(count) for worker, count in value.items()}
 
     def _finish(self, error: BaseException | None) -> None:
         self._running = False
+        if not self.job_id:
+            return  # what made its start fail was counted
         if self._token is not None:
             try:
                 current_job.reset(self._token)
@@ -383,12 +398,18 @@ def whole_number(value: object, default: int, *, least: int) -> int:
         return default
 
 
-def _time(value: object) -> int:
+def time_of(what: str, value: object) -> int:
+    """Give a time in microseconds, 0 for one that cannot be used."""
     try:
         return micros(value)
-    except ValueError as error:
-        _runtime.counts().drop("invalid", 0, str(error))
+    except Exception as error:
+        unusable(what, error)
         return 0
+
+
+def unusable(what: str, error: BaseException) -> None:
+    """Say in the next report that something given was left out; the event itself went on."""
+    _runtime.counts().drop("left_out", 1, f"{what}: {describe(error)}")
 
 
 def _read(headers: Any) -> _header.Ticket | None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from jobtrail._config import Config
 from jobtrail._counts import Counts, Stats
 from jobtrail._sender import Sender
+from jobtrail._text import describe
 
 logger = logging.getLogger("jobtrail")
 
@@ -55,7 +56,7 @@ def submit(event: dict[str, Any], size: int) -> bool:
 
 def failed(error: BaseException) -> None:
     """Count a fault of the SDK that must not reach the job."""
-    _runtime.counts.drop("internal", 1, f"{type(error).__name__}: {error!r}"[:300])
+    _runtime.counts.drop("internal", 1, describe(error))
 
 
 def configure(**settings: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from jobtrail._config import Config
 from jobtrail._counts import REPORT_INTERVAL_SECONDS, Counts
+from jobtrail._text import describe
 
 logger = logging.getLogger("jobtrail")
 
@@ -166,7 +167,7 @@ class Sender:
                 payload = encode(event)
                 messages.append((str(event["job_id"]), payload))
             except Exception as error:
-                self._counts.drop("invalid", 1, f"{type(error).__name__}: {error}"[:300])
+                self._counts.drop("invalid", 1, describe(error))
         return messages
 
     def _deliver(self, messages: list[tuple[str, bytes]]) -> bool:

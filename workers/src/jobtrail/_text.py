@@ -43,6 +43,11 @@ def text_of(value: object) -> str:
         return f"<{type(value).__name__}: its __str__ raises>"
 
 
+def describe(error: BaseException) -> str:
+    """Give class and message of an exception in one short line, whatever its methods do."""
+    return f"{type(error).__name__}: {text_of(error)[:200]}"
+
+
 def clean(text: str) -> str:
     """Replace what neither UTF-8 nor Postgres can hold (lone surrogates, NUL) by U+FFFD."""
     if "\0" in text:
