@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from cli.render.safe_text import safe, safe_lines
+from cli.render.safe_text import safe, safe_lines, safe_name
 from cli.render.tables import table
 from cli.render.words import plural, rate, states, stuck, when
 from store.answers.failures import FailureGroup, FailureGroupDetail
@@ -21,7 +21,7 @@ def stats_page(found: PipelineStats) -> str:
     rows = [
         (
             "?" if stage.depth < 0 else stage.depth,
-            safe(stage.worker),
+            safe_name(stage.worker),
             stage.total,
             "–" if stage.expected is None else stage.expected,
             states(stage.states),
@@ -36,7 +36,9 @@ def stats_page(found: PipelineStats) -> str:
         ),
     ]
     lines += [
-        f"{safe(stage.worker)}: {stuck(stage.stuck)}" for stage in found.stages if stage.stuck is not None
+        f"{safe_name(stage.worker)}: {stuck(stage.stuck)}"
+        for stage in found.stages
+        if stage.stuck is not None
     ]
     return _text(lines, found.cut)
 
@@ -45,7 +47,7 @@ def children_page(found: Children) -> str:
     """The children counted by worker and state, then the first of them."""
     total = sum(count.jobs for count in found.counts)
     head = (
-        f"{safe(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, {found.job.state}: "
+        f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, {found.job.state}: "
         f"{plural(total, 'child', 'children')}, {found.descendants} below it in all ({found.edges})"
     )
     by_worker: dict[str, Counter[str]] = {}
@@ -53,7 +55,10 @@ def children_page(found: Children) -> str:
         by_worker.setdefault(count.worker, Counter())[count.state] += count.jobs
     lines = [
         head,
-        *(f"  {safe(worker)}: {states(in_order(counts))}" for worker, counts in sorted(by_worker.items())),
+        *(
+            f"  {safe_name(worker)}: {states(in_order(counts))}"
+            for worker, counts in sorted(by_worker.items())
+        ),
     ]
     if found.jobs:
         rows = [
@@ -68,7 +73,7 @@ def children_page(found: Children) -> str:
 
 def ancestors_page(found: Ancestors, most: int = 100) -> str:
     """From the farthest ancestor down to the job."""
-    own = f"{safe(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, {found.job.state}"
+    own = f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, {found.job.state}"
     count = len(found.ancestors)
     lines = [f"{own}: {plural(count, 'ancestor')} ({found.edges})"]
     if found.ancestors:
@@ -130,22 +135,22 @@ def gaps_page(found: Gaps) -> str:
             "no gaps: every job spawned as many children as it announced, and none lacks what siblings have."
         )
     for gap in found.missing:
-        job = f"{safe(gap.worker)} #{safe(gap.job_id)}" + (
+        job = f"{safe_name(gap.worker)} #{safe_name(gap.job_id)}" + (
             f" ({safe(gap.external_id)})" if gap.external_id else ""
         )
         difference = f"{gap.missing} missing" if gap.missing > 0 else f"{-gap.missing} too many"
         lines.append(
-            f"⚠ {job}, {gap.state}: expected {gap.expected} {safe(gap.child_worker)}, spawned {gap.spawned}: {difference}"
+            f"⚠ {job}, {gap.state}: expected {gap.expected} {safe_name(gap.child_worker)}, spawned {gap.spawned}: {difference}"
         )
     if found.missing_total > len(found.missing):
         lines.append(
             f"  … and {plural(found.missing_total - len(found.missing), 'more job')} like these (--limit)"
         )
     for group in found.barren:
-        named = ", ".join(f"#{safe(job_id, 40)}" for job_id in group.job_ids)
+        named = ", ".join(f"#{safe_name(job_id, 40)}" for job_id in group.job_ids)
         more = group.without - len(group.job_ids)
         lines.append(
-            f"⚠ {group.without} completed {safe(group.worker)} spawned no {safe(group.child_worker)}, "
+            f"⚠ {group.without} completed {safe_name(group.worker)} spawned no {safe_name(group.child_worker)}, "
             f"as {group.with_some} of their siblings did: {named}{f' and {more} more' if more > 0 else ''}"
         )
     return _text(lines, found.cut)

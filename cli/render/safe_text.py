@@ -20,6 +20,18 @@ def safe(text: object, width: int = FIELD_WIDTH) -> str:
     return cut("".join(map(_shown, plain[: 4 * width + 4])), width)
 
 
+def safe_name(text: object, width: int = FIELD_WIDTH) -> str:
+    """As ``safe``, for names and ids: cut in the middle, because a long name differs from its siblings at its end."""
+    whole = safe(text, 10 * FIELD_WIDTH)
+    if columns(whole) <= width:
+        return whole
+    head = cut(whole, width // 3)
+    tail = whole[-(width - columns(head)) :]
+    while columns(head) + columns(tail) > width:
+        tail = tail[1:]
+    return head + tail
+
+
 def cut(text: str, width: int) -> str:
     """Printable text in at most ``width`` columns."""
     if columns(text) <= width:

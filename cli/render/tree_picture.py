@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cli.render.safe_text import columns, pad, safe
+from cli.render.safe_text import columns, pad, safe, safe_name
 from cli.render.words import one_state, plural, states, stuck
 from store.answers.lineage import JobTree
 from store.answers.tree import FailureMark, Node
@@ -49,10 +49,10 @@ def picture(tree: JobTree, most_lines: int = 100) -> str:
 
 def _lines(tree: JobTree) -> Iterator[_Line]:
     if not tree.tops:
-        yield _Line(f"#{safe(tree.root)}", "", "nothing was heard of it", "")
+        yield _Line(f"#{safe_name(tree.root)}", "", "nothing was heard of it", "")
     elif not any(node.job_id == tree.root for node in tree.tops):
         # Its jobs name a root that no event was about (or that shares its stage with others): say so first.
-        yield _Line(f"run #{safe(tree.root)}", "", "", "")
+        yield _Line(f"run #{safe_name(tree.root)}", "", "", "")
     # A stack, not recursion: a lineage may be deeper than Python's stack.
     waiting = [(node, "", "") for node in reversed(tree.tops)]
     while waiting:
@@ -65,10 +65,12 @@ def _lines(tree: JobTree) -> Iterator[_Line]:
 
 
 def _line(node: Node, before: str) -> _Line:
-    worker = safe(node.worker, NAME_WIDTH)
+    worker = safe_name(node.worker, NAME_WIDTH)
     marks = "  ".join(_marks(node))
     if node.job_id is not None:
-        return _Line(f"{before}{worker} #{safe(node.job_id, NAME_WIDTH)}", "", one_state(node.states), marks)
+        return _Line(
+            f"{before}{worker} #{safe_name(node.job_id, NAME_WIDTH)}", "", one_state(node.states), marks
+        )
     return _Line(before + worker, str(node.total), states(node.states) or "none was heard of", marks)
 
 
@@ -89,7 +91,7 @@ def _marks(node: Node) -> Iterator[str]:
     if node.deeper:
         yield f"(… {plural(node.deeper, 'more stage')} below)"
     if node.after:
-        named = ", ".join(safe(after.worker, NAME_WIDTH) for after in node.after[:MARKS_SHOWN])
+        named = ", ".join(safe_name(after.worker, NAME_WIDTH) for after in node.after[:MARKS_SHOWN])
         more = len(node.after) - MARKS_SHOWN
         yield f"(after {named}{f' and {more} more' if more > 0 else ''})"
 

@@ -18,6 +18,7 @@ from store.answers.tree import (
     Node,
     afters,
     dependency_tree,
+    order_of,
     spawn_tree,
 )
 from store.answers.walk import DOWNSTREAM, UPSTREAM, Edges, kinds_of, walk
@@ -184,7 +185,8 @@ def get_job_tree(
         tops = spawn_tree(stages, links, marks, top)
     if edges == "all":
         waits = afters(dependencies)
-        tops = tuple(_waiting(node, waits) for node in tops)
+        order = order_of(waits)
+        tops = tuple(_waiting(node, waits, order) for node in tops)
     return JobTree(scope.root, namespace, edges, tops, scope.cut)
 
 
@@ -279,8 +281,11 @@ def _named(node: Node, single: dict[Key, str]) -> Node:
     return replace(node, job_id=job_id, children=children)
 
 
-def _waiting(node: Node, waits: dict[Key, tuple[After, ...]]) -> Node:
-    """The same tree, with the stages that each had to wait for."""
-    children = tuple(_waiting(child, waits) for child in node.children)
+def _waiting(node: Node, waits: dict[Key, tuple[After, ...]], order: dict[Key, int]) -> Node:
+    """The same tree, with the stages that each had to wait for, and siblings in the order that follows from it."""
+    below = sorted(
+        node.children, key=lambda child: (child.depth, order.get(Key(child.depth, child.worker), 0))
+    )
+    children = tuple(_waiting(child, waits, order) for child in below)
     after = waits.get(Key(node.depth, node.worker), ()) if node.main else ()
     return replace(node, after=after, children=children)

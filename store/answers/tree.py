@@ -144,7 +144,7 @@ def dependency_tree(
 ) -> tuple[Node, ...]:
     """The stages by what had to finish first: each once, under the last stage it waited for, the others named."""
     after = afters(links)
-    place = _order(after)
+    place = order_of(after)
     weights: Weights = {}
     by_key = {Key(stage.depth, stage.worker): stage for stage in stages}
     for key in by_key:
@@ -186,7 +186,7 @@ def _expecting(key: Key, by_key: dict[Key, Stage], root: Key | None) -> Key | No
     return next((other for other in sorted(by_key) if other.depth == key.depth - 1), None)
 
 
-def _order(after: Mapping[Key, tuple[After, ...]]) -> dict[Key, int]:
+def order_of(after: Mapping[Key, tuple[After, ...]]) -> dict[Key, int]:
     """Steps from a stage that waits for none, the longest way; a stage in or behind a circle has none."""
     open_waits = {key: len(ups) for key, ups in after.items()}
     below: dict[Key, list[Key]] = defaultdict(list)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from cli.render import as_json
 from cli.render.as_json import dumps
-from cli.render.safe_text import columns, safe, safe_lines
+from cli.render.safe_text import columns, safe, safe_lines, safe_name
 from cli.render.tables import table
 from cli.render.tree_picture import picture
 from store.answers.lineage import JobTree
@@ -174,6 +174,15 @@ def test_long_and_wide_text_is_cut_by_its_columns() -> None:
     assert safe("映画" * 40, 10) == "映画映画…"
     assert columns(safe("映画" * 40, 10)) <= 10
     assert safe(None) == ""
+
+
+def test_long_names_keep_the_end_that_tells_them_apart() -> None:
+    names = [f"Elixir.Cinegraph.Workers.{'Deeply.' * 20}Movie{end}Job" for end in ("Detail", "Page")]
+    shown = [safe_name(name, 30) for name in names]
+    assert [columns(name) for name in shown] == [30, 30]
+    assert [name[-7:] for name in shown] == ["tailJob", "PageJob"]
+    assert columns(safe_name("映画" * 40, 11)) <= 11
+    assert "MoviePageJob" in table(["worker"], [[names[1]]])
 
 
 def test_tables_with_wide_characters_stay_aligned() -> None:
