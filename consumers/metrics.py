@@ -1,0 +1,139 @@
+"""The metrics consumer: events from the topic into counts that Prometheus scrapes. Receive, decode, count, acknowledge.
+
+Any number of replicas may run: each counts what it is given, and the counts add up. What is killed between counting and
+acknowledging is given to another replica and counted there as well: Prometheus is at-least-once, Postgres is exact.
+Stopping: SIGTERM ends the receiving; the batch in hand is counted and acknowledged; then the consumer is closed, which
+sends the last acknowledgements.
+"""
+
+import time
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from broker.client import connect
+from broker.receive import acknowledge, close, is_connected, receive_batch
+from broker.registry import WriterSchemas
+from consumers.health import Health, serve
+from consumers.log import configure_log
+from consumers.measures import measure
+from consumers.metrics_page import TallyCollector
+from consumers.metrics_service import ServiceMetrics
+from consumers.receive import Received, decode_batch
+from consumers.stop import Stop, stop_on_signals
+from consumers.subscription import subscribe_patiently
+from consumers.tally import Tally
+from settings.metrics import MetricsSettings
+
+log = structlog.get_logger(__name__)
+
+_SAY_EVERY_SECONDS = 60.0
+
+
+def run(settings: MetricsSettings) -> int:
+    """Work until SIGTERM or SIGINT; returns the exit status.
+
+    Raises JobtrailError when it cannot work at all: the port is taken, the token cannot be read.
+    """
+    configure_log(settings, "metrics")
+    stop = stop_on_signals()
+    health = Health()
+    registry = CollectorRegistry()
+    tally = Tally(settings)
+    registry.register(TallyCollector(tally))
+    service = ServiceMetrics(registry)
+    progress = _Progress()
+    with serve(health, registry, settings.listen_host, settings.metrics_port):
+        _consume(settings, stop, health, tally, service, progress)
+    log.info("stopped", events=progress.all_events, undecodable=progress.all_undecodable)
+    return 0
+
+
+def _consume(
+    settings: MetricsSettings,
+    stop: Stop,
+    health: Health,
+    tally: Tally,
+    service: ServiceMetrics,
+    progress: "_Progress",
+) -> None:
+    client = connect(settings)
+    try:
+        consumer = subscribe_patiently(
+            client,
+            settings,
+            stop,
+            health,
+            name=settings.metrics_subscription,
+            batch_messages=settings.metrics_batch_events,
+            batch_bytes=settings.metrics_batch_bytes,
+            batch_wait_seconds=settings.metrics_batch_wait_seconds,
+            receiver_queue=settings.metrics_receiver_queue,
+            longest_pause_seconds=settings.metrics_retry_longest_seconds,
+        )
+        if consumer is None:
+            return
+        schemas = WriterSchemas(client, settings)
+        health.ready("service")
+        while not stop.requested:
+            health.turned()
+            messages = receive_batch(consumer, settings)
+            connected = is_connected(consumer)
+            service.received(messages, connected)
+            if connected:
+                health.ready("broker")
+            else:
+                health.not_ready("broker", "away")
+            if messages:
+                received = decode_batch(messages, schemas, stop, settings.metrics_retry_longest_seconds)
+                if received is None:
+                    break
+                _count(received, tally)
+                acknowledge(consumer, messages, settings)
+                service.acknowledged(len(messages))
+                progress.add(received)
+            progress.say_when_due()
+        close(consumer, settings)
+    finally:
+        client.close()
+
+
+def _count(received: Received, tally: Tally) -> None:
+    tally.add(measure(received.events, tally.slot_seconds))
+    for letter in received.dead_letters:
+        tally.add_undecodable(letter.reason)
+
+
+class _Progress:
+    """One line a minute that says what was done in it; a line a batch at debug; sums for the last line."""
+
+    def __init__(self) -> None:
+        self.all_events = self.all_undecodable = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._since = time.monotonic()
+        self._batches = self._events = self._undecodable = 0
+
+    def add(self, received: Received) -> None:
+        events, undecodable = len(received.events), len(received.dead_letters)
+        log.debug("counted_batch", events=events, undecodable=undecodable)
+        self._batches += 1
+        self._events += events
+        self._undecodable += undecodable
+        self.all_events += events
+        self.all_undecodable += undecodable
+
+    def say_when_due(self) -> None:
+        seconds = time.monotonic() - self._since
+        if seconds < _SAY_EVERY_SECONDS:
+            return
+        if self._batches:
+            log.info(
+                "counted",
+                seconds=round(seconds),
+                batches=self._batches,
+                events=self._events,
+                undecodable=self._undecodable,
+            )
+        self._start()
