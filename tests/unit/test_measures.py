@@ -1,7 +1,9 @@
 """From events to counts, and how their labels stay few: the pure part of the metrics consumer."""
 
+import re
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumers.label_values import OTHER, LabelValues
 from consumers.measures import US, measure
 from consumers.metrics_page import TallyCollector
+from consumers.metrics_service import ServiceMetrics
 from consumers.tally import Tally
 from schemas.contract import SCHEMA_TEXT
 from schemas.decode import decoder
@@ -18,6 +21,7 @@ from schemas.errors import SettingsError
 from settings.metrics import MetricsSettings
 from tests.integration.topics import encode
 
+METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 NOW = 1_790_000_000.0
 
 
@@ -329,3 +333,24 @@ def test_counting_costs_a_fraction_of_decoding() -> None:
 def test_a_window_that_makes_no_sense_is_refused_at_start(windows: tuple[str, ...]) -> None:
     with pytest.raises(SettingsError, match="JOBTRAIL_METRICS_WINDOWS"):
         MetricsSettings.load(metrics_windows=windows)
+
+
+def test_every_metric_is_documented_and_no_other_is() -> None:
+    """By name, with all its labels."""
+    registry = CollectorRegistry()
+    registry.register(TallyCollector(tally_of(*STORY, event(started_at=US, enqueued_at=1))))
+    ServiceMetrics(registry)
+    shown = {
+        family.name + ("_total" if family.type == "counter" else ""): {
+            label
+            for sample in family.samples
+            if not sample.name.endswith("_created")
+            for label in sample.labels
+            if label != "le"
+        }
+        for family in registry.collect()
+        if family.name.startswith("jobtrail_")
+    }
+    shown["jobtrail_undecodable_events_total"] = {"reason"}
+    rows = re.findall(r"^\| `(jobtrail_\w+)` \| \w+ \| ([\w, ]*) ?\|", METRICS_PAGE.read_text(), re.MULTILINE)
+    assert {name: {label for label in labels.strip().split(", ") if label} for name, labels in rows} == shown
