@@ -55,8 +55,8 @@ WITH candidates AS (
     SELECT depth, worker
     FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
 ),
-stage_jobs AS MATERIALIZED (
-    SELECT job.job_id, job.depth, job.worker, job.state, job.occurred_at, job.scheduled_at, job.started_at
+waiting_jobs AS (
+    SELECT job.job_id, job.depth, job.worker, job.state, job.occurred_at, job.scheduled_at
     FROM candidates
     JOIN jobs AS job
         ON job.namespace = %(namespace)s
@@ -64,13 +64,15 @@ stage_jobs AS MATERIALIZED (
        AND job.depth = candidates.depth
        AND job.worker = candidates.worker
     WHERE job.depth >= 0
+      AND job.state IN ('available', 'retryable', 'suspended', 'scheduled')
     UNION ALL
-    SELECT job.job_id, place.depth, job.worker, job.state, job.occurred_at, job.scheduled_at, job.started_at
+    SELECT job.job_id, place.depth, job.worker, job.state, job.occurred_at, job.scheduled_at
     FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
     JOIN jobs AS job
         ON job.namespace = %(namespace)s AND job.job_id = place.job_id
     JOIN candidates
         ON candidates.depth = place.depth AND candidates.worker = job.worker
+    WHERE job.state IN ('available', 'retryable', 'suspended', 'scheduled')
 ),
 waiting AS (
     SELECT
@@ -78,7 +80,7 @@ waiting AS (
         stage.worker,
         count(*) AS jobs,
         min(greatest(stage.occurred_at, stage.scheduled_at, dependency.over_at)) AS oldest_at
-    FROM stage_jobs AS stage
+    FROM waiting_jobs AS stage
     LEFT JOIN LATERAL (
         SELECT
             max(upstream.occurred_at) AS over_at,
@@ -90,10 +92,26 @@ waiting AS (
           AND edge.job_id = stage.job_id
           AND edge.kind = 'depends_on'
     ) AS dependency ON true
-    WHERE stage.state IN ('available', 'retryable', 'suspended', 'scheduled')
-      AND (stage.scheduled_at <= %(now)s OR (stage.scheduled_at IS NULL AND stage.state <> 'scheduled'))
+    WHERE (stage.scheduled_at <= %(now)s OR (stage.scheduled_at IS NULL AND stage.state <> 'scheduled'))
       AND dependency.unfinished IS NOT TRUE
     GROUP BY stage.depth, stage.worker
+),
+moved_jobs AS (
+    SELECT job.depth, job.worker, job.state, job.occurred_at, job.started_at
+    FROM candidates
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s
+       AND job.root_job_id = %(run)s
+       AND job.depth = candidates.depth
+       AND job.worker = candidates.worker
+    WHERE job.depth >= 0
+    UNION ALL
+    SELECT place.depth, job.worker, job.state, job.occurred_at, job.started_at
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    JOIN candidates
+        ON candidates.depth = place.depth AND candidates.worker = job.worker
 ),
 moving AS (
     SELECT
@@ -108,10 +126,10 @@ moving AS (
                    OR (state = 'executing' AND started_at IS NULL)
             )
         ) AS last_movement_at,
-        max(extract(epoch FROM occurred_at - started_at)::double precision) FILTER (
+        max(occurred_at - started_at) FILTER (
             WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')
-        ) AS longest_execution_seconds
-    FROM stage_jobs
+        ) AS longest_execution
+    FROM moved_jobs
     GROUP BY depth, worker
 )
 SELECT
@@ -119,12 +137,12 @@ SELECT
     waiting.worker,
     waiting.jobs AS waiting,
     waiting.oldest_at AS oldest_waiting_at,
-    moving.executing,
+    coalesce(moving.executing, 0) AS executing,
     moving.newest_execution_at,
     moving.last_movement_at,
-    moving.longest_execution_seconds
+    extract(epoch FROM moving.longest_execution)::double precision AS longest_execution_seconds
 FROM waiting
-JOIN moving USING (depth, worker)
+LEFT JOIN moving USING (depth, worker)
 ORDER BY waiting.depth, waiting.worker;
 
 -- name: stage_pace
