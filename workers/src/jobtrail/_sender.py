@@ -124,8 +124,8 @@ class Sender:
     def _run(self) -> None:
         try:
             while True:
-                self._wait_for_events()
-                while items := self._take():
+                self._ring_or_sleep(REPORT_INTERVAL_SECONDS)
+                while items := self._gather():
                     messages = self._encode(items)
                     if messages and not self._deliver(messages):
                         return
@@ -140,15 +140,10 @@ class Sender:
         finally:
             self._end()
 
-    def _wait_for_events(self) -> None:
-        try:
-            self._bell.get(timeout=REPORT_INTERVAL_SECONDS)
-        except queue.Empty:
-            return
-        if self._closing_at is None:
+    def _gather(self) -> list[_Item]:
+        # Also between two batches: what came while one was published is seldom worth a batch of its own.
+        if self._closing_at is None and len(self._items) < BATCH_EVENTS:
             self._hurry.wait(self._config.linger_seconds)
-
-    def _take(self) -> list[_Item]:
         with self._lock:
             items = self._items[:BATCH_EVENTS]
             del self._items[:BATCH_EVENTS]
