@@ -108,6 +108,11 @@ def start(
     return server
 
 
+def first_ended() -> ServerProcess | None:
+    """Return a process that was started here and has ended though nobody stopped it; None if there is none."""
+    return next((server for server in _running if not server.is_running()), None)
+
+
 def primary_group(user: str) -> int:
     """Return the id of the user's own group."""
     import pwd  # not there on Windows, where nothing runs as another user

@@ -1,0 +1,72 @@
+"""The answers that the demo ends with: each question, the one command that answers it, and what that prints."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from demo.screen import Screen
+from demo.stack import Stack
+from demo.watch import page
+
+_SAMPLES_SHOWN = 3
+
+
+class Question(NamedTuple):
+    """What somebody asks, and the words after `jobtrail` that ask it."""
+
+    asked: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+def questions(root: str, imported: str) -> list[Question]:
+    """The incident's questions, in the order in which one asks them, and two beyond it."""
+    return [
+        Question(("What became of the import?",), ("lineage", "tree", root)),
+        Question(
+            (
+                "1. Did the SyncJob start all the MoviePageJobs it meant to?",
+                "2. Which completed MoviePageJobs spawned no MovieDetailJob?",
+            ),
+            ("lineage", "gaps", root),
+        ),
+        Question(
+            ("3. Do the waiting MovieDetailJobs belong to one run?",),
+            _jobs(root, "MovieDetailJob", "available"),
+        ),
+        Question(
+            ("4. Why do they not execute? (stuck: since when, and by what rule)",), ("lineage", "stats", root)
+        ),
+        Question(
+            ("5. Which ShowtimeProcessJobs failed, for which MoviePageJob and film?",),
+            _jobs(root, "ShowtimeProcessJob", "discarded"),
+        ),
+        Question(("What failed, in how many ways?",), ("failures", "list")),
+        Question(("How well does each source do?",), ("sources",)),
+        Question(("Which runs are there?",), ("runs", "list")),
+        Question(
+            ("The imported run: a recorded execution of a real workflow, by what had to finish first",),
+            ("lineage", "tree", imported, "--edges", "depends_on"),
+        ),
+    ]
+
+
+def _jobs(root: str, worker: str, state: str) -> tuple[str, ...]:
+    return ("lineage", "jobs", root, "--worker", worker, "--state", state, "--limit", "3")
+
+
+def print_answers(screen: Screen, running: Stack, root: str, imported: str) -> None:
+    """Ask everything and print what comes. Raises DemoError."""
+    asked = questions(root, imported)
+    # Half of the time is the start of the command: two are asked at once, printed in their order.
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.map(lambda question: running.command(*question.words), asked)
+        for question, answer in zip(asked, answers, strict=True):
+            screen.heading(*question.asked)
+            screen.quote(f"jobtrail {' '.join(question.words)}")
+            screen.show(answer)
+    screen.heading("What Prometheus scrapes")
+    screen.quote(f"curl -s {running.metrics_url}/metrics")
+    samples = [
+        line for line in page(running.metrics_url).splitlines() if line.startswith("jobtrail_attempts_total")
+    ]
+    for sample in sorted(samples)[:_SAMPLES_SHOWN]:
+        screen.say(sample)

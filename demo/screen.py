@@ -1,0 +1,89 @@
+"""What the demo shows while it works: a live line on a terminal, plain lines elsewhere."""
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+_PLAIN_EVERY_SECONDS = 2.0
+_NOTE_COLUMN = 38
+
+
+class Screen:
+    """Standard output."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._has_colours = self._is_terminal and not os.environ.get("NO_COLOR")
+        self._live = ""
+        self._said_at = 0.0
+
+    @property
+    def width(self) -> int:
+        """Columns; what is not known is 80."""
+        return shutil.get_terminal_size().columns
+
+    def say(self, text: str = "") -> None:
+        """Print lines that stay."""
+        self._clear()
+        print(text, flush=True)
+
+    def heading(self, *lines: str) -> None:
+        """Print what parts the following from what was."""
+        self.say()
+        for line in lines:
+            self.say(self._styled("1", line))
+
+    def quote(self, command: str) -> None:
+        """Print a command as a person would type it."""
+        self.say(self._styled("36", f"$ {command}"))
+
+    def show(self, output: str) -> None:
+        """Print what a command printed. On a terminal, lines laid out in columns are cut where it ends; others wrap."""
+        for line in output.rstrip("\n").splitlines():
+            is_too_long = self._is_terminal and "  " in line.strip() and len(line) > self.width
+            self.say(line[: self.width - 1] + "…" if is_too_long else line)
+
+    def done(self, text: str, note: str = "") -> None:
+        """Print that something is well."""
+        shown = f"{text:<{_NOTE_COLUMN}}  {self._styled('2', note)}" if note else text
+        self.say(f"  {self._styled('32', '✓')} {shown}")
+
+    def failed(self, text: str) -> None:
+        """Print that something is not."""
+        self.say(f"  {self._styled('31', '✗')} {text}")
+
+    def now(self, text: str) -> None:
+        """Show how far it is: over the last such line on a terminal, else as a line of its own now and then."""
+        if self._is_terminal:
+            shown = f"  … {text}"[: self.width - 1]
+            if shown != self._live:
+                self._clear()
+                print(shown, end="", flush=True)
+                self._live = shown
+        elif text != self._live and time.monotonic() - self._said_at >= _PLAIN_EVERY_SECONDS:
+            print(f"  … {text}", flush=True)
+            self._live, self._said_at = text, time.monotonic()
+
+    @contextlib.contextmanager
+    def step(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show that something is under way, and when the block ends well that it is done and how long it took.
+
+        The block may call what it is given with a note for that line.
+        """
+        notes: list[str] = []
+        began = time.monotonic()
+        if self._is_terminal:
+            self.now(text)
+        yield notes.append
+        self.done(text, "  ".join([f"{time.monotonic() - began:4.1f} s", *notes]))
+
+    def _clear(self) -> None:
+        if self._is_terminal and self._live:
+            print("\r\x1b[2K", end="")
+            self._live = ""
+
+    def _styled(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._has_colours and text else text

@@ -1,0 +1,68 @@
+"""The cinema's web site, as a process: `python -m demo.site SEED PORT`. It never answers for a slow page.
+
+`/programme` is what the SyncJob reads, `/pages/…` what a MoviePageJob reads, `/held` says which requests are held now.
+"""
+
+import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from demo.story import Page, Story, tell
+from servers.ports import HOST
+
+
+class _Site(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, story: Story, port: int) -> None:
+        super().__init__((HOST, port), _Handler)
+        self.story = story
+        self.pages = {f"/pages/{page.slug}": page for page in story.pages}
+        self.held: set[str] = set()
+        self.for_ever = threading.Event()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Site
+
+    def do_GET(self) -> None:  # the base class names it so
+        """Answer with JSON."""
+        page = self.server.pages.get(self.path)
+        if self.path == "/programme":
+            story = self.server.story
+            self._say(
+                200, {"announced": story.announced, "source": story.source, "pages": list(self.server.pages)}
+            )
+        elif self.path == "/held":
+            self._say(200, sorted(self.server.held))
+        elif page is None:
+            self._say(404, {"error": f"no page {self.path}"})
+        else:
+            if page.is_slow:
+                self.server.held.add(page.slug)
+                self.server.for_ever.wait()
+            self._say(200, _content(page))
+
+    def _say(self, status: int, answer: object) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
+        """Nobody reads the access log of the demo."""
+
+
+def _content(page: Page) -> dict[str, Any]:
+    return {
+        "movies": [movie._asdict() for movie in page.movies],
+        "showtimes": [showtime._asdict() for showtime in page.showtimes],
+    }
+
+
+if __name__ == "__main__":
+    _Site(tell(int(sys.argv[1])), int(sys.argv[2])).serve_forever()

@@ -1,0 +1,56 @@
+"""A worker process: `python -m demo.worker QUEUE NAME DIRECTORY SITE` runs the jobs of one queue, one at a time.
+
+It ends when it is killed. Beside telling jobtrail, by the SDK, it writes down in its own tally what it did.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import jobtrail
+from demo.pipeline import CATEGORIES, JOBS, Place
+from demo.queues import Queues, Task
+from demo.tally import Tally
+
+POLL_SECONDS = 0.05
+
+
+def main(queue: str, name: str, directory: Path, site: str) -> None:
+    """Take jobs and run them, for ever."""
+    jobtrail.configure(categories=CATEGORIES, own_code=("demo.pipeline",))
+    place = Place(
+        site=site,
+        films=directory / "films.sqlite",
+        queues=Queues(directory / "queues.sqlite"),
+        tally=Tally(directory / "tally", name),
+    )
+    while True:
+        task = place.queues.take(queue)
+        if task is None:
+            time.sleep(POLL_SECONDS)
+        else:
+            run(place, task)
+
+
+def run(place: Place, task: Task) -> None:
+    """Run one job, and write down how it ended."""
+    place.tally.note(task.job_id, task.worker, state="executing")
+    try:
+        with jobtrail.job(headers=task.headers, max_attempts=1):
+            JOBS[task.worker](place, task)
+    except tuple(CATEGORIES) as error:
+        kind = type(error)
+        place.tally.note(
+            task.job_id,
+            task.worker,
+            state="discarded",
+            category=CATEGORIES[kind],
+            error_type=f"{kind.__module__}.{kind.__qualname__}",
+        )
+    else:
+        place.tally.note(task.job_id, task.worker, state="completed")
+    place.queues.end(task)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4])
