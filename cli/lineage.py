@@ -166,7 +166,7 @@ def jobs(
         head = {"root": found.root, "namespace": found.namespace, "total": found.total}
         say_json(head | {"jobs": [row(job) for job in found.jobs]} | ({"cut": True} if found.cut else {}))
     else:
-        say(jobs_page(found))
+        say(jobs_page(found, worker, state))
 
 
 @lineage.command()

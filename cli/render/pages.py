@@ -85,21 +85,23 @@ def ancestors_page(found: Ancestors, most: int = 100) -> str:
     return _text(lines, found.cut)
 
 
-def jobs_page(found: RunJobs) -> str:
-    """A job a line, with whose child it is and why it failed."""
-    lines = [f"run #{safe(found.root)} of {safe(found.namespace)}: {plural(found.total, 'job')}"]
+def jobs_page(found: RunJobs, worker: str | None, state: str | None) -> str:
+    """A job a line, with whose child it is and why it failed. What was asked for stands above, and is no column."""
+    asked = {"worker": worker, "state": state}
+    what = "".join(f", {safe_name(value)}" for value in asked.values() if value)
+    lines = [f"run #{safe(found.root)} of {safe(found.namespace)}: {plural(found.total, 'job')}{what}"]
     if found.jobs:
         rows = [
             (
                 job.job_id,
                 job.worker,
                 job.state,
-                job.attempt,
                 job.external_id,
                 job.parent_job_id and f"{job.parent_worker or '?'} #{job.parent_job_id}",
                 job.parent_external_id,
                 job.error_category or job.error_type,
                 job.error_message,
+                job.attempt,
                 when(job.since),
             )
             for job in found.jobs
@@ -108,16 +110,19 @@ def jobs_page(found: RunJobs) -> str:
             "job",
             "worker",
             "state",
-            "attempt",
             "external id",
             "parent",
             "parent's",
             "error",
             "message",
+            "attempt",
             "since",
         ]
-        empty = {at for at in range(len(headers)) if not any(row[at] not in (None, "") for row in rows)}
-        kept = [at for at in range(len(headers)) if at not in empty]
+        kept = [
+            at
+            for at, header in enumerate(headers)
+            if not asked.get(header) and any(row[at] not in (None, "") for row in rows)
+        ]
         lines += [
             "",
             table(
