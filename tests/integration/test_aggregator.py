@@ -1,0 +1,219 @@
+"""The aggregator as a process of its own, on a real broker and a real Postgres: what it stores, survives and refuses."""
+
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from bench.publish import publish
+from bench.workload import Message
+from broker import provision
+from servers.postgres import PostgresServer
+from servers.pulsar import Pulsar, own_pulsar
+from settings.database import DatabaseSettings
+from settings.provision import ProvisionSettings
+from store.connection import connect
+from store.migrate import migrate
+from tests.integration.topics import EVENT, encode, own_topic
+from tests.services import JOBTRAIL, Service, service, wait_until
+
+NOW_US = 1_790_000_000_000_000
+
+
+def jobs(count: int, first: int = 0, **fields: Any) -> list[bytes]:
+    """Payloads of so many completed jobs."""
+    return [
+        encode({**EVENT, "occurred_at": NOW_US + number, "job_id": f"job-{number}", **fields})
+        for number in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def topic(pulsar: Pulsar) -> ProvisionSettings:
+    """A provisioned topic of the test's own."""
+    settings = own_topic(pulsar)
+    provision.run(settings, check=False)
+    return settings
+
+
+def environment(topic: ProvisionSettings, database_url: str) -> dict[str, str]:
+    return {
+        "JOBTRAIL_PULSAR_URL": topic.pulsar_url,
+        "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
+        "JOBTRAIL_TOPIC": topic.topic,
+        "JOBTRAIL_DATABASE_URL": database_url,
+        "JOBTRAIL_AGGREGATOR_RETRY_LONGEST_SECONDS": "0.5",
+    }
+
+
+def send(topic: ProvisionSettings, payloads: Sequence[bytes]) -> None:
+    """Publish by Pulsar's own client; returns when the broker has them all."""
+    publish(
+        topic.pulsar_url, topic.topic, [Message(str(key), payload) for key, payload in enumerate(payloads)]
+    )
+
+
+def count(database_url: str, table: str) -> int:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(f"SELECT count(*) FROM jobtrail.{table}").fetchone()
+    assert row is not None
+    number: int = row[0]
+    return number
+
+
+def test_a_stop_finishes_the_batch_in_hand_and_nothing_comes_twice(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """SIGTERM while events pass: status 0, and a second process finds exactly the rest."""
+    settings = {**environment(topic, database_url), "JOBTRAIL_AGGREGATOR_BATCH_EVENTS": "500"}
+    send(topic, jobs(20_000))
+    with service("aggregate", settings, tmp_path / "first.log") as first:
+        wait_until(lambda: count(database_url, "attempts") > 0, "the first batch", first.end_of_log)
+        assert first.stop() == 0
+    stored = count(database_url, "attempts")
+    with service("aggregate", settings, tmp_path / "second.log") as second:
+        wait_until(lambda: count(database_url, "attempts") == 20_000, "the rest", second.end_of_log)
+        assert second.stop() == 0
+        assert "stopped" in second.end_of_log()
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT sum(completed) FROM jobtrail.outcomes_hourly").fetchone() == (
+            20_000,
+        )
+    assert stored < 20_000, "the stop came too late to show anything"
+
+
+def test_bad_messages_become_dead_letters_and_the_good_around_them_pass(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """Each with its reason and its bytes; counted on the page."""
+    good = jobs(50)
+    bad = {
+        "malformed": b"\x07 no avro",
+        "trailing_bytes": good[0] + b"!",
+        "nul_in_text": encode({**EVENT, "external_id": "movie\0"}),
+        "too_long": encode({**EVENT, "job_id": "x" * 501}),
+        "out_of_range": encode({**EVENT, "attempt": 0}),
+        "missing_field": encode({**EVENT, "worker": ""}),
+    }
+    send(topic, [*good[:25], *bad.values(), *good[25:]])
+    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+        wait_until(
+            lambda: count(database_url, "dead_letters") == len(bad), "dead letters", running.end_of_log
+        )
+        wait_until(lambda: count(database_url, "jobs") == len(good), "good events", running.end_of_log)
+        page = running.get("/metrics")[1]
+        assert f'jobtrail_aggregator_events_total{{result="dead_letter"}} {float(len(bad))}' in page
+        assert 'jobtrail_aggregator_dead_letters_total{reason="nul_in_text"} 1.0' in page
+    with psycopg.connect(database_url) as connection:
+        kept: dict[str, bytes] = dict(
+            connection.execute("SELECT reason, payload FROM jobtrail.dead_letters").fetchall()
+        )
+    assert {reason: bytes(payload) for reason, payload in kept.items()} == bad
+
+
+def test_an_event_that_postgres_refuses_is_found_and_kept_aside(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """However it came past the decoder: a rule of the database refuses two of 300 events; 298 are stored."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "ALTER TABLE jobtrail.jobs ADD CONSTRAINT no_poison CHECK (external_id <> 'poison')"
+        )
+    poison = [*jobs(1, 1000, external_id="poison"), *jobs(1, 2000, external_id="poison")]
+    payloads = jobs(298)
+    send(topic, [*payloads[:100], poison[0], *payloads[100:200], poison[1], *payloads[200:]])
+    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+        wait_until(lambda: count(database_url, "jobs") == 298, "the good events", running.end_of_log)
+        wait_until(lambda: count(database_url, "dead_letters") == 2, "the refused ones", running.end_of_log)
+    with psycopg.connect(database_url) as connection:
+        kept = connection.execute("SELECT reason, detail, payload FROM jobtrail.dead_letters").fetchall()
+    assert {reason for reason, _, _ in kept} == {"refused_by_database"}
+    assert all("no_poison" in detail for _, detail, _ in kept)
+    assert {bytes(payload) for _, _, payload in kept} == set(poison)
+
+
+def test_a_database_that_goes_away_is_waited_for(topic: ProvisionSettings, tmp_path: Path) -> None:
+    """Killed while events pass and started again: not ready meanwhile, the same process goes on, nothing is lost."""
+    with PostgresServer(durable=True) as postgres:
+        url = postgres.url()
+        with connect(DatabaseSettings.load(database_url=url), "jobtrail tests") as connection:
+            migrate(connection)
+        with service("aggregate", environment(topic, url), tmp_path / "log") as running:
+            send(topic, jobs(3_000))
+            wait_until(lambda: count(url, "attempts") > 0, "the first batch", running.end_of_log)
+            postgres.kill()
+            send(topic, jobs(3_000, 3_000))
+            wait_until(lambda: running.get("/readyz")[0] == 503, "not ready", running.end_of_log)
+            assert "database" in running.get("/readyz")[1]
+            assert running.get("/healthz")[0] == 200
+            postgres.start()
+            wait_until(lambda: count(url, "attempts") == 6_000, "all events", running.end_of_log)
+            wait_until(lambda: running.get("/readyz")[0] == 200, "ready again", running.end_of_log)
+            assert running.stop() == 0
+            assert "database_away" in running.log.read_text()
+
+
+def test_a_broker_that_goes_away_is_waited_for(database_url: str, tmp_path: Path) -> None:
+    """Killed and started again on its data: the same process goes on, nothing is lost, nothing is counted twice."""
+    with own_pulsar() as broker:
+        topic = own_topic(broker)
+        provision.run(topic, check=False)
+        with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+            send(topic, jobs(2_000))
+            wait_until(lambda: count(database_url, "attempts") > 0, "the first batch", running.end_of_log)
+            broker.kill()
+            time.sleep(0.5)  # long enough for the client to have seen the connection end
+            broker.start()
+            send(topic, jobs(2_000, 2_000))
+            wait_until(lambda: count(database_url, "attempts") == 4_000, "all events", running.end_of_log)
+            assert running.stop() == 0
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT sum(completed) FROM jobtrail.outcomes_hourly").fetchone() == (
+            4_000,
+        )
+
+
+def test_it_refuses_a_database_that_was_not_migrated(
+    topic: ProvisionSettings, empty_database_url: str
+) -> None:
+    """Status 2 and the command to run, on standard error."""
+    done = subprocess.run(
+        [JOBTRAIL, "aggregate"],
+        env={**environment(topic, empty_database_url), "JOBTRAIL_AGGREGATOR_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "jobtrail migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_replicas_share_the_topic(topic: ProvisionSettings, database_url: str, tmp_path: Path) -> None:
+    """Both work, and the sums are those of one."""
+    settings = {**environment(topic, database_url), "JOBTRAIL_AGGREGATOR_BATCH_EVENTS": "300"}
+
+    def stored(one: Service) -> bool:
+        page = one.get("/metrics")[1]
+        return 'jobtrail_aggregator_events_total{result="stored"} 0.0' not in page
+
+    with (
+        service("aggregate", settings, tmp_path / "one.log") as one,
+        service("aggregate", settings, tmp_path / "two.log") as two,
+    ):
+        send(topic, jobs(20_000))
+        wait_until(
+            lambda: count(database_url, "attempts") == 20_000,
+            "all events",
+            lambda: f"{one.end_of_log()}\n\n{two.end_of_log()}\n{two.get('/metrics')[1]}",
+        )
+        wait_until(lambda: stored(one) and stored(two), "both to have worked", two.end_of_log)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT sum(completed) FROM jobtrail.outcomes_hourly").fetchone() == (
+            20_000,
+        )

@@ -1,0 +1,105 @@
+"""Migrations: each whole or not at all, one at a time, and refused where this code does not fit the database."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+
+from schemas.errors import StoreError
+from settings.database import DatabaseSettings
+from store import migrate as migrations
+from store.connection import connect
+from store.migrate import check_version, migrate, released
+
+NAMES = ["0001_control", "0002_derived", "0003_triage"]
+
+
+def session(url: str) -> psycopg.Connection[Any]:
+    return connect(DatabaseSettings.load(database_url=url), "jobtrail migrate")
+
+
+@pytest.fixture
+def connection(empty_database_url_each: str) -> Iterator[psycopg.Connection[Any]]:
+    with session(empty_database_url_each) as open_session:
+        yield open_session
+
+
+def test_the_second_migration_finds_nothing_to_do(connection: psycopg.Connection[Any]) -> None:
+    """And the database is then of this code's version."""
+    assert migrate(connection) == NAMES
+    assert migrate(connection) == []
+    check_version(connection)
+
+
+def test_two_that_start_at_once_apply_each_migration_once(empty_database_url_each: str) -> None:
+    """Replicas of a new release all migrate at their start."""
+    both_ready = threading.Barrier(2)
+    applied: list[list[str]] = []
+
+    def start() -> None:
+        with session(empty_database_url_each) as own:
+            both_ready.wait(10)
+            applied.append(migrate(own))
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(applied, key=len) == [[], NAMES]
+
+
+def test_a_migration_that_fails_leaves_nothing(
+    connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables and its version row come together or not at all; those before it stay."""
+    good = released()
+    bad = replace(good[2], text="CREATE TABLE half_done (id integer); SELECT 1 / 0;")
+    monkeypatch.setattr(migrations, "released", lambda: [*good[:2], bad])
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(connection)
+    versions = connection.execute("SELECT version FROM jobtrail_control.migrations ORDER BY 1").fetchall()
+    assert versions == [(1,), (2,)]
+    assert connection.execute("SELECT to_regclass('jobtrail_triage.half_done')").fetchone() == (None,)
+
+
+def test_code_that_is_too_old_refuses_the_database(connection: psycopg.Connection[Any]) -> None:
+    """The database says which migration a program has to know at least."""
+    migrate(connection)
+    connection.execute("INSERT INTO jobtrail_control.migrations VALUES (9, 7, 'a_later_one')")
+    connection.commit()
+    for refused in (check_version, migrate):
+        with pytest.raises(
+            StoreError, match=r"needs code that knows at least migration 7.*Update this program"
+        ):
+            refused(connection)
+
+
+def test_the_release_before_goes_on_after_a_compatible_migration(connection: psycopg.Connection[Any]) -> None:
+    """A later migration that old code can live with stops nobody."""
+    migrate(connection)
+    connection.execute("INSERT INTO jobtrail_control.migrations VALUES (4, 3, 'a_new_index')")
+    connection.commit()
+    check_version(connection)
+
+
+def test_a_database_that_was_not_migrated_is_refused_with_the_cure(
+    connection: psycopg.Connection[Any],
+) -> None:
+    """The person is told which command to run."""
+    with pytest.raises(StoreError, match="Run `jobtrail migrate` first"):
+        check_version(connection)
+
+
+def test_every_constraint_has_a_name_of_ours(connection: psycopg.Connection[Any]) -> None:
+    """Generated names (…_check1, …_not_null aside) tell an operator nothing."""
+    migrate(connection)
+    names = connection.execute(
+        "SELECT conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid "
+        "WHERE connamespace::regnamespace::text LIKE 'jobtrail%' AND contype <> 'n' AND NOT relispartition"
+    ).fetchall()
+    assert names
+    assert all(name.endswith(("_pkey", "_check")) and not name[-1].isdigit() for (name,) in names)
