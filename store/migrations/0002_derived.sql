@@ -63,6 +63,9 @@ CREATE TABLE jobs (
 -- Answers "how many jobs of each stage of this run are in which state" alone.
 CREATE INDEX jobs_run_stage_state_idx ON jobs (namespace, root_job_id, depth, worker, state);
 
+-- The few jobs of a run that said how many children they are going to spawn.
+CREATE INDEX jobs_expectations_idx ON jobs (namespace, root_job_id) WHERE expected_children IS NOT NULL;
+
 -- The runs of a namespace, the latest change first.
 CREATE INDEX jobs_roots_idx ON jobs (namespace, occurred_at DESC) WHERE depth = 0;
 
