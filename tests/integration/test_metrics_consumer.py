@@ -303,7 +303,7 @@ def test_a_broker_that_is_away_or_not_provisioned_is_waited_for(tmp_path: Path) 
 
 
 def test_it_works_with_a_broker_that_has_no_schema_registry(tmp_path: Path) -> None:
-    """The demo's: the bundled schema is the writer's there."""
+    """The demo's: the bundled schema is the writer's there. And a stop while the broker is away is a stop."""
     with PulsarLiteServer(tmp_path) as broker:
         topic = ProvisionSettings.load(pulsar_url=broker.url)
         settings = environment(topic, schema_registry="bundled")
@@ -313,4 +313,7 @@ def test_it_works_with_a_broker_that_has_no_schema_registry(tmp_path: Path) -> N
             wait_for_events(len(events), running)
             expected = tally(events)
             assert about_jobs(read(running), expected) == expected
+            broker.kill()
+            wait_until(lambda: running.get("/readyz")[0] == 503, "to see the broker go", running.end_of_log)
+            wait_until(lambda: total(read(running), "jobtrail_metrics_lag_seconds") > 1, "the lag to grow")
             assert running.stop() == 0

@@ -255,7 +255,7 @@ def test_a_hostile_value_makes_no_line_of_its_own() -> None:
 
 
 def test_whatever_is_published_there_are_no_more_series_than_documented() -> None:
-    """20,000 attempts, of which each has every value of its own, against small limits."""
+    """20,000 attempts of thousands of sets of labels, whose values are more than allowed, too."""
     limits = {
         "metrics_namespaces": 4,
         "metrics_sources": 20,
@@ -273,10 +273,10 @@ def test_whatever_is_published_there_are_no_more_series_than_documented() -> Non
             event(
                 states[number % 4],
                 namespace=f"n{number % 7}",
-                source=f"s{number}",
-                worker=f"w{number}",
-                queue=f"q{number}",
-                error={"category": f"c{number}"},
+                source=f"s{number % 31}",
+                worker=f"w{number // 31 % 29}",
+                queue=f"q{number // 3 % 23}",
+                error={"category": f"c{number // 11 % 37}"},
                 started_at=at - US,
                 enqueued_at=at - 2 * US,
             )
@@ -307,6 +307,9 @@ def test_whatever_is_published_there_are_no_more_series_than_documented() -> Non
     }
     assert list(totals.values()) == [20_000, 10_000, 20_000]
     assert sum(tally.windows()["5m"].values()) == 15_000
+    assert all(tally.values_over_limit.values())
+    over = tally.sets_over_limit()
+    assert {metric for metric, count in over.items() if not count} == {"jobtrail_events"}
 
 
 def test_counting_costs_a_fraction_of_decoding() -> None:
