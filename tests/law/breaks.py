@@ -162,21 +162,6 @@ BREAKS = (
             Edit(TABLES, "coalesce((stored).scheduled_at, '-infinity')", "(stored).scheduled_at"),
         ),
     ),
-    Break(
-        "compare groups with NULL",
-        (
-            Edit(
-                TABLES,
-                "coalesce((candidate).failure_group_id, '00000000-0000-0000-0000-000000000000')",
-                "(candidate).failure_group_id",
-            ),
-            Edit(
-                TABLES,
-                "coalesce((stored).failure_group_id, '00000000-0000-0000-0000-000000000000')",
-                "(stored).failure_group_id",
-            ),
-        ),
-    ),
     Break("an unknown time beats one before 1970", (Edit(FOLD, "row[9] != 0, *row[9:15])", "*row[9:15])"),)),
     Break(
         "a version guard in a WHERE",

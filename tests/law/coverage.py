@@ -34,6 +34,8 @@ FACTS = (
     "jobs with two ends of one attempt",
     "jobs with two ends of one attempt at one time",
     "jobs with ends that differ in nothing a row keeps",
+    "jobs with ends that differ only in whether there was an error",
+    "jobs with events that only the last columns of their version tell apart",
     "jobs of which some events lack the source",
     "jobs with two sources",
     "jobs with two values that case-folding orders otherwise than bytes do",
@@ -69,6 +71,9 @@ class Coverage:
     def lines(self) -> list[str]:
         return [f"{self.counts[fact]:>9,}  {fact}" for fact in FACTS]
 
+
+APART = ("parent_job_id", "root_job_id", "depth", "depends_on", "expected_children", "args", "meta")
+"""Fields of an event that the row of a finished attempt does not keep."""
 
 REPORTS: list[Coverage] = []
 """Those of this session, for the summary at its end."""
@@ -136,6 +141,12 @@ def _of_a_job(events: list[Event]) -> Iterable[str]:
         yield "jobs with two ends of one attempt at one time"
     if any(_end(a) == _end(b) for a, b in pairs):
         yield "jobs with ends that differ in nothing a row keeps"
+    for name, fact in (
+        ("error", "jobs with ends that differ only in whether there was an error"),
+        ("executor", "jobs with events that only the last columns of their version tell apart"),
+    ):
+        if any(_differ_only_in(name, a, b) for a, b in combinations(ends if name == "error" else events, 2)):
+            yield fact
     sources = {event["source"] for event in events}
     if "" in sources and len(sources) > 1:
         yield "jobs of which some events lack the source"
@@ -164,6 +175,15 @@ def _of_a_job(events: list[Event]) -> Iterable[str]:
         yield "jobs of several attempts"
 
 
+def _differ_only_in(name: str, one: Event, other: Event) -> bool:
+    """In this field of those that a row keeps; of errors, there being none and an empty one."""
+    if name == "error" and [event["error"] for event in (one, other)].count(None) != 1:
+        return False
+    errors = [event["error"] or NO_ERROR for event in (one, other)]
+    kept = [key for key in one if key not in APART and key not in (name, "error")]
+    return errors[0] == errors[1] and one[name] != other[name] and all(one[key] == other[key] for key in kept)
+
+
 def _titles(failures: list[Event]) -> set[str]:
     errors = [event["error"] or NO_ERROR for event in failures]
     return {title(error["type"], error["message"], error["origin"]) for error in errors}
@@ -184,18 +204,8 @@ def _job(event: Event) -> tuple[str, str]:
 def _end(event: Event) -> tuple[Any, ...] | None:
     if event["state"] not in FINISHED:
         return None
-    apart = (
-        "parent_job_id",
-        "root_job_id",
-        "depth",
-        "depends_on",
-        "expected_children",
-        "args",
-        "meta",
-        "error",
-    )
     error = event["error"] and tuple(sorted(event["error"].items()))
-    return (error, *(value for name, value in sorted(event.items()) if name not in apart))
+    return (error, *(value for name, value in sorted(event.items()) if name not in (*APART, "error")))
 
 
 def _distinct(events: list[Event]) -> list[Event]:
