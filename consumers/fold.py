@@ -95,34 +95,39 @@ def _job_row(event: Event, error: dict[str, str] | None, group_id: str) -> JobRo
 
 def join(one: JobRow, other: JobRow) -> JobRow:
     """Two rows of one job into one: the later state, descriptors column by column. Commutative and associative."""
-    # Columns 2 to 14 are the version; unknown times are 0 there, which must lose to any known one, even before 1970.
-    winner = one if _version(one) >= _version(other) else other
-    head: tuple[Any, ...] = winner[:15]
-    enqueued, started = (_least_of_attempt(one, other, head[2], index) for index in (15, 16))
-    place = min(one[19:22], other[19:22], key=_place)
-    args = max(one, other, key=_args_version)
+    winner, loser = (one, other) if _is_later(one, other) else (other, one)
+    enqueued, started = winner[15], winner[16]
+    if winner[2] == loser[2]:
+        enqueued, started = _lesser(enqueued, loser[15]), _lesser(started, loser[16])
+    # Two events of one job mostly say the same of it: source to meta are then taken as they are.
+    described = winner[17:24]
+    if described != loser[17:24]:
+        described = _join_descriptors(described, loser[17:24])
+    args = winner if _args_version(winner) >= _args_version(loser) else loser
+    return (*winner[:15], enqueued, started, *described, *args[24:28])
+
+
+def _is_later(one: Any, other: Any) -> bool:
+    """By (attempt, rank, occurred_at); equal ones by all that the winner brings, unknown times the lowest."""
+    if one[2:5] != other[2:5]:
+        later: bool = one[2:5] > other[2:5]
+        return later
+    return (*one[5:9], one[9] != 0, *one[9:15]) >= (*other[5:9], other[9] != 0, *other[9:15])
+
+
+def _join_descriptors(one: JobRow, other: JobRow) -> JobRow:
+    """Columns 17 to 23: source, external id, the place in the run, announced children, meta."""
     return (
-        *head,
-        enqueued,
-        started,
-        _lesser(one[17], other[17]),
-        _lesser(one[18], other[18]),
-        *place,
-        _merge_maps(one[22], other[22], greatest=True),
-        _merge_maps(one[23], other[23], greatest=False),
-        *args[24:28],
+        _lesser(one[0], other[0]),
+        _lesser(one[1], other[1]),
+        *min(one[2:5], other[2:5], key=_place),
+        _merge_maps(one[5], other[5], greatest=True),
+        _merge_maps(one[6], other[6], greatest=False),
     )
 
 
-def _version(row: JobRow) -> tuple[Any, ...]:
-    return (*row[2:9], row[9] != 0, *row[9:15])
-
-
-def _least_of_attempt(one: Any, other: Any, attempt: Any, index: int) -> Any:
-    return min((row[index] for row in (one, other) if row[2] == attempt and row[index]), default=0)
-
-
 def _lesser(one: Any, other: Any) -> Any:
+    """Of two values the lesser; a value beats none ('' or 0)."""
     return min(one, other) if one and other else one or other
 
 

@@ -12,8 +12,6 @@ import psycopg
 from store.batch import ATTEMPT_COLUMNS, EDGE_COLUMNS, GROUP_COLUMNS, JOB_COLUMNS, Batch
 from store.queries import queries
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
 
 def create_stages(connection: psycopg.Connection) -> None:
     """Make this session's temporary stage tables, emptied at every commit."""
@@ -41,10 +39,15 @@ def copy_text(rows: Iterable[Sequence[object]], columns: int) -> str:
     for row in rows:
         text = line % row
         if "\\" in text or "\n" in text or "\r" in text or text.count("\t") != tabs:
-            text = line % tuple(str(value).translate(_ESCAPES) for value in row)
+            text = line % tuple(_escaped(value) if isinstance(value, str) else value for value in row)
         lines.append(text)
     lines.append("")
     return "\n".join(lines)
+
+
+def _escaped(value: str) -> str:
+    """Four passes in C are many times faster than one of str.translate on a long stack trace."""
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
 
 
 def _copy(
