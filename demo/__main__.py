@@ -5,6 +5,8 @@ be played; with --once by itself, else when somebody says Ctrl-C.
 """
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 from demo.answers import print_answers
 from demo.errors import DemoError, Stopped
 from demo.fleet import Fleet, fleet
+from demo.pipeline import DETAILS
 from demo.screen import Screen
 from demo.stack import BROKERS, PROGRAMS, ROOT, Stack, stack
 from demo.story import INCIDENT_SEED, Story, tell
@@ -35,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with workplace() as directory:
             return _play(directory, tell(options.seed), options.broker, options.once, screen)
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except Stopped as stopped:
         screen.say("\nstopped before the end; nothing is left behind.")
         return 128 + stopped.signal_number
@@ -62,7 +68,7 @@ def _play(directory: Path, story: Story, broker: str, once: bool, screen: Screen
         watching = parts.enter_context(watch(running))
         with screen.step("the site and its workers") as said:
             workers = parts.enter_context(fleet(directory, running, story))
-            said(" · ".join(f"{queue} {count}" for queue, count in workers.workers.items()))
+            said(f"{workers.workers.total()} workers, none for {DETAILS}")
         work(directory, running, watching, workers, screen)
         print_answers(screen, running, workers.root, TRACE_RUN)
         screen.heading("Is that what the workers wrote down themselves?")
@@ -92,9 +98,10 @@ def _stay(directory: Path, running: Stack, workers: Fleet, screen: Screen) -> No
     jobtrail --help
     curl -s {running.metrics_url}/metrics
 
-The end of the incident: start the worker that nobody had started, and watch the stage move.
+The end of the incident: from this folder, start the worker that nobody
+had started, and ask for the tree again.
 
-    python -m demo.worker movie_details late {directory} {workers.site}"""
+    python -m demo.worker {DETAILS} late {directory}"""
     )
     try:
         while True:

@@ -7,7 +7,7 @@ from demo.screen import Screen
 from demo.stack import Stack
 from demo.watch import page
 
-_SAMPLES_SHOWN = 3
+_METRIC = "jobtrail_failures_total"
 
 
 class Question(NamedTuple):
@@ -32,9 +32,7 @@ def questions(root: str, imported: str) -> list[Question]:
             ("3. Do the waiting MovieDetailJobs belong to one run?",),
             _jobs(root, "MovieDetailJob", "available"),
         ),
-        Question(
-            ("4. Why do they not execute? (stuck: since when, and by what rule)",), ("lineage", "stats", root)
-        ),
+        Question(("4. Why do they not execute?",), ("lineage", "stats", root)),
         Question(
             ("5. Which ShowtimeProcessJobs failed, for which MoviePageJob and film?",),
             _jobs(root, "ShowtimeProcessJob", "discarded"),
@@ -43,7 +41,7 @@ def questions(root: str, imported: str) -> list[Question]:
         Question(("How well does each source do?",), ("sources",)),
         Question(("Which runs are there?",), ("runs", "list")),
         Question(
-            ("The imported run: a recorded execution of a real workflow, by what had to finish first",),
+            ("An imported run, recorded in the real world: what had to finish first?",),
             ("lineage", "tree", imported, "--edges", "depends_on"),
         ),
     ]
@@ -64,9 +62,7 @@ def print_answers(screen: Screen, running: Stack, root: str, imported: str) -> N
             screen.quote(f"jobtrail {' '.join(question.words)}")
             screen.show(answer)
     screen.heading("What Prometheus scrapes")
-    screen.quote(f"curl -s {running.metrics_url}/metrics")
-    samples = [
-        line for line in page(running.metrics_url).splitlines() if line.startswith("jobtrail_attempts_total")
-    ]
-    for sample in sorted(samples)[:_SAMPLES_SHOWN]:
+    screen.quote(f"curl -s {running.metrics_url}/metrics | grep ^{_METRIC}")
+    samples = [line for line in page(running.metrics_url).splitlines() if line.startswith(_METRIC)]
+    for sample in samples:
         screen.say(sample)

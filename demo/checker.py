@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from demo import expectations, tally
+from demo.errors import DemoError
 from demo.expectations import Jobs
 from demo.screen import Screen
 from demo.stack import PROGRAMS, ROOT
@@ -23,6 +24,7 @@ from demo.workplace import read_environment
 IMPORTED_FILE = "imported.json"
 _ALL = ("--limit", "100000")
 _DIFFERENCES_SHOWN = 10
+_DIFFERENCE_WIDTH = 500
 
 
 class Comparison(NamedTuple):
@@ -70,8 +72,9 @@ def compare(jobs: Jobs, ask: Ask) -> Iterator[Comparison]:
     )
     runs = {run["root"]: run for run in ask("runs", "list", *_ALL)}
     expected = expectations.run(jobs)
-    yield Comparison("runs: the run in numbers", expected, {name: runs[root][name] for name in expected})
-    yield from _compare_failures(jobs, runs[root]["source"], ask)
+    run = runs.get(root, {})
+    yield Comparison("runs: the run in numbers", expected, {name: run.get(name) for name in expected})
+    yield from _compare_failures(jobs, run.get("source", ""), ask)
 
 
 def _compare_jobs(jobs: Jobs, root: str, ask: Ask) -> Iterator[Comparison]:
@@ -172,11 +175,21 @@ def asker(environment: dict[str, str]) -> Ask:
         try:
             return json.loads(answer.stdout)
         except ValueError:
-            sys.exit(
-                f"`jobtrail {' '.join(words)} --json` ended with {answer.returncode}: {answer.stderr.strip()}"
-            )
+            raise DemoError(
+                f"`jobtrail {' '.join(words)}` ended with {answer.returncode}: {answer.stderr.strip()}"
+            ) from None
 
     return ask
+
+
+def _all(comparisons: Iterator[Comparison]) -> list[Comparison]:
+    """All of them; where jobtrail gives no answer, that is the last one, and wrong."""
+    found: list[Comparison] = []
+    try:
+        found.extend(comparisons)
+    except DemoError as error:
+        found.append(Comparison("an answer to each question", "there is one", str(error)))
+    return found
 
 
 def differences(expected: object, got: object) -> list[str]:
@@ -197,9 +210,9 @@ def main(directory: Path) -> int:
     imported = json.loads((directory / IMPORTED_FILE).read_text())
     # The command takes its time to start: the two runs are asked about side by side.
     with ThreadPoolExecutor(2) as pool:
-        about_run = pool.submit(lambda: list(compare(jobs, ask)))
+        about_run = pool.submit(lambda: _all(compare(jobs, ask)))
         about_import = pool.submit(
-            lambda: list(compare_import(imported["root"], Path(imported["file"]), ask))
+            lambda: _all(compare_import(imported["root"], Path(imported["file"]), ask))
         )
         comparisons = about_run.result() + about_import.result()
     wrong = [one for one in comparisons if one.expected != one.got]
@@ -209,7 +222,7 @@ def main(directory: Path) -> int:
             continue
         screen.failed(one.what)
         for line in differences(one.expected, one.got):
-            screen.say(f"      {line}")
+            screen.say(f"      {' '.join(line.split())[:_DIFFERENCE_WIDTH]}")
     agreeing = len(comparisons) - len(wrong)
     screen.say(
         f"{agreeing} of {len(comparisons)} answers about {len(jobs):,} jobs are what the workers wrote down."

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jobtrail
-from demo.pipeline import DETAILS, PAGES, SHOWTIMES, SYNC, Child, Place, spawn
+from demo.pipeline import DETAILS, PAGES, SHOWTIMES, SITE_FILE, SYNC, Child, Place, spawn
 from demo.queues import Queues
 from demo.stack import ROOT, Stack
 from demo.story import Story
@@ -59,26 +59,27 @@ def fleet(directory: Path, running: Stack, story: Story) -> Iterator[Fleet]:
     site = f"http://{HOST}:{port}"
     workers = Counter({SYNC: 1, PAGES: story.page_workers, SHOWTIMES: _SHOWTIME_WORKERS, DETAILS: 0})
     queues = Queues.create(directory / "queues.sqlite", story.first_job_id)
+    (directory / SITE_FILE).write_text(site)
     _make_films(directory / "films.sqlite")
-    with contextlib.ExitStack() as started:
+    with closing(queues), contextlib.ExitStack() as started:
         server = _start(started, directory, running, "site", "demo.site", str(story.seed), str(port))
         server.wait_until(lambda: _answers(site), _START_TIMEOUT_SECONDS)
         for queue, count in workers.items():
             for number in range(1, count + 1):
                 name = f"{queue}-{number}"
-                _start(started, directory, running, name, "demo.worker", queue, name, str(directory), site)
+                _start(started, directory, running, name, "demo.worker", queue, name, str(directory))
         yield Fleet(site, queues, workers, _begin(directory, running, story, queues, site))
 
 
 def _begin(directory: Path, running: Stack, story: Story, queues: Queues, site: str) -> str:
     """Put the SyncJob in, as whatever schedules jobs would: a publisher of its own, this process."""
-    place = Place(site, directory / "films.sqlite", queues, Tally(directory / "tally", "schedule"))
     jobtrail.configure(
         pulsar_url=running.settings["JOBTRAIL_PULSAR_URL"], namespace=NAMESPACE, release="demo"
     )
-    (root,) = spawn(
-        place, None, [Child(SYNC, "SyncJob", f"programme:{story.city}", {"city": story.city})], story.source
-    )
+    with closing(Tally(directory / "tally", "schedule")) as tally:
+        place = Place(site, directory / "films.sqlite", queues, tally)
+        sync = Child(SYNC, "SyncJob", f"programme:{story.city}", {"city": story.city})
+        (root,) = spawn(place, None, [sync], story.source)
     jobtrail.shutdown(_FLUSH_TIMEOUT_SECONDS)
     return str(root)
 

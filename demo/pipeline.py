@@ -19,6 +19,8 @@ from demo.tally import Tally
 
 SYNC, PAGES, DETAILS, SHOWTIMES = "sync", "movie_pages", "movie_details", "showtimes"
 FETCH_TIMEOUT_SECONDS = 60 * 60
+SITE_FILE = "site"
+"""The file in the demo's folder that says where the site is."""
 
 
 class MovieNotReady(Exception):

@@ -60,6 +60,10 @@ class Queues:
         )
         return queues
 
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
     def reserve(self, count: int) -> range:
         """Take so many job ids for jobs that will be put in."""
         with (

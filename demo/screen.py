@@ -4,11 +4,12 @@ import contextlib
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 
 _PLAIN_EVERY_SECONDS = 2.0
-_NOTE_COLUMN = 38
+_NOTE_COLUMN = 32
 
 
 class Screen:
@@ -37,14 +38,21 @@ class Screen:
             self.say(self._styled("1", line))
 
     def quote(self, command: str) -> None:
-        """Print a command as a person would type it."""
-        self.say(self._styled("36", f"$ {command}"))
+        """Print a command as a person would type it; on a terminal a long one goes on in a second line."""
+        lines = self._wrapped(f"$ {command}", room_for=" \\")
+        for line in lines[:-1]:
+            self.say(self._styled("36", f"{line} \\"))
+        self.say(self._styled("36", lines[-1]))
 
     def show(self, output: str) -> None:
-        """Print what a command printed. On a terminal, lines laid out in columns are cut where it ends; others wrap."""
+        """Print what a command printed. On a terminal, lines laid out in columns are cut where it ends, others wrap."""
         for line in output.rstrip("\n").splitlines():
-            is_too_long = self._is_terminal and "  " in line.strip() and len(line) > self.width
-            self.say(line[: self.width - 1] + "…" if is_too_long else line)
+            if not self._is_terminal or len(line) <= self.width:
+                self.say(line)
+            elif "  " in line.strip():
+                self.say(line[: self.width - 1] + "…")
+            else:
+                self.say("\n".join(self._wrapped(line)))
 
     def done(self, text: str, note: str = "") -> None:
         """Print that something is well."""
@@ -79,6 +87,13 @@ class Screen:
             self.now(text)
         yield notes.append
         self.done(text, "  ".join([f"{time.monotonic() - began:4.1f} s", *notes]))
+
+    def _wrapped(self, line: str, room_for: str = "") -> list[str]:
+        if not self._is_terminal:
+            return [line]
+        return textwrap.wrap(
+            line, self.width - len(room_for), subsequent_indent="    ", break_on_hyphens=False
+        )
 
     def _clear(self) -> None:
         if self._is_terminal and self._live:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from demo.errors import DemoError
 from demo.screen import Screen
@@ -67,7 +68,7 @@ def stack(directory: Path, broker: str, screen: Screen) -> Iterator[Stack]:
         aggregator_port, metrics_port = free_ports(2)
         with screen.step("Postgres 18") as said:
             postgres = parts.enter_context(PostgresServer())
-            said(postgres.url())
+            said(_address(postgres.url()))
         settings = {
             "JOBTRAIL_DATABASE_URL": postgres.url(),
             "JOBTRAIL_STUCK_FLOOR_SECONDS": STUCK_FLOOR_SECONDS,
@@ -81,7 +82,7 @@ def stack(directory: Path, broker: str, screen: Screen) -> Iterator[Stack]:
         if broker == "pulsar":
             with screen.step("jobtrail provision") as said:
                 said(f"{len(running.command('provision').splitlines())} things set right")
-        with screen.step("jobtrail aggregate, jobtrail metrics") as said:
+        with screen.step("jobtrail aggregate, metrics") as said:
             consumers = {
                 running.aggregator_url: _consumer(directory, running, "aggregate"),
                 running.metrics_url: _consumer(directory, running, "metrics", "--port", str(metrics_port)),
@@ -89,7 +90,7 @@ def stack(directory: Path, broker: str, screen: Screen) -> Iterator[Stack]:
             started = {url: parts.enter_context(consumer) for url, consumer in consumers.items()}
             for url, process in started.items():
                 process.wait_until(partial(_is_ready, url), _READY_TIMEOUT_SECONDS)
-            said(f"{running.metrics_url}/metrics")
+            said(f"metrics on {_address(running.metrics_url)}")
         yield running
 
 
@@ -98,7 +99,7 @@ def _pulsar_lite(directory: Path, screen: Screen) -> Iterator[dict[str, str]]:
     with screen.step("pulsar-lite") as said:
         server = PulsarLiteServer(directory / "broker")
         server.start()
-        said(server.url)
+        said(_address(server.url))
     try:
         # It has no schema registry: the bundled schema is the writer's.
         yield {"JOBTRAIL_PULSAR_URL": server.url, "JOBTRAIL_SCHEMA_REGISTRY": "bundled"}
@@ -111,7 +112,7 @@ def _pulsar(directory: Path, screen: Screen) -> Iterator[dict[str, str]]:
     with contextlib.ExitStack() as server:
         with screen.step("Apache Pulsar") as said:
             pulsar = server.enter_context(own_pulsar())
-            said(pulsar.url)
+            said(_address(pulsar.url))
         yield {"JOBTRAIL_PULSAR_URL": pulsar.url, "JOBTRAIL_PULSAR_ADMIN_URL": pulsar.admin_url}
 
 
@@ -132,6 +133,11 @@ def _consumer(directory: Path, running: Stack, *words: str) -> Iterator[processe
         yield process
     finally:
         process.stop(signal.SIGTERM, _STOP_TIMEOUT_SECONDS)
+
+
+def _address(url: str) -> str:
+    """Host and port of a URL."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _is_ready(url: str) -> bool:

@@ -36,6 +36,10 @@ class Tally:
         directory.mkdir(parents=True, exist_ok=True)
         self._file = (directory / f"{process}.jsonl").open("a", encoding="utf-8", buffering=1)
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def note(self, job_id: int, worker: str, **what: object) -> None:
         """Write down that a job is in a state now, or that it expects children."""
         self._file.write(

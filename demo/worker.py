@@ -1,4 +1,4 @@
-"""A worker process: `python -m demo.worker QUEUE NAME DIRECTORY SITE` runs the jobs of one queue, one at a time.
+"""A worker process: `python -m demo.worker QUEUE NAME DIRECTORY` runs the jobs of one queue, one at a time.
 
 It ends when it is killed. Beside telling jobtrail, by the SDK, it writes down in its own tally what it did.
 """
@@ -8,18 +8,18 @@ import time
 from pathlib import Path
 
 import jobtrail
-from demo.pipeline import CATEGORIES, JOBS, Place
+from demo.pipeline import CATEGORIES, JOBS, SITE_FILE, Place
 from demo.queues import Queues, Task
 from demo.tally import Tally
 
 POLL_SECONDS = 0.05
 
 
-def main(queue: str, name: str, directory: Path, site: str) -> None:
+def main(queue: str, name: str, directory: Path) -> None:
     """Take jobs and run them, for ever."""
     jobtrail.configure(categories=CATEGORIES, own_code=("demo.pipeline",))
     place = Place(
-        site=site,
+        site=(directory / SITE_FILE).read_text(),
         films=directory / "films.sqlite",
         queues=Queues(directory / "queues.sqlite"),
         tally=Tally(directory / "tally", name),
@@ -53,4 +53,4 @@ def run(place: Place, task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
