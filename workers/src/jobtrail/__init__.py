@@ -19,7 +19,8 @@ from jobtrail._counts import Stats
 from jobtrail._enqueue import enqueued
 from jobtrail._errors import Cancel, ConfigurationError, Discard, InvalidEvent, JobtrailError, Retry
 from jobtrail._events import event
-from jobtrail._job import Job, JobOptions
+from jobtrail._job import Job
+from jobtrail._options import JobOptions
 from jobtrail._runtime import configure, flush, shutdown, stats
 
 F = TypeVar("F", bound=Callable[..., Any])

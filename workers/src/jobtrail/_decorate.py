@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from jobtrail import _runtime
-from jobtrail._job import HEADERS_ARGUMENT, PER_CALL, Job, JobOptions
-from jobtrail._text import describe
+from jobtrail._job import Job
+from jobtrail._options import HEADERS_ARGUMENT, PER_CALL, JobOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,7 +59,7 @@ def _job_of_call(
                 of_call[key] = value(*args, **kwargs)
             except Exception as error:
                 del of_call[key]
-                _runtime.counts().drop("left_out", 1, f"{key} of {name}: {describe(error)}")
+                _runtime.unusable(f"{key} of {name}", error)
     if of_call.get("args") is True:
         of_call["args"] = _by_name(function, args, kwargs)
     if headers is not None:

@@ -7,7 +7,8 @@ from typing import Any, Final
 from jobtrail import _header, _runtime
 from jobtrail._context import current_job
 from jobtrail._events import submit
-from jobtrail._job import Job, lineage_of, time_of, unusable, whole_number
+from jobtrail._job import Job, lineage_of
+from jobtrail._options import time_of, whole_number
 from jobtrail._redact import args_json
 from jobtrail._text import (
     EXTERNAL_ID_LIMIT,
@@ -90,7 +91,7 @@ def enqueued(
                 try:
                     event[name] = take(value)
                 except Exception as error:
-                    unusable(name, error)
+                    _runtime.unusable(name, error)
         submit(event)
         return _header.write(ticket)
     except Exception as error:

@@ -59,6 +59,11 @@ def failed(error: BaseException) -> None:
     _runtime.counts.drop("internal", 1, describe(error))
 
 
+def unusable(what: str, error: BaseException) -> None:
+    """Count something given to a job that was left out; the event itself went on."""
+    _runtime.counts.drop("left_out", 1, f"{what}: {describe(error)}")
+
+
 def configure(**settings: Any) -> None:
     """Set the SDK up; to be called once, at the start of the program.
 
