@@ -17,7 +17,7 @@ from demo.screen import Screen
 from servers import processes
 from servers.ports import HOST, free_ports
 from servers.postgres import PostgresServer
-from servers.pulsar import own_pulsar
+from servers.pulsar import QUICK_START, own_pulsar
 from servers.pulsar_lite import PulsarLiteServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,7 +111,7 @@ def _pulsar_lite(directory: Path, screen: Screen) -> Iterator[dict[str, str]]:
 def _pulsar(directory: Path, screen: Screen) -> Iterator[dict[str, str]]:
     with contextlib.ExitStack() as server:
         with screen.step("Apache Pulsar") as said:
-            pulsar = server.enter_context(own_pulsar())
+            pulsar = server.enter_context(own_pulsar(QUICK_START))
             said(_address(pulsar.url))
         yield {"JOBTRAIL_PULSAR_URL": pulsar.url, "JOBTRAIL_PULSAR_ADMIN_URL": pulsar.admin_url}
 
