@@ -1,4 +1,4 @@
-"""Brokers for the SDK's tests: pulsar-lite (no schema registry) and a real Pulsar, and what was published read back."""
+"""Brokers for the SDK's tests: pulsar-lite (no schema registry) beside the real Pulsar that all tests share."""
 
 import os
 import subprocess
@@ -6,23 +6,22 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import pulsar
 import pytest
+from pulsar import Client, FileLogger, LoggerLevel, PulsarException
 from pulsar_lite.binary_finder import find_pulsar_lite_binary
 
 import jobtrail
 from jobtrail import _runtime
 from servers.ports import HOST, free_ports
-from servers.pulsar import any_pulsar
+from servers.pulsar import Pulsar
 from tests.services import wait_until
 from workers.tests.reading import Topic
 
 
 @pytest.fixture(scope="session")
-def pulsar_url() -> Iterator[str]:
-    """A real broker."""
-    with any_pulsar() as broker:
-        yield broker.url
+def pulsar_url(pulsar: Pulsar) -> str:
+    """The real broker."""
+    return pulsar.url
 
 
 @pytest.fixture(scope="session")
@@ -119,12 +118,10 @@ class LiteServer:
 
 
 def _answers(url: str) -> bool:
-    client = pulsar.Client(
-        url, operation_timeout_seconds=2, logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull)
-    )
+    client = Client(url, operation_timeout_seconds=2, logger=FileLogger(LoggerLevel.Error, os.devnull))
     try:
         client.get_topic_partitions("persistent://public/default/anything")
-    except pulsar.PulsarException:
+    except PulsarException:
         return False
     finally:
         client.shutdown()

@@ -1,4 +1,6 @@
-"""The servers that tests share, started when a test first asks for one, and databases of a test's own on them.
+"""The servers that tests/ and workers/tests/ share, and databases of a test's own on them.
+
+Each server is started when a test first asks for it, once in a run of pytest.
 
     pulsar                              a real broker: .url, .admin_url (topics are a test's own, by `broker.provision`)
     postgres, postgres_each             a real Postgres: 18; 15 and 18, one after the other
