@@ -79,9 +79,12 @@ class PulsarConnection:
         send = self._producer.send_async
         for key, payload in messages:
             # Without a callback: one in Python takes the GIL for each message, three times the cost, and starves
-            # behind a job that computes. flush() answers for all of them.
+            # behind a job that computes. flush() answers for all of them,
             send(payload, None, partition_key=key)
         self._producer.flush()
+        # except that of several partitions it gives the answer of the last; one that failed before is not connected.
+        if not self._producer.is_connected():
+            raise pulsar.NotConnected("a partition no longer takes events")
 
     def abandon(self) -> None:
         self._client.shutdown()
