@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     forget_settings()
     try:
         with workplace() as directory:
-            return _play(directory, tell(options.seed), options.broker, options.once, screen)
+            status = _play(directory, tell(options.seed), options.broker, options.once, screen)
     except BrokenPipeError:  # whoever read our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
@@ -48,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         screen.say()
         print(f"demo: {error}", file=sys.stderr)
         return COULD_NOT_BE_PLAYED
+    if not options.once:
+        screen.say("nothing is left behind.")
+    return status
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -108,7 +111,7 @@ had started, and ask for the tree again.
             check_processes()
             time.sleep(_LOOK_EVERY_SECONDS)
     except Stopped:
-        screen.say("\nstopped; nothing is left behind.")
+        screen.say("\nstopping …")
 
 
 if __name__ == "__main__":
