@@ -14,6 +14,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from schemas.errors import SettingsError
 
@@ -56,6 +57,10 @@ class Settings(BaseSettings):
         except ValidationError as error:
             problems = "; ".join(_problem(item) for item in error.errors(include_url=False))
             raise SettingsError(f"settings cannot be used: {problems}") from None
+        except UnreadableSetting as error:
+            raise SettingsError(
+                f'settings cannot be used: {error}. A list is written as JSON, in a variable as well: ["5m", "1h"].'
+            ) from None
 
 
 def _problem(item: object) -> str:
