@@ -1,0 +1,161 @@
+"""What stands in for a Docker engine: services of docker-compose.yml as processes of this machine.
+
+Names and ports of containers become addresses of this machine; commands, environments and health checks stay as the file
+has them.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from servers.ports import HOST, free_ports
+from servers.pulsar import QUICK_START, PulsarServer
+from tests import compose
+from tests.services import wait_until
+
+SERVICES = compose.services({"POSTGRES_PASSWORD": "s3cret: #$ and more"})
+
+_ADDRESS = re.compile(r"(?<![\w.])(127\.0\.0\.1|0\.0\.0\.0|[a-z]+):(\d+)")
+_SETTING_OF_PULSAR = "PULSAR_PREFIX_"
+
+
+class Addresses:
+    """Where on this machine each port of each container is."""
+
+    def __init__(self) -> None:
+        self._native: dict[tuple[str, int], int] = {}
+
+    def set(self, service: str, port: int, native: int) -> None:
+        self._native[service, port] = native
+
+    def of(self, service: str, port: int) -> int:
+        """The port of this machine that stands for a container's; chosen when first asked for."""
+        if (service, port) not in self._native:
+            (self._native[service, port],) = free_ports(1)
+        return self._native[service, port]
+
+    def in_environment(self, service: str, value: str) -> str:
+        """A value of a service's environment: names lead to containers, 127.0.0.1 is the host that ports are shown to."""
+        ports = {port.container_port for port in compose.published(SERVICES[service])}
+        if value.isdecimal() and int(value) in ports:
+            return str(self.of(service, int(value)))
+
+        def native(found: re.Match[str]) -> str:
+            host, port = found[1], int(found[2])
+            if host == "127.0.0.1":
+                return f"{HOST}:{self.of(*shown_to_the_host(port))}"
+            return f"{HOST}:{self.of(service if host == '0.0.0.0' else host, port)}"
+
+        return HOST if value == "0.0.0.0" else _ADDRESS.sub(native, value)
+
+    def inside(self, service: str, word: str) -> str:
+        """A word of a command that runs in the container: 127.0.0.1 is the container."""
+        return _ADDRESS.sub(lambda found: f"{HOST}:{self.of(service, int(found[2]))}", word)
+
+
+def shown_to_the_host(host_port: int) -> tuple[str, int]:
+    """The service, and the port of its container, that a port of the host leads to."""
+    ((service, port),) = (
+        (name, port.container_port)
+        for name, service in SERVICES.items()
+        for port in compose.published(service)
+        if port.host_port == host_port
+    )
+    return service, port
+
+
+class ComposedPulsar(PulsarServer):
+    """Pulsar with what the compose file sets, over the settings of the tests'."""
+
+    def __init__(self, data: Path, addresses: Addresses) -> None:
+        super().__init__(data, QUICK_START)
+        addresses.set("pulsar", 6650, self._broker_port)
+        addresses.set("pulsar", 8080, self._web_port)
+        environment = compose.environment_of(SERVICES["pulsar"])
+        self._composed = {
+            name.removeprefix(_SETTING_OF_PULSAR): addresses.in_environment("pulsar", value)
+            for name, value in environment.items()
+            if name.startswith(_SETTING_OF_PULSAR)
+        }
+
+    def _settings(self) -> str:
+        # The tests' own log settings of metrics are for many topics; the file leaves the broker's default.
+        tests_own = super()._settings().replace("exposeTopicLevelMetricsInPrometheus=false", "")
+        return tests_own + "".join(f"{name}={value}\n" for name, value in self._composed.items())
+
+    def _command(self) -> list[str]:
+        words = super()._command()
+        at = words.index("--advertised-address")  # the listeners say it
+        return words[:at] + words[at + 2 :]
+
+
+class Container:
+    """A service of the file as a process of this machine, with that environment and no other."""
+
+    def __init__(self, name: str, image: Path, addresses: Addresses, folder: Path) -> None:
+        self.name = name
+        self._service = SERVICES[name]
+        self._addresses = addresses
+        self._log = folder / f"{name}.log"
+        self._environment = {
+            "PATH": f"{image / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(image),
+            **{
+                variable: addresses.in_environment(name, value)
+                for variable, value in compose.environment_of(self._service).items()
+            },
+        }
+        with self._log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [str(image / "bin" / "jobtrail"), *self._command()],
+                env=self._environment,
+                cwd=folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _command(self) -> list[str]:
+        entrypoint, *words = compose.command_of(self._service)
+        assert entrypoint == "jobtrail"
+        return words
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def wait_healthy(self) -> None:
+        """Return when the file's own check of the service succeeds, within the time that the file gives it."""
+        check = self._service["healthcheck"]
+        wait_until(
+            self._is_healthy,
+            f"{self.name} to be healthy",
+            self.log,
+            deadline_seconds=compose.seconds(check["start_period"]),
+            poll_seconds=0.5,
+        )
+
+    def _is_healthy(self) -> bool:
+        assert self.process.poll() is None, f"{self.name} ended:\n{self.log()}"
+        return is_healthy(self.name, self._addresses, self._environment)
+
+    def stop(self) -> tuple[int, float]:
+        """SIGTERM; the exit status, and how many seconds it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(compose.seconds(self._service["stop_grace_period"]))
+        return status, time.monotonic() - began
+
+
+def is_healthy(name: str, addresses: Addresses, environment: Mapping[str, str] | None = None) -> bool:
+    """Run the health check of a service that asks by Python."""
+    how, python, *words = SERVICES[name]["healthcheck"]["test"]
+    assert (how, python.removesuffix("3")) == ("CMD", "python")
+    words = [addresses.inside(name, word) for word in words]
+    answer = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, check=False, timeout=30
+    )
+    return answer.returncode == 0
