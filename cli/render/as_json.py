@@ -85,6 +85,7 @@ def gaps(found: Gaps) -> dict[str, Any]:
         "missing_total": found.missing_total,
         "missing": [row(gap) | {"missing": gap.missing} for gap in found.missing],
         "barren": [row(group) for group in found.barren],
+        "kept": [row(kept) for kept in found.kept],
     } | _cut(found.cut)
 
 

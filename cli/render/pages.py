@@ -139,6 +139,12 @@ def gaps_page(found: Gaps) -> str:
         lines.append(
             "no gaps: every job spawned as many children as it announced, and none lacks what siblings have."
         )
+    for kept in found.kept:
+        who = f" #{safe_name(kept.job_id)}" if kept.jobs == 1 else f" ({plural(kept.jobs, 'job')})"
+        lines.append(
+            f"✓ {safe_name(kept.worker)}{who} announced {kept.spawned} {safe_name(kept.child_worker)} "
+            "and spawned all of them"
+        )
     for gap in found.missing:
         job = f"{safe_name(gap.worker)} #{safe_name(gap.job_id)}" + (
             f" ({safe(gap.external_id)})" if gap.external_id else ""

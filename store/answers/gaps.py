@@ -30,6 +30,17 @@ class MissingChildren(NamedTuple):
         return self.expected - self.spawned
 
 
+class KeptWord(NamedTuple):
+    """Jobs of a stage that spawned just as many children of a worker as they said. ``job_id`` is the least of them."""
+
+    job_id: str
+    depth: int
+    worker: str
+    child_worker: str
+    jobs: int
+    spawned: int
+
+
 class BarrenJobs(NamedTuple):
     """Completed jobs of a stage (``without``) that spawned no ``child_worker``, as ``with_some`` of their siblings did.
 
@@ -46,13 +57,17 @@ class BarrenJobs(NamedTuple):
 
 @dataclass(frozen=True)
 class Gaps:
-    """Both kinds of gap of a run. ``missing_total`` counts the first kind, of which ``missing`` holds up to the limit."""
+    """Both kinds of gap of a run, and what is as it was announced (``kept``).
+
+    ``missing_total`` counts the first kind, of which ``missing`` holds up to the limit.
+    """
 
     root: str
     namespace: str
     missing: list[MissingChildren]
     missing_total: int
     barren: list[BarrenJobs]
+    kept: list[KeptWord]
     cut: bool
 
     @property
@@ -61,7 +76,7 @@ class Gaps:
         return not self.missing and not self.barren
 
 
-class _Missing(NamedTuple):
+class _Announced(NamedTuple):
     job_id: str
     depth: int
     worker: str
@@ -70,7 +85,7 @@ class _Missing(NamedTuple):
     child_worker: str
     expected: int
     spawned: int
-    gaps: int
+    jobs: int
 
 
 def get_gaps(
@@ -84,13 +99,21 @@ def get_gaps(
     """The gaps of a run, the widest first. Raises NotFoundError."""
     with snapshot(connection):
         scope = find_scope(connection, namespace, root, limit_jobs)
-        missing = read(connection, _Missing, _QUERIES["missing_children"], **scope.parameters(), limit=limit)
+        announced = read(
+            connection, _Announced, _QUERIES["announced_children"], **scope.parameters(), limit=limit
+        )
         barren = read(connection, BarrenJobs, _QUERIES["barren_jobs"], **scope.parameters(), limit=limit)
+    missing = [row for row in announced if row.spawned != row.expected]
     return Gaps(
         root=scope.root,
         namespace=namespace,
         missing=[MissingChildren(*row[:-1]) for row in missing],
-        missing_total=missing[0].gaps if missing else 0,
+        missing_total=missing[0].jobs if missing else 0,
         barren=barren,
+        kept=[
+            KeptWord(row.job_id, row.depth, row.worker, row.child_worker, row.jobs, row.spawned)
+            for row in announced
+            if row.spawned == row.expected
+        ],
         cut=scope.cut,
     )

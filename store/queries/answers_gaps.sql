@@ -1,7 +1,8 @@
 -- What a run lacks. Parameters as in answers_lineage.sql.
 
--- name: missing_children
--- Jobs that spawned another number of children of a worker than they said they would.
+-- name: announced_children
+-- What jobs said they would spawn, and what they did: a row for each job that spawned another number (`jobs` counts
+-- all of these), and for those that kept their word a row for each kind of job (`jobs` counts its jobs).
 WITH expecting AS (
     SELECT job_id, depth, worker, state, external_id, expected_children
     FROM jobs
@@ -34,17 +35,29 @@ compared AS (
     FROM expecting
     CROSS JOIN LATERAL jsonb_each_text(expecting.expected_children) AS child (key, value)
 )
-SELECT
-    job_id, depth, worker, state, external_id, child_worker, expected, spawned,
-    count(*) OVER () AS gaps
-FROM compared
-WHERE spawned <> expected
-ORDER BY expected - spawned DESC, depth, worker, job_id, child_worker
-LIMIT %(limit)s;
+(
+    SELECT
+        job_id, depth, worker, state, external_id, child_worker, expected, spawned,
+        count(*) OVER () AS jobs
+    FROM compared
+    WHERE spawned <> expected
+    ORDER BY expected - spawned DESC, depth, worker, job_id, child_worker
+    LIMIT %(limit)s
+)
+UNION ALL
+(
+    SELECT
+        min(job_id), depth, worker, min(state), min(external_id), child_worker, sum(expected)::bigint,
+        sum(spawned)::bigint, count(*)
+    FROM compared
+    WHERE spawned = expected
+    GROUP BY depth, worker, child_worker
+    ORDER BY depth, worker, child_worker
+);
 
 -- name: barren_jobs
 -- Completed jobs without a child of a worker that siblings of their stage spawned, counted by stage and child worker,
--- with the first few named. A job that said how many it would spawn is judged by that alone (missing_children).
+-- with the first few named. A job that said how many it would spawn is judged by that alone (announced_children).
 WITH completed AS MATERIALIZED (
     SELECT job_id, depth, worker, expected_children
     FROM jobs

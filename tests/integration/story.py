@@ -12,7 +12,9 @@ from settings.database import DatabaseSettings
 from store.connection import connect
 from store.writer import prepare_session, write_batch
 
-NOW = datetime(2026, 11, 22, 21, 0, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+"""When the stories are told: the command asks about the present, so they may not grow old."""
+
 KINO = "kino"
 
 _DEFAULTS: dict[str, Any] = {

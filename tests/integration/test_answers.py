@@ -73,6 +73,9 @@ def test_a_job_that_announced_no_children_of_a_kind_lacks_none(database_url: str
         found = get_gaps(connection, KINO, "1")
     assert found.barren == []
     assert [(gap.job_id, gap.missing) for gap in found.missing] == [("1", -1)]
+    assert [(kept.job_id, kept.child_worker, kept.jobs, kept.spawned) for kept in found.kept] == [
+        ("b", "DetailJob", 1, 0)
+    ]
 
 
 def test_a_run_without_gaps_has_none(database_url: str) -> None:
@@ -157,8 +160,8 @@ def test_success_rates_count_attempts_and_jobs_apart(database_url: str) -> None:
     with closing(tell(database_url, events)) as connection:
         found = get_sources(connection, NOW - timedelta(hours=2, minutes=5))
         (krakow,) = found.sources
-        assert get_sources(connection, NOW).sources == []
-    assert found.since == NOW - timedelta(hours=3)
+        assert get_sources(connection, NOW + timedelta(hours=1)).sources == []
+    assert found.since == (NOW - timedelta(hours=2, minutes=5)).replace(minute=0)
     assert (krakow.completed, krakow.retryable, krakow.discarded, krakow.cancelled) == (2, 2, 1, 1)
     assert (krakow.attempts_rate, krakow.jobs_rate, krakow.recovered) == (2 / 5, 2 / 3, 1)
 
