@@ -74,6 +74,8 @@ def test_killed_ten_times_the_tables_equal_the_oracle(
         for number, wanted in enumerate(KILLS, 1):
             running.wait_ready()
             _wait_for_ends(observer, pulsar, topic, ends * number // (len(KILLS) + 2), running)
+            if _all_acknowledged(pulsar, topic):
+                break  # nothing is left to kill in: the comparison tells whether that is right
             killed_in, unacknowledged = _kill_in(
                 observer, running, wanted, lambda: _subscription(pulsar, topic)
             )
