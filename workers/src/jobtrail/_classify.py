@@ -88,7 +88,7 @@ def category_of(error: BaseException, categories: Categories) -> str:
     if said:
         return identifier(said, CATEGORY_LIMIT)
     kind = type(leaf)
-    found = _first_match(kind, categories) or _first_match(kind, DEFAULT_CATEGORIES)
+    found = (_first_match(kind, categories) if categories else None) or _default_category(kind)  # type: ignore[arg-type]  # mypy: a class is hashable, whatever its instances are
     return identifier(found or UNKNOWN_CATEGORY, CATEGORY_LIMIT)
 
 
@@ -108,7 +108,7 @@ def origin_of(trace: TracebackType | None, own_code: tuple[str, ...]) -> str:
         path = frame.f_code.co_filename
         if not is_sdk(path):
             other = frame
-            if _is_own(_module_of(frame), path, own_code):
+            if _is_own(frame, path, own_code):
                 own = frame
         trace = trace.tb_next
     chosen = own or other
@@ -117,8 +117,9 @@ def origin_of(trace: TracebackType | None, own_code: tuple[str, ...]) -> str:
     return identifier(f"{_module_of(chosen)}:{chosen.f_code.co_qualname}", ORIGIN_LIMIT)
 
 
-def _is_own(module: str, path: str, own_code: tuple[str, ...]) -> bool:
+def _is_own(frame: FrameType, path: str, own_code: tuple[str, ...]) -> bool:
     if own_code:
+        module = _module_of(frame)
         return any(module == name or module.startswith(f"{name}.") for name in own_code)
     return not _is_installed(path)
 
@@ -143,6 +144,11 @@ def _module_of(frame: FrameType) -> str:
     if name == "__main__":
         name = getattr(frame.f_globals.get("__spec__"), "name", None) or name
     return name if isinstance(name, str) else ""
+
+
+@lru_cache(maxsize=1024)
+def _default_category(kind: type[BaseException]) -> str | None:
+    return _first_match(kind, DEFAULT_CATEGORIES)
 
 
 def _first_match(kind: type[BaseException], table: Categories) -> str | None:

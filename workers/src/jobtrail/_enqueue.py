@@ -62,38 +62,40 @@ def enqueued(
         own_id = identifier(job_id, JOB_ID_LIMIT) or os.urandom(16).hex()
         lineage = lineage_of(parent, above, space, own_id)
         moment = now()
-        ticket = _header.Ticket(
-            namespace=space,
-            job_id=own_id,
-            worker=identifier(worker, WORKER_LIMIT) or "unknown",
-            queue=identifier(queue, QUEUE_LIMIT),
-            source=identifier(text_of(source) or (above.source if above is not None else ""), SOURCE_LIMIT),
-            external_id=identifier(external_id, EXTERNAL_ID_LIMIT),
-            parent_job_id=lineage.parent_job_id,
-            root_job_id=lineage.root_job_id,
-            depth=lineage.depth,
-            attempt=whole_number(attempt, 1, least=1),
-            max_attempts=whole_number(max_attempts, 0, least=0),
-            enqueued_at=time_of("enqueued_at", enqueued_at) or moment,
-            scheduled_at=time_of("scheduled_at", scheduled_at),
-        )
-        event: dict[str, Any] = dict(zip(_header.Ticket._fields, ticket, strict=True))
-        event["state"] = "scheduled" if ticket.scheduled_at > moment else "available"
-        event["occurred_at"] = ticket.enqueued_at
-        event["release"], event["executor"] = settings.release, settings.executor
-        given = {"depends_on": depends_on, "meta": meta, "expected_children": expect}
+        due = time_of("scheduled_at", scheduled_at)
+        since = time_of("enqueued_at", enqueued_at) or moment
+        event: dict[str, Any] = {
+            "namespace": space,
+            "job_id": own_id,
+            "worker": identifier(worker, WORKER_LIMIT) or "unknown",
+            "queue": identifier(queue, QUEUE_LIMIT),
+            "source": identifier(
+                text_of(source) or (above.source if above is not None else ""), SOURCE_LIMIT
+            ),
+            "state": "scheduled" if due > moment else "available",
+            "attempt": whole_number(attempt, 1, least=1),
+            "max_attempts": whole_number(max_attempts, 0, least=0),
+            "occurred_at": since,
+            "enqueued_at": since,
+            "scheduled_at": due,
+            "parent_job_id": lineage.parent_job_id,
+            "root_job_id": lineage.root_job_id,
+            "depth": lineage.depth,
+            "external_id": identifier(external_id, EXTERNAL_ID_LIMIT),
+            "release": settings.release,
+            "executor": settings.executor,
+        }
         if args is not None:
             event["args"] = args_json(args, settings.secret_pattern)
         # Each apart: one that cannot be used costs neither the event nor the others.
-        for name, take in _EXTRAS:
-            value = given.get(name)
+        for (name, fit), value in zip(_EXTRAS, (depends_on, meta, expect), strict=True):
             if value is not None:
                 try:
-                    event[name] = take(value)
+                    event[name] = fit(value)
                 except Exception as error:
                     _runtime.unusable(name, error)
         submit(event)
-        return _header.write(ticket)
+        return _header.write(_header.ticket_of(event))
     except Exception as error:
         _runtime.failed(error)
         return {}

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from jobtrail._text import ARGS_LIMIT, clean, cut_end, text_of
@@ -32,11 +33,12 @@ DEFAULT_SECRET_KEYS: Final[tuple[str, ...]] = (
     "iban",
 )
 
+_REDACTED_JSON: Final = json.dumps(REDACTED)
 _DEPTH_LIMIT: Final = 8
 _ITEMS_LIMIT: Final = 200
 _NODES_LIMIT: Final = 2_000
+_CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 _NOT_LETTERS: Final = re.compile(r"[^a-z0-9]+")
-_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 # user:password@ in a URL, wherever it stands in a text.
 _URL_PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]{0,200}):[^/\s@]{1,500}@")
 
@@ -54,7 +56,7 @@ def args_json(value: object, secret: re.Pattern[str], limit: int = ARGS_LIMIT) -
     longer JSON: its end says how many bytes went.
     """
     try:
-        return cut_end(_to_json(_Plain(secret).of(value, 0)), limit)
+        return cut_end(_Writer(secret).json(value, 0), limit)
     except Exception as error:
         return json.dumps(f"[args could not be recorded: {type(error).__name__}]")[:limit]
 
@@ -64,58 +66,66 @@ def without_url_passwords(text: str) -> str:
     return _URL_PASSWORD.sub(rf"\1:{REDACTED}@", text) if "@" in text and "://" in text else text
 
 
-class _Plain:
-    """Makes plain data of any object; counts what it has seen, so that no argument costs the job much."""
+class _Writer:
+    """Writes any object as JSON; counts what it has seen, so that no argument costs the job much.
+
+    By hand and in one go: for so little, the json module spends most of its time on making itself ready.
+    """
 
     def __init__(self, secret: re.Pattern[str]) -> None:
         self._secret = secret
         self._nodes = 0
 
-    def of(self, value: object, depth: int) -> Any:
+    def json(self, value: object, depth: int) -> str:
         self._nodes += 1
         if self._nodes > _NODES_LIMIT:
-            return "[too many]"
+            return '"[too many]"'
         if value is None or value is True or value is False:
-            return value
+            return _CONSTANTS[value]
         # The exact types first: they are nearly all there is, and asking for an abstract one is slow.
         kind = type(value)
         if kind is str or isinstance(value, str):
-            return without_url_passwords(clean(text_of(value)[: 2 * ARGS_LIMIT]))
+            return _text(value)
         if kind is dict and depth < _DEPTH_LIMIT:
             return self._mapping(value, depth)  # type: ignore[arg-type]  # is a dict
         if isinstance(value, int):
             # Beyond 64 bits only as text: Python refuses to print very long integers.
-            return int(value) if -(2**63) <= value < 2**63 else "[integer beyond 64 bits]"
+            return int.__repr__(value) if -(2**63) <= value < 2**63 else '"[integer beyond 64 bits]"'
         if isinstance(value, float):
-            return float(value) if math.isfinite(value) else text_of(value)
+            return float.__repr__(value) if math.isfinite(value) else encode_basestring(text_of(value))
         if isinstance(value, bytes | bytearray | memoryview):
-            return f"[{len(value)} bytes]"
+            return f'"[{len(value)} bytes]"'
         if depth >= _DEPTH_LIMIT:
-            return "[too deep]"
+            return '"[too deep]"'
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
         if isinstance(value, list | tuple | set | frozenset):
             return self._items(value, depth)
-        return without_url_passwords(clean(text_of(value)[: 2 * ARGS_LIMIT]))
+        return _text(value)
 
-    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        plain: dict[str, Any] = {}
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> str:
+        written: dict[str, str] = {}
         for key, item in value.items():
-            if len(plain) >= _ITEMS_LIMIT:
-                plain["…"] = f"[{len(value) - _ITEMS_LIMIT} more]"
+            if len(written) >= _ITEMS_LIMIT:
+                written["…"] = f'"[{len(value) - _ITEMS_LIMIT} more]"'
                 break
             name = clean(text_of(key)[:500])
-            plain[name] = REDACTED if _is_secret(name, self._secret) else self.of(item, depth + 1)
-        return plain
+            secret = _is_secret(name, self._secret)
+            written[name] = _REDACTED_JSON if secret else self.json(item, depth + 1)
+        return f"{{{', '.join([f'{encode_basestring(name)}: {text}' for name, text in written.items()])}}}"
 
-    def _items(self, value: Iterable[Any], depth: int) -> list[Any]:
-        plain: list[Any] = []
+    def _items(self, value: Iterable[Any], depth: int) -> str:
+        written: list[str] = []
         for item in value:
-            if len(plain) >= _ITEMS_LIMIT:
-                plain.append("[more]")
+            if len(written) >= _ITEMS_LIMIT:
+                written.append('"[more]"')
                 break
-            plain.append(self.of(item, depth + 1))
-        return plain
+            written.append(self.json(item, depth + 1))
+        return f"[{', '.join(written)}]"
+
+
+def _text(value: object) -> str:
+    return encode_basestring(without_url_passwords(clean(text_of(value)[: 2 * ARGS_LIMIT])))
 
 
 @lru_cache(maxsize=2048)

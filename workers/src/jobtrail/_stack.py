@@ -46,23 +46,17 @@ def capture(error: BaseException) -> tuple[Part, ...]:
     parts: list[Part] = []
     seen: set[int] = set()
     current: BaseException | None = error
-    link = ""
-    while current is not None and id(current) not in seen and len(parts) < EXCEPTIONS_LIMIT:
+    while current is not None:
         seen.add(id(current))
+        older, link = _older(current)
+        if older is None or id(older) in seen or len(seen) == EXCEPTIONS_LIMIT:
+            older, link = None, ""
         parts.append(_part(current, link))
-        if current.__cause__ is not None:
-            current, link = current.__cause__, _CAUSE
-        elif current.__context__ is not None and not current.__suppress_context__:
-            current, link = current.__context__, _CONTEXT
-        else:
-            current = None
-    # Each part was captured with the link to the one that followed from it, which is printed after it.
-    links = [part.link for part in parts[1:]]
-    ordered = [part._replace(link=before) for part, before in zip(parts, [*links, ""], strict=True)]
-    ordered.reverse()
+        current = older
+    parts.reverse()
     if isinstance(error, BaseExceptionGroup):
-        ordered += [_part(member, _GROUP) for member in error.exceptions[:EXCEPTIONS_LIMIT]]
-    return tuple(ordered)
+        parts += [_part(member, _GROUP) for member in error.exceptions[:EXCEPTIONS_LIMIT]]
+    return tuple(parts)
 
 
 def render(stack: Any) -> str:
@@ -88,6 +82,15 @@ def is_sdk(path: str) -> bool:
     return path.startswith(_SDK_DIRECTORY)
 
 
+def _older(error: BaseException) -> tuple[BaseException | None, str]:
+    """Give the exception that one followed from, and what is printed between the two."""
+    if error.__cause__ is not None:
+        return error.__cause__, _CAUSE
+    if error.__context__ is not None and not error.__suppress_context__:
+        return error.__context__, _CONTEXT
+    return None, ""
+
+
 def _part(error: BaseException, link: str) -> Part:
     frames: deque[tuple[CodeType, int]] = deque(maxlen=FRAMES_LIMIT)
     trace: TracebackType | None = error.__traceback__
@@ -100,7 +103,8 @@ def _part(error: BaseException, link: str) -> Part:
             count += 1
         trace = trace.tb_next
     message = cut_end(text_of(error), MESSAGE_LIMIT)
-    last_line = f"{type_name(type(error))}: {message}" if message else type_name(type(error))
+    name = type_name(type(error))
+    last_line = f"{name}: {message}" if message else name
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list):
         last_line = "\n".join([last_line, *(cut_end(text_of(note), MESSAGE_LIMIT) for note in notes[:10])])

@@ -79,6 +79,8 @@ def identifier(value: object, limit: int) -> str:
 
 def cut_end(text: str, limit: int) -> str:
     """Keep the beginning of a text within ``limit`` bytes; a text that was cut says so at its end."""
+    if len(text) <= limit and text.isascii() and "\0" not in text:
+        return text
     # As many characters as the limit has bytes, and one more, are at least as many bytes: no need to look further.
     encoded = clean(text[: limit + 1]).encode()
     return encoded.decode() if len(encoded) <= limit else _cut(encoded, encoded, limit, head_share=1.0)
