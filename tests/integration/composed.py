@@ -23,6 +23,16 @@ SERVICES = compose.services({"POSTGRES_PASSWORD": "s3cret: #$ and more"})
 _ADDRESS = re.compile(r"(?<![\w.])(127\.0\.0\.1|0\.0\.0\.0|[a-z]+):(\d+)")
 _SETTING_OF_PULSAR = "PULSAR_PREFIX_"
 
+# What the tests' own Pulsar is told and the image's is not: here the file has to say it, or nobody does.
+_NOT_IN_THE_IMAGE = frozenset(
+    {
+        "acknowledgmentAtBatchIndexLevelEnabled",
+        "allowEphemeralPorts",
+        "exposeTopicLevelMetricsInPrometheus",
+        "listeningInterface",
+    }
+)
+
 
 class Addresses:
     """Where on this machine each port of each container is."""
@@ -70,7 +80,7 @@ def shown_to_the_host(host_port: int) -> tuple[str, int]:
 
 
 class ComposedPulsar(PulsarServer):
-    """Pulsar with what the compose file sets, over the settings of the tests'."""
+    """Pulsar with what the compose file sets, over those settings of the tests' that the image has as well."""
 
     def __init__(self, data: Path, addresses: Addresses) -> None:
         super().__init__(data, QUICK_START)
@@ -83,10 +93,15 @@ class ComposedPulsar(PulsarServer):
             if name.startswith(_SETTING_OF_PULSAR)
         }
 
+    @property
+    def bookie(self) -> str:
+        """The name that the bookie is to have, by which it finds its data again."""
+        return f"{HOST}:{self._bookie_port}"
+
     def _settings(self) -> str:
-        # The tests' own log settings of metrics are for many topics; the file leaves the broker's default.
-        tests_own = super()._settings().replace("exposeTopicLevelMetricsInPrometheus=false", "")
-        return tests_own + "".join(f"{name}={value}\n" for name, value in self._composed.items())
+        lines = (line.partition("=") for line in super()._settings().splitlines())
+        settings = {name: value for name, sign, value in lines if sign and name not in _NOT_IN_THE_IMAGE}
+        return "".join(f"{name}={value}\n" for name, value in {**settings, **self._composed}.items())
 
     def _command(self) -> list[str]:
         words = super()._command()

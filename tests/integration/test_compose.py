@@ -5,6 +5,7 @@ checkout; Pulsar by the same release with the settings that the file gives it; P
 and the user that the file names. Names and ports of containers become addresses of this machine, nothing else changes.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -25,7 +26,6 @@ from bench.workload import Message
 from servers.errors import ServerUnavailableError
 from servers.ports import HOST
 from servers.postgres import PostgresServer
-from servers.pulsar import PulsarServer
 from servers.pulsar_jars import java_problem
 from settings.broker import BrokerSettings
 from tests import compose
@@ -68,11 +68,12 @@ def addresses() -> Addresses:
 
 
 @pytest.fixture(scope="module")
-def broker(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarServer]:
+def broker(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposedPulsar]:
     problem = java_problem()
     if problem:
         raise ServerUnavailableError(problem)
-    with ComposedPulsar(tmp_path_factory.mktemp("composed-pulsar"), addresses) as server:
+    server = ComposedPulsar(tmp_path_factory.mktemp("composed-pulsar"), addresses)
+    with server:
         yield server
 
 
@@ -100,11 +101,17 @@ def page(port: int) -> str:
     return text
 
 
-def promql(documentation: Path) -> list[str]:
-    """The queries that it gives."""
-    found = re.findall(r"^```promql\n(.*?)^```", documentation.read_text(), re.MULTILINE | re.DOTALL)
+def blocks(documentation: Path, language: str) -> str:
+    """All that it shows in that language."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", documentation.read_text(), re.MULTILINE | re.DOTALL)
     assert found
-    return found
+    return "\n".join(found)
+
+
+def bookies(broker: ComposedPulsar) -> list[str]:
+    """The names that the broker knows its bookies by."""
+    with urllib.request.urlopen(f"{broker.admin_url}/admin/v2/bookies/all", timeout=10) as answer:
+        return [bookie["bookieId"] for bookie in json.load(answer)["bookies"]]
 
 
 def brokers_met_by(url: str, topic: str) -> set[int]:
@@ -151,10 +158,11 @@ def events() -> list[Message]:
 
 
 def test_the_services_of_the_file_start_in_its_order_and_events_reach_postgres_and_prometheus(
-    image: Path, addresses: Addresses, broker: PulsarServer, database_url: str, tmp_path: Path
+    image: Path, addresses: Addresses, broker: ComposedPulsar, database_url: str, tmp_path: Path
 ) -> None:
     """From the first container to the last, an event published from the host, every page scraped, and the stop."""
     assert is_healthy("pulsar", addresses)
+    assert bookies(broker) == [broker.bookie]
     running: dict[str, Container] = {}
     try:
         for name in compose.in_order(SERVICES):
@@ -191,9 +199,12 @@ def test_the_services_of_the_file_start_in_its_order_and_events_reach_postgres_a
         assert 'jobtrail_aggregator_events_total{result="stored"} 10.0' in pages["aggregator"]
         for name in CONSUMING:
             assert re.search(rf'pulsar_subscription_back_log{{[^}}]*subscription="{name}"', pages["pulsar"])
-        asked_for = set(re.findall(r"\b(?:jobtrail|pulsar)_[a-z_]+\b", "".join(promql(OPERATING))))
+        asked_for = set(re.findall(r"\b(?:jobtrail|pulsar)_[a-z_]+\b", blocks(OPERATING, "promql")))
         asked_for |= set(re.findall(r"\bjobtrail_aggregator_[a-z_]+\b", OPERATING.read_text()))
         assert {name for name in asked_for if not any(name in text for text in pages.values())} == set()
+
+        for query in re.findall(r"SELECT[^;]*;", blocks(OPERATING, "sql")):
+            assert rows(database_url, query) == []
 
         for name in CONSUMING:
             status, took = running[name].stop()
