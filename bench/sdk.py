@@ -1,35 +1,35 @@
 """What the SDK costs a job: microseconds for each event, and the slow-down of a loop that only computes.
 
-`python -m bench.sdk [--json]`, on a real Pulsar. The aims: under 20 µs an event, under 5 % at 1,000 events/s.
+On a real Pulsar of its own, with all of Java's compilers. The aims: under 20 µs an event, under 5 % at 1,000 events/s.
 
-The cost of an event is the time its call keeps the job waiting, two threads and the broker at work beside it. The
-slow-down is that of the whole loop, so it holds what the sender's thread takes of the interpreter as well; rounds with
-and without events alternate, so that the machine's moods meet both, and their median counts. Beside it stands the
-processor's time: that of the loop's thread and of the sender's together, as a share of a loop without events. It is an
-upper bound on an idle core, and means something on a machine that others use as well, where the clock does not.
+The cost of an event is the time its call keeps the job waiting, the sender's thread and the broker at work beside it.
+The slow-down is that of the whole loop, so it holds what the sender's thread takes of the interpreter as well. A round
+without events and one with them make a pair, in turns the one and the other first, so that the machine's moods meet
+both; the median of the pairs counts. Beside it stands the processor's time, which means something also on a machine
+that others use, where the clock does not: of the loop's thread and the sender's together, and of the sender for each
+event.
 """
 
-import argparse
-import importlib.metadata
-import json
 import os
-import platform
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Final
 
 import jobtrail
-from servers.pulsar import any_pulsar
+from servers.pulsar import own_pulsar
 
-EVENTS: Final = 20_000
+EVENTS: Final = 10_000
+PAIRS: Final = 9
 EVENTS_PER_SECOND: Final = 1_000
 ROUND_SECONDS: Final = 2.0
-ROUNDS: Final = 7
+WARM_UP_EVENTS: Final = 5_000
 AIM_MICROSECONDS: Final = 20.0
 AIM_SLOW_DOWN: Final = 0.05
+_FLUSH_SECONDS: Final = 60
+_SENDER: Final = "jobtrail-sender"
 
 Times = list[int]
 
@@ -57,7 +57,14 @@ def failed_job(times: Times) -> None:
 
 
 def enqueued(times: Times) -> None:
-    """A job put into a queue, with small args and the header to travel with it: one event."""
+    """A job put into a queue, with the header to travel with it: one event."""
+    start = time.perf_counter_ns()
+    jobtrail.enqueued("MovieDetailJob", queue="details")
+    times.append(time.perf_counter_ns() - start)
+
+
+def enqueued_with_args(times: Times) -> None:
+    """The same with small args, recorded as redacted JSON."""
     start = time.perf_counter_ns()
     jobtrail.enqueued(
         "MovieDetailJob", queue="details", args={"movie_id": 4711, "url": "https://example.org/4711"}
@@ -76,12 +83,111 @@ KINDS: Final[tuple[tuple[str, Callable[[Times], None]], ...]] = (
     ("job, entry and end", completed_job),
     ("job, end with an exception", failed_job),
     ("enqueued()", enqueued),
+    ("enqueued(), with args", enqueued_with_args),
     ("event()", low_level),
 )
 
 
-def cost_per_event(kind: Callable[[Times], None], events: int) -> dict[str, float]:
-    """Make events at EVENTS_PER_SECOND and give quantiles of what each cost its caller, in microseconds."""
+@dataclass(frozen=True)
+class Cost:
+    """Quantiles of what one kind of event costs its caller, in microseconds."""
+
+    kind: str
+    p50: float
+    p99: float
+    p999: float
+    greatest: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A round without events and one with them: each in seconds by the clock, and of processor."""
+
+    plain_seconds: float
+    loud_seconds: float
+    plain_processor: float
+    """Of the loop's thread."""
+    loud_processor: float
+    """Of the loop's thread and the sender's."""
+    sender_processor: float
+    client_processor: float
+    """Of the threads of Pulsar's client, which need no interpreter."""
+    events: int
+
+    @property
+    def slow_down(self) -> float:
+        return self.loud_seconds / self.plain_seconds - 1
+
+
+@dataclass(frozen=True)
+class SdkCost:
+    """All that `measure` found."""
+
+    costs: list[Cost]
+    pairs: list[Pair]
+    sent: int
+    dropped: dict[str, int]
+
+
+def measure(events: int, pairs: int, say: Callable[[str], None]) -> SdkCost:
+    """Measure so many events of each kind, and so many pairs of rounds, on a broker of its own.
+
+    Raises RuntimeError when the broker does not take the events.
+    """
+    with own_pulsar() as broker:
+        jobtrail.configure(
+            namespace="bench", pulsar_url=broker.url, topic=f"persistent://public/default/sdk-{os.getpid()}"
+        )
+        try:
+            say(f"warming up with {WARM_UP_EVENTS:,} events")
+            _cost("warm-up", completed_job, WARM_UP_EVENTS)
+            costs = []
+            for name, kind in KINDS:
+                say(f"{name}: {events:,} events")
+                costs.append(_cost(name, kind, events))
+            units = _units_per_second() // EVENTS_PER_SECOND
+            found = []
+            for number in range(pairs):
+                say(f"loop, pair {number + 1} of {pairs}")
+                found.append(_pair(units, loud_first=number % 2 == 1))
+            stats = jobtrail.stats()
+        finally:
+            jobtrail.shutdown()
+    return SdkCost(costs, found, stats.sent, stats.dropped)
+
+
+def table(found: SdkCost) -> str:
+    """What a person reads."""
+    lines = [f"{'cost to the job of one event, µs':<34}{'p50':>8}{'p99':>9}{'p99.9':>9}{'max':>9}"]
+    lines += [
+        f"  {cost.kind:<32}{cost.p50:>8.1f}{cost.p99:>9.1f}{cost.p999:>9.1f}{cost.greatest:>9.1f}"
+        for cost in found.costs
+    ]
+    slow_downs = sorted(pair.slow_down for pair in found.pairs)
+    processor = statistics.median(pair.loud_processor / pair.plain_processor - 1 for pair in found.pairs)
+    rate = statistics.median(pair.events / pair.loud_seconds for pair in found.pairs)
+    sender = statistics.median(pair.sender_processor / pair.events for pair in found.pairs)
+    client = statistics.median(pair.client_processor / pair.events for pair in found.pairs)
+    lines += [
+        f"  aim: p50 under {AIM_MICROSECONDS:g}; made at {EVENTS_PER_SECOND:,} events/s",
+        "",
+        f"slow-down of a loop that computes, by {rate:,.0f} events/s: {statistics.median(slow_downs):.1%} "
+        f"(median of {len(slow_downs)} pairs, from {slow_downs[0]:.1%} to {slow_downs[-1]:.1%}); "
+        f"aim: under {AIM_SLOW_DOWN:.0%}",
+        f"  by processor time of the loop's thread and the sender's: {processor:.1%}",
+        f"  CPU of one event: the sender's thread {sender * 1e6:.1f} µs, Pulsar's client's own {client * 1e6:.1f} µs",
+        f"{found.sent:,} events acknowledged by the broker, dropped: {found.dropped or 'none'}",
+    ]
+    return "\n".join(lines)
+
+
+def as_json(found: SdkCost) -> dict[str, object]:
+    """The result as plain data."""
+    return asdict(found)
+
+
+def _cost(name: str, kind: Callable[[Times], None], events: int) -> Cost:
+    """Make events at EVENTS_PER_SECOND, and take the time of each."""
     times: Times = []
     started = time.perf_counter()
     while len(times) < events:
@@ -89,58 +195,74 @@ def cost_per_event(kind: Callable[[Times], None], events: int) -> dict[str, floa
         ahead = len(times) / EVENTS_PER_SECOND - (time.perf_counter() - started)
         if ahead > 0.001:
             time.sleep(ahead)
-    ordered = sorted(times)
-    quantiles = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
-    found = {name: ordered[int(len(ordered) * share)] / 1000 for name, share in quantiles.items()}
-    return {**found, "mean": statistics.fmean(ordered) / 1000, "max": ordered[-1] / 1000}
+    _flush()
+    ordered = [nanoseconds / 1000 for nanoseconds in sorted(times)]
+    p50, p99, p999 = (ordered[int(len(ordered) * share)] for share in (0.5, 0.99, 0.999))
+    return Cost(name, p50, p99, p999, ordered[-1])
 
 
-def slow_down(rounds: int, round_seconds: float) -> dict[str, float]:
-    """Compute with and without 1,000 events/s, in turns, and give the median slow-down of the pairs."""
-    units_per_event = _units_per_second() // EVENTS_PER_SECOND
-    steps = int(round_seconds * EVENTS_PER_SECOND)
-    pairs = []
-    for _ in range(rounds):
-        plain = _loop(steps, units_per_event, with_events=False)
-        loud = _loop(steps, units_per_event, with_events=True)
-        jobtrail.flush(30)
-        pairs.append((plain, loud))
-    ratios = sorted(loud.seconds / plain.seconds - 1 for plain, loud in pairs)
-    return {
-        "slow_down": statistics.median(ratios),
-        "least": ratios[0],
-        "greatest": ratios[-1],
-        "processor_share": statistics.median(loud.processor / plain.processor - 1 for plain, loud in pairs),
-        "events_per_second": statistics.median(loud.events / loud.seconds for _, loud in pairs),
-    }
+def _pair(units_per_event: int, *, loud_first: bool) -> Pair:
+    if loud_first:
+        loud, plain = _round(units_per_event, _loud_step), _round(units_per_event, _plain_step)
+    else:
+        plain, loud = _round(units_per_event, _plain_step), _round(units_per_event, _loud_step)
+    return Pair(
+        plain_seconds=plain.seconds,
+        loud_seconds=loud.seconds,
+        plain_processor=plain.loop,
+        loud_processor=loud.loop + loud.sender,
+        sender_processor=loud.sender,
+        client_processor=loud.process - loud.loop - loud.sender,
+        events=2 * _STEPS,
+    )
 
 
-class Loop(NamedTuple):
-    """One round: seconds by the clock, seconds of processor of the loop's and the sender's thread, events made."""
+@dataclass(frozen=True)
+class Round:
+    """Seconds by the clock, and of processor: of the loop's thread, of the sender's, of the whole process."""
 
     seconds: float
-    processor: float
-    events: int
+    loop: float
+    sender: float
+    process: float
 
 
-def _loop(steps: int, units: int, *, with_events: bool) -> Loop:
-    events = 0
+_STEPS: Final = int(ROUND_SECONDS * EVENTS_PER_SECOND / 2)  # a step is a job, of two events
+
+
+def _round(units_per_event: int, step: Callable[[int], None]) -> Round:
+    """Do the same work in each round. What its events still cost after the loop is in the processor's time."""
+    loop, sender, process = time.thread_time(), _sender_seconds(), time.process_time()
     started = time.perf_counter()
-    processor = _processor_seconds()
-    for _ in range(steps // 2):
-        if with_events:
-            with jobtrail.job("CrunchJob", queue="cpu", source="bench"):
-                _work(2 * units)
-            events += 2
-        else:
-            _work(2 * units)
-    return Loop(time.perf_counter() - started, _processor_seconds() - processor, events)
+    for _ in range(_STEPS):
+        step(2 * units_per_event)
+    seconds = time.perf_counter() - started
+    loop = time.thread_time() - loop
+    _flush()
+    return Round(seconds, loop, _sender_seconds() - sender, time.process_time() - process)
 
 
-def _processor_seconds() -> float:
-    """Time on a processor of the Python threads: this one and the sender's, not those of Pulsar's client."""
-    clocks = [time.pthread_getcpuclockid(thread.ident) for thread in threading.enumerate() if thread.ident]
-    return sum(time.clock_gettime(clock) for clock in clocks)
+def _plain_step(units: int) -> None:
+    _work(units)
+
+
+def _loud_step(units: int) -> None:
+    with jobtrail.job("CrunchJob", queue="cpu", source="bench"):
+        _work(units)
+
+
+def _flush() -> None:
+    if not jobtrail.flush(_FLUSH_SECONDS):
+        raise RuntimeError(
+            f"the broker did not take all events within {_FLUSH_SECONDS} s: {jobtrail.stats()}"
+        )
+
+
+def _sender_seconds() -> float:
+    """CPU seconds of the sender's thread so far."""
+    (ident,) = [thread.ident for thread in threading.enumerate() if thread.name == _SENDER]
+    assert ident is not None
+    return time.clock_gettime(time.pthread_getcpuclockid(ident))
 
 
 def _work(units: int) -> int:
@@ -163,84 +285,3 @@ def _fail(depth: int) -> None:
     if depth:
         _fail(depth - 1)
     raise ValueError("seat map has no rows: showtime 4711 of cinema 12")
-
-
-def measure(events: int, rounds: int, round_seconds: float) -> dict[str, Any]:
-    """Measure all, on the broker that the SDK is configured for."""
-    with jobtrail.job("WarmUpJob"):
-        pass
-    if not jobtrail.flush(60):
-        raise SystemExit("the broker did not take the first events within 60 s")
-    costs = {}
-    for name, kind in KINDS:
-        cost_per_event(kind, 500)
-        costs[name] = cost_per_event(kind, events)
-        jobtrail.flush(60)
-    stats = jobtrail.stats()
-    return {
-        "cost_microseconds": costs,
-        "loop": slow_down(rounds, round_seconds),
-        "sent": jobtrail.stats().sent,
-        "dropped": stats.dropped,
-        "machine": {
-            "cpu": _cpu(),
-            "cores": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 2),
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("pulsar-client", "fastavro")},
-        },
-    }
-
-
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
-def table(result: dict[str, Any]) -> str:
-    """Give the result as text."""
-    lines = [f"{'cost to the job of one event, µs':<34} {'p50':>8} {'p99':>8} {'p99.9':>8} {'max':>9}"]
-    for name, cost in result["cost_microseconds"].items():
-        lines.append(
-            f"  {name:<32} {cost['p50']:8.1f} {cost['p99']:8.1f} {cost['p999']:8.1f} {cost['max']:9.1f}"
-        )
-    loop = result["loop"]
-    lines += [
-        f"  aim: under {AIM_MICROSECONDS:g}",
-        "",
-        f"slow-down of a loop that computes, {loop['events_per_second']:.0f} events/s: "
-        f"{loop['slow_down']:.1%} (rounds from {loop['least']:.1%} to {loop['greatest']:.1%}); "
-        f"aim: under {AIM_SLOW_DOWN:.0%}",
-        f"  processor of the loop's and the sender's thread together: {loop['processor_share']:+.1%}",
-        f"sent {result['sent']}, dropped {result['dropped'] or 0}",
-        ", ".join(f"{name} {value}" for name, value in result["machine"].items()),
-    ]
-    return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.sdk", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    parser.add_argument(
-        "--events", type=int, default=EVENTS, help="events of each kind (default %(default)s)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=ROUNDS, help="pairs of rounds of the loop (default %(default)s)"
-    )
-    options = parser.parse_args(arguments)
-    with any_pulsar() as broker:
-        jobtrail.configure(
-            namespace="bench", pulsar_url=broker.url, topic=f"persistent://public/default/sdk-{os.getpid()}"
-        )
-        result = measure(options.events, options.rounds, ROUND_SECONDS)
-        jobtrail.shutdown()
-    print(json.dumps(result, indent=2) if options.json else table(result))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
