@@ -21,7 +21,7 @@ from consumers.log import configure_log
 from consumers.pipeline import Committed, Pipeline
 from consumers.receive import decode_batch
 from consumers.stop import Stop, stop_on_signals
-from consumers.subscription import subscribe_patiently
+from consumers.subscription import note_broker, subscribe_patiently
 from consumers.upkeep import PartitionUpkeep
 from schemas.errors import StoreError
 from settings.aggregator import AggregatorSettings
@@ -98,6 +98,7 @@ def _consume(
             health.turned()
             upkeep.when_due()
             messages = receive_batch(consumer, settings)
+            note_broker(consumer, health)
             if messages:
                 received = decode_batch(messages, schemas, stop, settings.aggregator_retry_longest_seconds)
                 if received is None:

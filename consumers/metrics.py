@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from broker.client import connect
-from broker.receive import acknowledge, close, is_connected, receive_batch
+from broker.receive import acknowledge, close, receive_batch
 from broker.registry import WriterSchemas
 from consumers.health import Health, serve
 from consumers.log import configure_log
@@ -21,7 +21,7 @@ from consumers.metrics_page import TallyCollector
 from consumers.metrics_service import ServiceMetrics
 from consumers.receive import Received, decode_batch
 from consumers.stop import Stop, stop_on_signals
-from consumers.subscription import subscribe_patiently
+from consumers.subscription import note_broker, subscribe_patiently
 from consumers.tally import Tally
 from settings.metrics import MetricsSettings
 
@@ -78,12 +78,7 @@ def _consume(
         while not stop.requested:
             health.turned()
             messages = receive_batch(consumer, settings)
-            connected = is_connected(consumer)
-            service.received(messages, connected)
-            if connected:
-                health.ready("broker")
-            else:
-                health.not_ready("broker", "away")
+            service.received(messages, note_broker(consumer, health))
             if messages:
                 received = decode_batch(messages, schemas, stop, settings.metrics_retry_longest_seconds)
                 if received is None:

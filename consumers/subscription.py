@@ -3,6 +3,7 @@
 import structlog
 
 from broker.client import Client, Consumer, subscribe
+from broker.receive import is_connected
 from consumers.health import Health
 from consumers.stop import Pauses, Stop
 from schemas.errors import BrokerError
@@ -48,3 +49,13 @@ def subscribe_patiently(
         log.info("subscribed", topic=settings.topic, subscription=name)
         return consumer
     return None
+
+
+def note_broker(consumer: Consumer, health: Health) -> bool:
+    """Say on /readyz whether the broker is there now; it is asked once a round."""
+    connected = is_connected(consumer)
+    if connected:
+        health.ready("broker")
+    else:
+        health.not_ready("broker", "away")
+    return connected

@@ -1,7 +1,6 @@
 """The aggregator as a process of its own, on a real broker and a real Postgres: what it stores, survives and refuses."""
 
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -166,10 +165,12 @@ def test_a_broker_that_goes_away_is_waited_for(database_url: str, tmp_path: Path
             send(topic, jobs(2_000))
             wait_until(lambda: count(database_url, "attempts") > 0, "the first batch", running.end_of_log)
             broker.kill()
-            time.sleep(0.5)  # long enough for the client to have seen the connection end
+            wait_until(lambda: running.get("/readyz")[0] == 503, "not ready", running.end_of_log)
+            assert "broker" in running.get("/readyz")[1]
             broker.start()
             send(topic, jobs(2_000, 2_000))
             wait_until(lambda: count(database_url, "attempts") == 4_000, "all events", running.end_of_log)
+            wait_until(lambda: running.get("/readyz")[0] == 200, "ready again", running.end_of_log)
             assert running.stop() == 0
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT sum(completed) FROM jobtrail.outcomes_hourly").fetchone() == (
