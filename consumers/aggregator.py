@@ -16,6 +16,7 @@ from broker.client import Consumer, connect
 from broker.receive import acknowledge, close, receive_batch
 from broker.registry import WriterSchemas
 from consumers.aggregator_metrics import AggregatorMetrics
+from consumers.garbage import collect_rarely
 from consumers.health import Health, serve
 from consumers.log import configure_log
 from consumers.pipeline import Committed, Pipeline
@@ -94,6 +95,7 @@ def _consume(
         schemas = WriterSchemas(client, settings)
         acknowledged = partial(_acknowledge, consumer, settings, metrics, _Progress())
         health.ready("service")
+        collect_rarely()
         while not stop.requested:
             health.turned()
             upkeep.when_due()

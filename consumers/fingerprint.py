@@ -53,26 +53,21 @@ _SPACE: Final = re.compile(r"\s+")
 
 def fingerprint(error_type: str, message: str, origin: str, own: str) -> str:
     """The publisher's own fingerprint where there is one; else a hash of the origin and the masked message."""
-    if own:
-        return own
-    return _hashed(error_type, message[:_LONGEST], origin)
+    return own or _looked_at(error_type, message[:_LONGEST], origin)[0]
 
 
 def title(error_type: str, message: str, origin: str) -> str:
     """What a person reads for the group: the message with its variable parts masked, on one line."""
-    return _title(error_type, message[:_LONGEST], bool(origin))
+    return _looked_at(error_type, message[:_LONGEST], origin)[1]
 
 
 @lru_cache(maxsize=_CACHED)
-def _hashed(error_type: str, message: str, origin: str) -> str:
-    key = _COLLAPSE.sub("<*>", _PLACEHOLDER.sub("<*>", mask(message, bold=bool(origin))))[:_KEY]
-    return blake2b(f"{origin}\0{error_type}\0{key}".encode(), digest_size=8).hexdigest()
-
-
-@lru_cache(maxsize=_CACHED)
-def _title(error_type: str, message: str, bold: bool) -> str:
-    masked = mask(message, bold=bold)[:_TITLE]
-    return masked or error_type
+def _looked_at(error_type: str, message: str, origin: str) -> tuple[str, str]:
+    """Fingerprint and title: both come from the same masked message, which is what costs."""
+    masked = mask(message, bold=bool(origin))
+    key = _COLLAPSE.sub("<*>", _PLACEHOLDER.sub("<*>", masked))[:_KEY]
+    digest = blake2b(f"{origin}\0{error_type}\0{key}".encode(), digest_size=8).hexdigest()
+    return digest, masked[:_TITLE] or _SPACE.sub(" ", error_type[:_TITLE]).strip()
 
 
 def mask(message: str, *, bold: bool) -> str:

@@ -12,6 +12,7 @@ from consumers.fingerprint import fingerprint, title
 from schemas.contract import FAILURES, FINISHED, RANKS, Event
 from store.batch import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
 
+_NO_VERSION = (0, 0, 0)
 _NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
 
 
@@ -87,9 +88,7 @@ def _job_row(event: Event, error: dict[str, str] | None, group_id: str) -> JobRo
         json.dumps(expected) if expected else "",
         json.dumps(meta, ensure_ascii=False) if meta else "",
         event["args"],
-        attempt,
-        rank,
-        occurred_at,
+        *((attempt, rank, occurred_at) if event["args"] else _NO_VERSION),
     )
 
 

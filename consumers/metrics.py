@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from broker.client import connect
 from broker.receive import acknowledge, close, receive_batch
 from broker.registry import WriterSchemas
+from consumers.garbage import collect_rarely
 from consumers.health import Health, serve
 from consumers.log import configure_log
 from consumers.measures import measure
@@ -75,6 +76,7 @@ def _consume(
             return
         schemas = WriterSchemas(client, settings)
         health.ready("service")
+        collect_rarely()
         while not stop.requested:
             health.turned()
             messages = receive_batch(consumer, settings)

@@ -1,4 +1,6 @@
--- One batch into the tables, in this order, each statement in key order, the sums last. `store/writer.py` runs them.
+-- One batch into the tables, in this order, each statement with its rows in one order, the sums last. `store/writer.py`
+-- runs them. The order of rows is that of the key, but for the namespace, which comes last where it is nearly always the
+-- same: sorting then compares what differs first.
 
 -- name: take_lock
 SELECT pg_advisory_xact_lock_shared(hashtext('jobtrail.derived'))
@@ -22,7 +24,7 @@ SELECT
     CASE WHEN args <> '' THEN args_attempt END, CASE WHEN args <> '' THEN args_rank END,
     CASE WHEN args <> '' THEN micros_to_time(args_occurred_at) END
 FROM stage_jobs
-ORDER BY namespace, job_id
+ORDER BY job_id, namespace
 ON CONFLICT (namespace, job_id) DO UPDATE SET
     attempt = greatest(stored.attempt, excluded.attempt),
     state_rank = CASE WHEN is_later(excluded, stored) THEN excluded.state_rank ELSE stored.state_rank END,
@@ -80,7 +82,7 @@ ON CONFLICT (namespace, job_id) DO UPDATE SET
 INSERT INTO lineage_edges (namespace, upstream_job_id, kind, job_id)
 SELECT namespace, upstream_job_id, kind, job_id
 FROM stage_edges
-ORDER BY namespace, upstream_job_id, kind, job_id
+ORDER BY upstream_job_id, job_id, kind, namespace
 ON CONFLICT DO NOTHING
 
 -- name: merge_dead_letters
@@ -105,7 +107,7 @@ WITH added AS (
         CASE WHEN has_error THEN error_message END, CASE WHEN has_error THEN error_stacktrace END,
         CASE WHEN has_error THEN error_origin END, CASE WHEN has_error THEN error_fingerprint END
     FROM stage_attempts
-    ORDER BY namespace, job_id, attempt, finished_at, digest
+    ORDER BY job_id, attempt, finished_at, digest, namespace
     ON CONFLICT DO NOTHING
     RETURNING namespace, job_id, finished_at, state, worker, queue, source, failure_group_id
 )

@@ -341,7 +341,7 @@ BREAKS = (
     ),
     Break(
         "rows in the order they came",
-        (Edit(MERGE, "FROM stage_jobs\nORDER BY namespace, job_id\n", "FROM stage_jobs\n"),),
+        (Edit(MERGE, "FROM stage_jobs\nORDER BY job_id, namespace\n", "FROM stage_jobs\n"),),
     ),
     Break(
         "leave the transaction open after an error",

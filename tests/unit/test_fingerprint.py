@@ -73,7 +73,7 @@ def test_a_shorter_number_before_the_cut_does_not_split_a_group() -> None:
 def test_the_title_is_one_line_and_names_the_type_where_there_is_no_message() -> None:
     """What a person reads in a list."""
     assert title("MovieNotReady", "movie 12\n is  not ready", "") == "movie <n> is not ready"
-    assert title("TimeoutError", "", "") == "TimeoutError"
+    assert title("Timeout\nError", "", "") == "Timeout Error"
 
 
 @given(st.text(max_size=3000), st.text(max_size=50), st.booleans())
