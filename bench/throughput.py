@@ -96,16 +96,14 @@ def table(found: Throughput) -> str:
         f"{found.events:,} events of {found.jobs:,} jobs, {found.payload_bytes:.0f} bytes each, 8 partitions, shuffled",
         f"plain schemaless_reader of the same events on one core: {found.decodes_per_second:,.0f}/s",
         "",
-        f"{'consumer':<34}{'events/s':>10}{'of decode':>11}   CPU µs an event: consumer, Postgres, Pulsar",
+        f"{'':<34}{'':>10}{'':>11}   CPU seconds (µs an event)",
+        f"{'consumer':<34}{'events/s':>10}{'of decode':>11}   {'consumer':>16}{'Postgres':>16}{'Pulsar':>16}",
     ]
     names = list(dict.fromkeys(run.consumer for run in found.runs))
     rates = {name: statistics.median(rates_of(found, name)) for name in names}
     for name in names:
         runs = [run for run in found.runs if run.consumer == name]
-        cost = "  ".join(
-            f"{statistics.median(run.cpu_seconds[part] / run.events * 1e6 for run in runs):8.1f}"
-            for part in ("consumer", "postgres", "pulsar")
-        )
+        cost = "".join(_cost(runs, part) for part in ("consumer", "postgres", "pulsar"))
         shown = f"{name} (median of {len(runs)})" if len(runs) > 1 else name
         lines.append(
             f"{shown:<34}{rates[name]:>10,.0f}{rates[name] / found.decodes_per_second:>11.2f}   {cost}"
@@ -113,6 +111,11 @@ def table(found: Throughput) -> str:
     best_naive = max(rate for name, rate in rates.items() if name != names[0])
     lines += ["", f"the aggregator is {rates[names[0]] / best_naive:.1f} times the better naive consumer"]
     return "\n".join(lines)
+
+
+def _cost(runs: list[Run], part: str) -> str:
+    seconds = statistics.median(run.cpu_seconds[part] for run in runs)
+    return f"{seconds:.1f} ({seconds / runs[0].events * 1e6:.0f})".rjust(16)
 
 
 def rates_of(found: Throughput, consumer: str) -> list[float]:
