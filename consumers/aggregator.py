@@ -16,19 +16,21 @@ from broker.client import Consumer, connect
 from broker.receive import acknowledge, close, receive_batch
 from broker.registry import WriterSchemas
 from consumers.aggregator_metrics import AggregatorMetrics
+from consumers.fingerprint import VERSION
 from consumers.garbage import collect_rarely
 from consumers.health import Health, serve
 from consumers.log import configure_log
 from consumers.pipeline import Committed, Pipeline
 from consumers.receive import decode_batch
 from consumers.stop import Stop, stop_on_signals
-from consumers.subscription import note_broker, subscribe_patiently
+from consumers.subscription import note_broker, note_wait, subscribe_patiently
 from consumers.upkeep import PartitionUpkeep
 from schemas.errors import StoreError
 from settings.aggregator import AggregatorSettings
 from store.connection import connect as connect_database
 from store.connection import describe
 from store.migrate import check_version
+from store.writer import check_fingerprint_version
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +44,11 @@ def run(settings: AggregatorSettings) -> int:
     """
     configure_log(settings, "aggregator")
     stop = stop_on_signals()
-    health = Health(silent_after_seconds=3 * settings.database_lock_timeout_seconds)
+    health = Health(
+        silent_after_seconds=max(
+            3 * settings.database_lock_timeout_seconds, 2 * settings.pulsar_operation_timeout_seconds
+        )
+    )
     metrics = AggregatorMetrics()
     with serve(health, metrics.registry, settings.listen_host, settings.aggregator_port):
         connect_session = partial(connect_database, settings, "jobtrail aggregator")
@@ -56,6 +62,7 @@ def run(settings: AggregatorSettings) -> int:
             if pipeline.open():
                 with connect_session() as connection:
                     check_version(connection)
+                    check_fingerprint_version(connection, VERSION)
                 _consume(settings, stop, health, metrics, pipeline, PartitionUpkeep(connect_session))
         except psycopg.ProgrammingError as error:
             raise StoreError(
@@ -102,11 +109,18 @@ def _consume(
             messages = receive_batch(consumer, settings)
             note_broker(consumer, health)
             if messages:
-                received = decode_batch(messages, schemas, stop, settings.aggregator_retry_longest_seconds)
+                received = decode_batch(
+                    messages,
+                    schemas,
+                    stop,
+                    settings.aggregator_retry_longest_seconds,
+                    partial(note_wait, health),
+                )
                 if received is None:
                     break
                 acknowledged(pipeline.submit(received))
             acknowledged(pipeline.done())
+        log.info("stopping", then="finishes the batches in hand")
         acknowledged(pipeline.drain())
         close(consumer, settings)
     finally:

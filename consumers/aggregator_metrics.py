@@ -43,7 +43,7 @@ class AggregatorMetrics:
         )
         self._commit_delay = Histogram(
             "jobtrail_aggregator_commit_delay_seconds",
-            "From the publishing of a batch's newest message to its commit, by the two hosts' clocks.",
+            "From the publishing of a batch's last message to its commit, by the two hosts' clocks.",
             buckets=_SECONDS,
             registry=self.registry,
         )

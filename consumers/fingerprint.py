@@ -18,6 +18,7 @@ _LONGEST = 1_000
 _KEY = 300
 _TITLE = 200
 _CACHED = 20_000
+_NAMES = 300
 
 # The order matters: what holds digits of its own goes before the rule for digits. Every quantifier is bounded.
 _CAREFUL: Final = tuple(
@@ -53,12 +54,12 @@ _SPACE: Final = re.compile(r"\s+")
 
 def fingerprint(error_type: str, message: str, origin: str, own: str) -> str:
     """The publisher's own fingerprint where there is one; else a hash of the origin and the masked message."""
-    return own or _looked_at(error_type, message[:_LONGEST], origin)[0]
+    return own or _looked_at(error_type[:_NAMES], message[:_LONGEST], origin[:_NAMES])[0]
 
 
 def title(error_type: str, message: str, origin: str) -> str:
     """What a person reads for the group: the message with its variable parts masked, on one line."""
-    return _looked_at(error_type, message[:_LONGEST], origin)[1]
+    return _looked_at(error_type[:_NAMES], message[:_LONGEST], origin[:_NAMES])[1]
 
 
 @lru_cache(maxsize=_CACHED)

@@ -7,6 +7,7 @@ sends the last acknowledgements.
 """
 
 import time
+from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -22,7 +23,7 @@ from consumers.metrics_page import TallyCollector
 from consumers.metrics_service import ServiceMetrics
 from consumers.receive import Received, decode_batch
 from consumers.stop import Stop, stop_on_signals
-from consumers.subscription import note_broker, subscribe_patiently
+from consumers.subscription import note_broker, note_wait, subscribe_patiently
 from consumers.tally import Tally
 from settings.metrics import MetricsSettings
 
@@ -38,7 +39,7 @@ def run(settings: MetricsSettings) -> int:
     """
     configure_log(settings, "metrics")
     stop = stop_on_signals()
-    health = Health()
+    health = Health(silent_after_seconds=max(60, 2 * settings.pulsar_operation_timeout_seconds))
     registry = CollectorRegistry()
     tally = Tally(settings)
     registry.register(TallyCollector(tally))
@@ -82,7 +83,13 @@ def _consume(
             messages = receive_batch(consumer, settings)
             service.received(messages, note_broker(consumer, health))
             if messages:
-                received = decode_batch(messages, schemas, stop, settings.metrics_retry_longest_seconds)
+                received = decode_batch(
+                    messages,
+                    schemas,
+                    stop,
+                    settings.metrics_retry_longest_seconds,
+                    partial(note_wait, health),
+                )
                 if received is None:
                     break
                 _count(received, tally)

@@ -5,8 +5,6 @@ other, in the order they came. What fails is written again, by the calling threa
 applied twice changes nothing, so an unknown commit is simply repeated.
 """
 
-import random
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,10 +12,10 @@ from dataclasses import dataclass
 
 import psycopg
 import structlog
-from psycopg.errors import ProgramLimitExceeded, StatementTooComplex
 
 from consumers.fold import fold
-from consumers.receive import Received, dead_letter
+from consumers.isolation import REFUSED_DATA, one_line, write_surely
+from consumers.receive import Received
 from consumers.stop import Pauses, Stop
 from schemas.errors import StoreError
 from store.batch import Batch, Written
@@ -28,19 +26,18 @@ from store.writer import (
     merge,
     prepare_session,
     read_horizon,
-    write_batch,
 )
 
 log = structlog.get_logger(__name__)
 
-REFUSED_DATA = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded, StatementTooComplex)
-"""Postgres cannot hold something in the batch: it is found by halving, and becomes a dead letter."""
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+"""The session or the server is gone, or cannot go on: the batch is written again on a new session.
 
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
-"""The session or the server is gone, or cannot go on: the batch is written again on a new session."""
+InternalError, because psycopg counts there what ends an idle transaction (25P03) and what a server in recovery or
+after a failover refuses (25006).
+"""
 
 _CONNECTIONS = 2
-_TRANSIENT_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,12 @@ class Pipeline:
         pauses = Pauses(self._longest_pause)
         while not self._stop.requested:
             try:
-                self._free = deque(self._session() for _ in range(_CONNECTIONS))
+                while len(self._free) < _CONNECTIONS:
+                    self._free.append(self._session())
                 self._on_database(None)
                 return True
             except (StoreError, *AWAY) as error:
+                self._close_all()
                 if not isinstance(error, AWAY) and not isinstance(error.__cause__, psycopg.OperationalError):
                     raise
                 pause = pauses.next_seconds()
@@ -105,6 +104,8 @@ class Pipeline:
         committed = []
         if not self._free:
             committed += self._first_done()
+        if not self._free:
+            return committed  # asked to stop while the database is away: what came now is not acknowledged either
         try:
             batch = self._stage(received, batch)
         except (*REFUSED_DATA, *TRANSIENT, *AWAY) as error:
@@ -183,14 +184,14 @@ class Pipeline:
         """Write batches one by one by this thread, through outages; stops early, unacknowledged, when asked to stop."""
         pauses = Pauses(self._longest_pause)
         committed: list[Committed] = []
-        log.warning("batch_failed", error=_one_line(error), then="writes it again; nothing was acknowledged")
+        log.warning("batch_failed", error=one_line(error), then="writes it again; nothing was acknowledged")
         while len(committed) < len(batches):
             received, batch = batches[len(committed)]
             try:
                 connection = self._working_connection()
                 if connection is None:
                     return committed
-                batch, written = _write_surely(connection, received, batch)
+                batch, written = write_surely(connection, received, batch)
                 committed.append(Committed(received, batch, written))
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
@@ -200,10 +201,10 @@ class Pipeline:
                 )
             except AWAY as away:
                 pause = pauses.next_seconds()
-                self._on_database(_one_line(away))
+                self._on_database(one_line(away))
                 log.warning(
                     "database_away",
-                    error=_one_line(away),
+                    error=one_line(away),
                     then=f"tries again in {pause:.1f} s, nothing is lost",
                 )
                 self._close_all()
@@ -241,56 +242,3 @@ def _roll_back(connection: psycopg.Connection) -> None:
             connection.rollback()
         except AWAY:
             connection.close()
-
-
-def _write_surely(connection: psycopg.Connection, received: Received, batch: Batch) -> tuple[Batch, Written]:
-    """Write one batch; what other transactions cause is tried again, what Postgres cannot hold becomes a dead letter."""
-    try:
-        return batch, _write_past_others(connection, batch)
-    except REFUSED_DATA as error:
-        if len(received.events) <= 1:
-            return _give_up(connection, received, batch, error)
-    middle = len(received.events) // 2
-    first = Received(
-        received.messages, received.events[:middle], received.event_messages[:middle], received.dead_letters
-    )
-    second = Received(received.messages, received.events[middle:], received.event_messages[middle:], [])
-    written = []
-    for half in (first, second):
-        _, one = _write_surely(connection, half, fold(half.events, half.dead_letters, batch.horizon_us))
-        written.append(one)
-    return batch, Written(*(sum(numbers) for numbers in zip(*written, strict=True)))
-
-
-def _write_past_others(connection: psycopg.Connection, batch: Batch) -> Written:
-    """Write one batch; again, after a short random pause, as long as another transaction is in its way."""
-    for attempt in range(1, _TRANSIENT_TRIES):
-        try:
-            return write_batch(connection, batch)
-        except TRANSIENT as error:
-            log.info("met_another_transaction", attempt=attempt, error=_one_line(error), then="tries again")
-            time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311  # spreads retries, no secret
-    return write_batch(connection, batch)
-
-
-def _give_up(
-    connection: psycopg.Connection, received: Received, batch: Batch, refused: psycopg.Error
-) -> tuple[Batch, Written]:
-    """The one event (or none) that Postgres refuses: kept as a dead letter with what Postgres said."""
-    if not received.events:
-        raise StoreError(
-            f"Postgres refuses to store a dead letter: {_one_line(refused)}. This is a bug."
-        ) from refused
-    letter = dead_letter(received.event_messages[0], "refused_by_database", _one_line(refused))
-    log.error(
-        "event_refused_by_database",
-        message_id=letter.message_id,
-        error=letter.detail,
-        then="it is a dead letter",
-    )
-    kept = fold([], [*received.dead_letters, letter], batch.horizon_us)
-    return kept, write_batch(connection, kept)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

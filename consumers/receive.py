@@ -1,7 +1,7 @@
 """From the messages of one batch to events and dead letters. Nothing is acknowledged here."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -9,7 +9,7 @@ from broker.client import Message
 from broker.private import schema_version
 from broker.registry import WriterSchemas
 from consumers.stop import Pauses, Stop
-from schemas.contract import Event
+from schemas.contract import TIME_MAX, Event
 from schemas.errors import BrokerError, DecodeError
 from store.batch import DeadLetter
 
@@ -19,8 +19,7 @@ _DETAIL_CHARACTERS = 2_000
 _KEY_CHARACTERS = 1_000
 
 
-@dataclass(frozen=True)
-class Received:
+class Received(NamedTuple):
     """One batch as it came: events beside the messages they are of, and the messages that are none."""
 
     messages: Sequence[Message]
@@ -30,12 +29,16 @@ class Received:
 
 
 def decode_batch(
-    messages: Sequence[Message], schemas: WriterSchemas, stop: Stop, longest_pause_seconds: float
+    messages: Sequence[Message],
+    schemas: WriterSchemas,
+    stop: Stop,
+    longest_pause_seconds: float,
+    on_wait: Callable[[], None],
 ) -> Received | None:
     """Decode each message by the schema it was written with.
 
-    A broker that does not answer is waited out. None when the service was asked to stop meanwhile: nothing has been
-    acknowledged, so the messages come again.
+    A broker that does not answer is waited out; ``on_wait`` is called before each pause. None when the service was
+    asked to stop meanwhile: nothing has been acknowledged, so the messages come again.
     """
     events: list[Event] = []
     event_messages: list[Message] = []
@@ -48,7 +51,7 @@ def decode_batch(
         except DecodeError as error:
             dead_letters.append(dead_letter(message, error.reason, error.detail))
         except BrokerError as error:
-            event = _decode_patiently(message, schemas, stop, longest_pause_seconds, error)
+            event = _decode_patiently(message, schemas, stop, longest_pause_seconds, on_wait, error)
             if event is None:
                 return None
             if isinstance(event, DeadLetter):
@@ -60,25 +63,31 @@ def decode_batch(
 
 
 def dead_letter(message: Message, reason: str, detail: str) -> DeadLetter:
-    """A message that is no valid event, to be kept as it came."""
+    """A message that is no valid event, to be kept as it came. Key and time are whatever the publisher's client set."""
     return DeadLetter(
         topic=message.topic_name(),
         message_id=str(message.message_id()),
         reason=reason,
         detail=_storable(detail, _DETAIL_CHARACTERS),
         payload=message.data(),
-        message_key=_storable(message.partition_key(), _KEY_CHARACTERS),
-        publish_time_us=message.publish_timestamp() * 1000,
+        message_key=_storable(_key(message), _KEY_CHARACTERS),
+        publish_time_us=min(message.publish_timestamp() * 1000, TIME_MAX),
         schema_version=schema_version(message),
     )
 
 
 def _decode_patiently(
-    message: Message, schemas: WriterSchemas, stop: Stop, longest_pause_seconds: float, error: BrokerError
+    message: Message,
+    schemas: WriterSchemas,
+    stop: Stop,
+    longest_pause_seconds: float,
+    on_wait: Callable[[], None],
+    error: BrokerError,
 ) -> Event | DeadLetter | None:
     pauses = Pauses(longest_pause_seconds)
     while True:
         pause = pauses.next_seconds()
+        on_wait()
         log.warning(
             "schema_unavailable", error=str(error), then=f"tries again in {pause:.1f} s, nothing is lost"
         )
@@ -90,6 +99,14 @@ def _decode_patiently(
             return dead_letter(message, refusal.reason, refusal.detail)
         except BrokerError as again:
             error = again
+
+
+def _key(message: Message) -> str:
+    try:
+        key: str = message.partition_key()
+    except UnicodeDecodeError:
+        return "(a key that is not UTF-8)"
+    return key
 
 
 def _storable(text: str, most: int) -> str:

@@ -4,10 +4,6 @@ import signal
 import threading
 import types
 
-import structlog
-
-log = structlog.get_logger(__name__)
-
 
 class Stop:
     """A request to stop that any thread can look at and wait for."""
@@ -30,13 +26,15 @@ class Stop:
 
 
 def stop_on_signals() -> Stop:
-    """A Stop that SIGTERM and SIGINT ask for. A second SIGINT ends the process as usual."""
+    """A Stop that SIGTERM and SIGINT ask for. A second SIGINT ends the process as usual.
+
+    The handler does nothing but ask: it may run in the middle of a line of the log, whose lock it must not want.
+    """
     stop = Stop()
 
-    def on_signal(number: int, _frame: types.FrameType | None) -> None:
+    def on_signal(_number: int, _frame: types.FrameType | None) -> None:
         stop.request()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        log.info("stopping", signal=signal.Signals(number).name, then="finishes the batches in hand")
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)

@@ -51,6 +51,12 @@ def subscribe_patiently(
     return None
 
 
+def note_wait(health: Health) -> None:
+    """The loop waits for the broker within a round: it turns, and the broker is not there."""
+    health.turned()
+    health.not_ready("broker", "away")
+
+
 def note_broker(consumer: Consumer, health: Health) -> bool:
     """Say on /readyz whether the broker is there now; it is asked once a round."""
     connected = is_connected(consumer)

@@ -45,6 +45,17 @@ def read_horizon(connection: psycopg.Connection) -> int | None:
     return horizon
 
 
+def check_fingerprint_version(connection: psycopg.Connection, version: int) -> None:
+    """Raises StoreError unless the tables were derived by this version of the fingerprint: groups would mix."""
+    row = connection.execute(_MERGE["read_fingerprint_version"]).fetchone()
+    stored = row[0] if row else None
+    if stored != version:
+        raise StoreError(
+            f"the failure groups in the tables were made by version {stored} of the fingerprint, this code has version "
+            f"{version}. Run the release that made them, or derive the tables anew from the topic."
+        )
+
+
 def begin(connection: psycopg.Connection, batch: Batch) -> None:
     """Open the batch's transaction and fill the stages. Raises HorizonMovedError when it was folded for another horizon."""
     connection.execute(_MERGE["take_lock"])

@@ -9,6 +9,10 @@ SELECT pg_advisory_xact_lock_shared(hashtext('jobtrail.derived'))
 SELECT CASE WHEN horizon_at = '-infinity' THEN NULL ELSE (extract(epoch FROM horizon_at) * 1000000)::bigint END
 FROM jobtrail_control.horizon
 
+-- name: read_fingerprint_version
+SELECT fingerprint_version
+FROM derivation
+
 -- name: merge_jobs
 INSERT INTO jobs AS stored (
     namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts, scheduled_at, release,

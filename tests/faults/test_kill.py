@@ -95,6 +95,7 @@ def test_killed_ten_times_the_tables_equal_the_oracle(
     with capsys.disabled():
         print("", *report, f"with a transaction open: {open_transactions} of {len(KILLS)}", sep="\n    ")
     assert difference(expected, found) == []
+    assert len(report) == 1 + len(KILLS), "the events were done before the last kill"
     assert open_transactions >= 5
 
 

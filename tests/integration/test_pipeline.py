@@ -1,0 +1,182 @@
+"""The aggregator's two connections when something goes wrong at the worst moment, on a real Postgres."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from broker.client import Message
+from consumers.pipeline import Committed, Pipeline
+from consumers.receive import Received
+from consumers.stop import Stop
+from schemas.contract import SCHEMA_TEXT
+from schemas.decode import decoder
+from schemas.errors import StoreError
+from settings.database import DatabaseSettings
+from store.batch import DeadLetter
+from store.connection import connect
+from store.writer import check_fingerprint_version
+from tests.integration.topics import EVENT, encode
+from tests.services import wait_until
+
+decode = decoder(SCHEMA_TEXT)
+
+
+def received(*job_ids: str, letters: tuple[DeadLetter, ...] = ()) -> Received:
+    """A batch of completed jobs. Of a message only what a dead letter keeps is needed."""
+    messages = [
+        cast(
+            Message,
+            SimpleNamespace(
+                topic_name=lambda: "persistent://t/n/events",
+                message_id=lambda job_id=job_id: f"(1,2,3,{job_id})",
+                data=lambda: b"",
+                partition_key=lambda: "",
+                publish_timestamp=lambda: 1_790_000_000_000,
+                _message=SimpleNamespace(int_schema_version=lambda: 0),
+            ),
+        )
+        for job_id in job_ids
+    ]
+    events = [decode(encode({**EVENT, "job_id": job_id})) for job_id in job_ids]
+    return Received(messages, events, messages, list(letters))
+
+
+def letter(number: int, schema_version: int = 0) -> DeadLetter:
+    return DeadLetter(
+        "t", f"(9,9,9,{number})", "malformed", "bad", b"\x07", "key", 1_790_000_000_000_000, schema_version
+    )
+
+
+@contextmanager
+def pipeline_on(url: str, stop: Stop | None = None, **settings: object) -> Iterator[Pipeline]:
+    loaded = DatabaseSettings.load(database_url=url, **settings)
+    pipeline = Pipeline(lambda: connect(loaded, "jobtrail aggregator"), stop or Stop(), 0.1)
+    assert pipeline.open()
+    try:
+        yield pipeline
+    finally:
+        pipeline.close()
+
+
+@pytest.fixture
+def observer(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+def stored(observer: psycopg.Connection[Any]) -> set[str]:
+    return {job_id for (job_id,) in observer.execute("SELECT job_id FROM jobtrail.jobs").fetchall()}
+
+
+def jobs_of(committed: list[Committed]) -> list[str]:
+    return [event["job_id"] for done in committed for event in done.received.events]
+
+
+def test_a_session_that_the_server_ends_for_idling_is_made_anew(
+    database_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    """A batch is staged and waits while the one before it is held up: its session ends, both batches are stored."""
+    with (
+        pipeline_on(database_url, database_idle_in_transaction_seconds=1) as pipeline,
+        psycopg.connect(database_url) as holder,
+    ):
+        holder.execute("LOCK TABLE jobtrail.jobs IN SHARE MODE")
+        assert pipeline.submit(received("1")) == []
+        assert pipeline.submit(received("2")) == []
+        wait_until(
+            lambda: (
+                _count(observer, "state = 'idle in transaction' AND application_name LIKE 'jobtrail%'") == 0
+            ),
+            "the idle session to be ended",
+        )
+        holder.rollback()
+        assert jobs_of(pipeline.drain()) == ["1", "2"]
+    assert stored(observer) == {"1", "2"}
+
+
+def test_asked_to_stop_while_the_database_is_away_it_gives_up_quietly(
+    database_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    """With two batches in flight and a third in hand: nothing is committed twice, nothing crashes."""
+    name = observer.info.dbname
+    stop = Stop()
+    with pipeline_on(database_url, stop) as pipeline:
+        pipeline.submit(received("1"))
+        assert jobs_of(pipeline.drain()) == ["1"]
+        with psycopg.connect(database_url.replace(f"/{name}", "/postgres"), autocommit=True) as server:
+            with psycopg.connect(database_url) as holder:
+                holder.execute("LOCK TABLE jobtrail.jobs IN SHARE MODE")
+                pipeline.submit(received("2"))
+                pipeline.submit(received("3"))
+                server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+                server.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jobtrail aggregator'"
+                )
+                stop.request()
+                assert pipeline.submit(received("4")) == []
+                assert pipeline.drain() == []
+            server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    assert stored(observer) == {"1"}
+
+
+@pytest.mark.parametrize("refused", [2**70, -(2**70)])
+def test_a_dead_letter_that_postgres_refuses_is_kept_without_what_it_refuses(
+    database_url: str, observer: psycopg.Connection[Any], refused: int
+) -> None:
+    """What a publisher's client wrote beside the payload cannot stop the events and the letters around it."""
+    with pipeline_on(database_url) as pipeline:
+        batch = received("1", "2", "3", letters=(letter(1), letter(2, refused), letter(3)))
+        committed = pipeline.submit(batch) + pipeline.drain()
+    assert [len(done.batch.dead_letters) for done in committed] == [3]
+    assert [done.batch.events for done in committed] == [3]
+    assert stored(observer) == {"1", "2", "3"}
+    kept = observer.execute(
+        "SELECT message_id, reason, schema_version, payload FROM jobtrail.dead_letters ORDER BY 1"
+    ).fetchall()
+    assert kept == [
+        ("(9,9,9,1)", "malformed", 0, b"\x07"),
+        ("(9,9,9,2)", "malformed", -1, b"\x07"),
+        ("(9,9,9,3)", "malformed", 0, b"\x07"),
+    ]
+
+
+def test_refused_events_are_counted_as_the_dead_letters_they_became(
+    database_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    """Two of eight: six are stored, and whoever looks at the counts sees both."""
+    observer.execute("ALTER TABLE jobtrail.jobs ADD CONSTRAINT no_poison CHECK (job_id NOT LIKE 'poison%')")
+    with pipeline_on(database_url) as pipeline:
+        batch = received("1", "poison-1", "2", "3", "4", "poison-2", "5", "6", letters=(letter(1),))
+        (done,) = pipeline.submit(batch) + pipeline.drain()
+    assert done.received is batch
+    assert sorted(one.reason for one in done.batch.dead_letters) == [
+        "malformed",
+        "refused_by_database",
+        "refused_by_database",
+    ]
+    assert (done.batch.events, done.written.new_attempts, done.written.new_dead_letters) == (6, 6, 3)
+    assert stored(observer) == {"1", "2", "3", "4", "5", "6"}
+
+
+def test_tables_of_another_fingerprint_are_refused(
+    database_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    """Groups of two versions would mix."""
+    settings = DatabaseSettings.load(database_url=database_url)
+    with connect(settings, "jobtrail tests") as connection:
+        check_fingerprint_version(connection, 1)
+        with pytest.raises(StoreError, match="version 1 of the fingerprint, this code has version 2"):
+            check_fingerprint_version(connection, 2)
+
+
+def _count(observer: psycopg.Connection[Any], condition: str) -> int:
+    row = observer.execute(
+        f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {condition}"
+    ).fetchone()
+    assert row is not None
+    number: int = row[0]
+    return number
