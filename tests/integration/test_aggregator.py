@@ -104,8 +104,9 @@ def test_bad_messages_become_dead_letters_and_the_good_around_them_pass(
             lambda: count(database_url, "dead_letters") == len(bad), "dead letters", running.end_of_log
         )
         wait_until(lambda: count(database_url, "jobs") == len(good), "good events", running.end_of_log)
+        counted = f'jobtrail_aggregator_events_total{{result="dead_letter"}} {float(len(bad))}'
+        wait_until(lambda: counted in running.get("/metrics")[1], counted, running.end_of_log)
         page = running.get("/metrics")[1]
-        assert f'jobtrail_aggregator_events_total{{result="dead_letter"}} {float(len(bad))}' in page
         assert 'jobtrail_aggregator_dead_letters_total{reason="nul_in_text"} 1.0' in page
     with psycopg.connect(database_url) as connection:
         kept: dict[str, bytes] = dict(

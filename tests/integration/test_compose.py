@@ -195,8 +195,15 @@ def test_the_services_of_the_file_start_in_its_order_and_events_reach_postgres_a
             running["metrics"].log,
         )
 
+        wait_until(
+            lambda: (
+                'jobtrail_aggregator_events_total{result="stored"} 10.0'
+                in page(addresses.of("aggregator", 9464))
+            ),
+            "the counts of the aggregator",
+            running["aggregator"].log,
+        )
         pages = {name: page(addresses.of(name, port)) for _, name, port in scrape_targets()}
-        assert 'jobtrail_aggregator_events_total{result="stored"} 10.0' in pages["aggregator"]
         for name in CONSUMING:
             assert re.search(rf'pulsar_subscription_back_log{{[^}}]*subscription="{name}"', pages["pulsar"])
         asked_for = set(re.findall(r"\b(?:jobtrail|pulsar)_[a-z_]+\b", blocks(OPERATING, "promql")))
