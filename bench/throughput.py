@@ -24,7 +24,7 @@ from bench.publish import publish
 from bench.workload import ALL_JOBS, Message, messages
 from broker import provision
 from schemas.contract import SCHEMA
-from schemas.decode import plain_schema
+from schemas.writer_schema import plain_schema
 from servers.postgres import PostgresServer
 from servers.pulsar import OwnPulsar, PulsarServer, own_pulsar
 from settings.database import DatabaseSettings

@@ -5,9 +5,7 @@ right, as nearly all are; only an event that fails one of them is examined field
 """
 
 import io
-import json
 from collections.abc import Callable
-from typing import Any
 
 import fastavro
 
@@ -18,14 +16,14 @@ from schemas.contract import (
     NAMESPACE_BYTES,
     QUEUE_BYTES,
     RANKS,
-    SCHEMA,
     SOURCE_BYTES,
     TIME_MAX,
     TIME_MIN,
     WORKER_BYTES,
     Event,
 )
-from schemas.errors import DecodeError, SchemaError
+from schemas.errors import DecodeError
+from schemas.writer_schema import writer_schema
 
 Decoder = Callable[[bytes], Event]
 
@@ -45,37 +43,12 @@ _TEXTS = (*_BYTES, "external_id", "release", "executor", "args")
 _ERROR_TEXTS = ("category", "type", "message", "stacktrace", "origin", "fingerprint")
 
 
-def plain_schema(node: Any) -> Any:
-    """A schema without logical types: times stay integers, which decode faster than datetimes."""
-    if isinstance(node, dict):
-        return {key: plain_schema(value) for key, value in node.items() if key != "logicalType"}
-    if isinstance(node, list):
-        return [plain_schema(item) for item in node]
-    return node
-
-
-_OURS = plain_schema(SCHEMA)
-
-
 def decoder(writer_schema_text: str) -> Decoder:
     """A function that decodes payloads written with this schema.
 
-    Raises SchemaError when the schema is not one of JobEvent: not Avro, a field of ours missing without a default,
-    or of another type.
+    Raises SchemaError when the schema is not one of JobEvent (``schemas.writer_schema``).
     """
-    try:
-        raw = json.loads(writer_schema_text)
-        plain = plain_schema(raw)
-        writer = _without_negative_symbols(fastavro.parse_schema(plain))
-        missing = _defaults_of_missing(plain, _OURS, "JobEvent")
-        theirs = _error_record(plain)
-        error_missing = _defaults_of_missing(theirs, _error_record(_OURS), "JobEvent.error") if theirs else {}
-    except SchemaError:
-        raise
-    except Exception as error:  # fastavro raises whatever a hostile schema leads it to
-        raise SchemaError(
-            f"the writer's schema is not an Avro record that fastavro can read: {error!r}"
-        ) from error
+    writer, missing, error_missing = writer_schema(writer_schema_text)
     read = fastavro.schemaless_reader
     stream_of = io.BytesIO
 
@@ -102,26 +75,6 @@ def decoder(writer_schema_text: str) -> Decoder:
         return event
 
     return decode
-
-
-def _without_negative_symbols(node: Any) -> Any:
-    """Change a parsed schema in place so that fastavro refuses a negative index of an enum.
-
-    It looks symbols up in a Python list, where -1 is the last: a broken payload would become a good event, most likely
-    of a discarded job. A dict has no -1. (A union has to stay a list; -1 for its branch 1 changes no content.)
-    """
-    if isinstance(node, list):
-        for branch in node:
-            _without_negative_symbols(branch)
-    elif isinstance(node, dict):
-        if node.get("type") == "enum":
-            node["symbols"] = dict(enumerate(node["symbols"]))
-        for inside in [field["type"] for field in node.get("fields", ())] + [
-            node.get("items"),
-            node.get("values"),
-        ]:
-            _without_negative_symbols(inside)
-    return node
 
 
 def _values_hold(event: Event) -> bool:
@@ -250,55 +203,3 @@ def _malformed(payload: bytes, error: Exception) -> str:
         f"{len(payload)} bytes are no JobEvent of the schema version the message names ({type(error).__name__}: "
         f"{str(error)[:200]}): encode with exactly the schema the producer registered"
     )
-
-
-def _defaults_of_missing(writer: Any, ours: Any, path: str) -> Event:
-    """Defaults of our fields that the writer's record lacks, after a check of those that it has."""
-    if not isinstance(writer, dict) or writer.get("type") != "record":
-        raise SchemaError(f"expected {path} to be an Avro record, got {str(writer)[:80]}")
-    theirs = {field["name"]: field for field in writer["fields"]}
-    missing: Event = {}
-    for field in ours["fields"]:
-        name = field["name"]
-        if name in theirs:
-            _check_type(theirs[name]["type"], field["type"], f"{path}.{name}")
-        elif "default" in field:
-            missing[name] = field["default"]
-        else:
-            raise SchemaError(
-                f"the writer's schema has no field {path}.{name}, which has no default: it is required"
-            )
-    return missing
-
-
-def _check_type(writer: Any, ours: Any, path: str) -> None:
-    """Enums may differ in their symbols and records in their fields; everything else is to be the same."""
-    if isinstance(ours, list) and isinstance(writer, list) and len(ours) == len(writer):
-        for theirs, our in zip(writer, ours, strict=True):
-            _check_type(theirs, our, path)
-        return
-    if isinstance(ours, dict) and isinstance(writer, dict) and ours["type"] == writer.get("type"):
-        if ours["type"] == "record":
-            _defaults_of_missing(writer, ours, path)
-            return
-        if ours["type"] == "enum":
-            return
-    if _bare(writer) != _bare(ours):
-        raise SchemaError(
-            f"expected {path} to be {ours}, got {str(writer)[:80]}: register the schema of this release"
-        )
-
-
-def _bare(node: Any) -> Any:
-    """A type without what does not change its encoding."""
-    if isinstance(node, dict) and set(node) <= {"type", "logicalType", "doc"} | {"avro.java.string"}:
-        return _bare(node["type"])
-    if isinstance(node, dict):
-        return {key: _bare(value) for key, value in node.items() if key in ("type", "items", "values")}
-    return node
-
-
-def _error_record(schema: Any) -> Any:
-    """The schema of the record inside the union of the field `error`; None when the writer has no such field."""
-    union = next((field["type"] for field in schema["fields"] if field["name"] == "error"), None)
-    return union[1] if isinstance(union, list) and len(union) == 2 else None
