@@ -11,9 +11,6 @@ class DatabaseSettings(Settings):
     database_url: SecretStr = Field(
         description="libpq URL: postgresql://user:password@host:5432/name?sslmode=…"
     )
-    database_schema: str = Field(
-        "jobtrail", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="schema of the derived tables"
-    )
     database_connect_timeout_seconds: int = Field(
         10, ge=1, le=600, description="limit of one connection attempt"
     )

@@ -1,13 +1,19 @@
 """Connections to Postgres: UTC, our schema first, and limits on how long a session of ours may hold others up."""
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from schemas.errors import StoreError
 from settings.database import DatabaseSettings
 
+SCHEMA = "jobtrail"
+"""The schema of the derived tables, as the headers of the migrations name it."""
+
 # A writer that was stopped (SIGSTOP, a lost host) must not keep its locks for longer than the server can notice.
 _CLIENT_CHECK_MS = 10_000
 _TCP_KEEPALIVES_IDLE_SECONDS = 30
+# Keepalives are not sent while data is under way: what was sent and is never acknowledged is given up after this.
+_TCP_USER_TIMEOUT_MS = 60 * 1_000
 
 
 def connect(
@@ -21,9 +27,12 @@ def connect(
 
     Raises StoreError that names host and database, never the password.
     """
+    _parts(settings)
     options = {
-        "search_path": settings.database_schema,
+        "search_path": SCHEMA,
         "timezone": "UTC",
+        # Messages are acknowledged after the commit, so it has to be on disk, whatever the role or database says.
+        "synchronous_commit": "on",
         "default_transaction_isolation": "read\\ committed",
         "lock_timeout": f"{settings.database_lock_timeout_seconds}s",
         "statement_timeout": f"{statement_timeout_seconds}s",
@@ -39,6 +48,8 @@ def connect(
             keepalives_idle=_TCP_KEEPALIVES_IDLE_SECONDS,
             keepalives_interval=10,
             keepalives_count=3,
+            tcp_user_timeout=_TCP_USER_TIMEOUT_MS,
+            client_encoding="UTF8",
             options=" ".join(f"-c {name}={value}" for name, value in options.items()),
         )
     except psycopg.Error as error:
@@ -51,7 +62,28 @@ def connect(
 def describe(settings: DatabaseSettings) -> str:
     """Host, port and name of the database, without the password."""
     try:
-        parts = psycopg.conninfo.conninfo_to_dict(settings.database_url.get_secret_value())
-    except psycopg.Error:
+        parts = _parts(settings)
+    except StoreError:
         return "(JOBTRAIL_DATABASE_URL is not a libpq URL)"
     return f"{parts.get('dbname', '')} at {parts.get('host', 'the local socket')}:{parts.get('port', 5432)}"
+
+
+def _parts(settings: DatabaseSettings) -> dict[str, str]:
+    """The URL in its parts. Raises StoreError, without what libpq says of it: that repeats the URL, password included."""
+    try:
+        found = conninfo_to_dict(settings.database_url.get_secret_value())
+    except psycopg.Error:
+        parts = None
+    else:
+        parts = {name: str(value) for name, value in found.items() if value is not None}
+    # A password with an @ or a / that is not escaped goes on in what libpq takes for host, port and name.
+    if (
+        parts is None
+        or "@" in parts.get("host", "")
+        or "@" in parts.get("dbname", "")
+        or not all(port.isdecimal() for port in parts.get("port", "").split(",") if port)
+    ):
+        raise StoreError(
+            "JOBTRAIL_DATABASE_URL is not a libpq URL; escape reserved characters in user and password with %XX"
+        )
+    return parts

@@ -5,6 +5,7 @@ still work with the database after it. So replicas of the release before go on, 
 """
 
 import re
+import time
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import LiteralString
@@ -17,6 +18,8 @@ from store import partitions
 
 _LOCK_KEY = 0x6A6F6274  # "jobt": one migration at a time in a database
 _HEADER = re.compile(r"^-- schema: (\w+)\n-- minimum compatible: (\d+)\n")
+_PARTITION_TRIES = 5
+_PARTITION_PAUSE_SECONDS = 1.0
 _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
 
 
@@ -56,10 +59,12 @@ def released() -> list[Migration]:
 def migrate(connection: psycopg.Connection) -> list[str]:
     """Bring the database to this code's version; returns the names of what was applied.
 
-    Two that start at once take turns. Raises StoreError when the database is too new for this code.
+    Two that start at once take turns. Raises StoreError when the database is too new for this code, is not in
+    UTF-8, or is too busy to take new partitions.
     """
     connection.rollback()
     _demand_postgres_15(connection)
+    _demand_utf8(connection)
     applied = []
     with connection.transaction():
         # Waiting for another one that migrates must not end in lock_timeout.
@@ -73,7 +78,7 @@ def migrate(connection: psycopg.Connection) -> list[str]:
                 _apply(connection, migration)
                 applied.append(f"{migration.version:04d}_{migration.name}")
         check_version(connection)
-        partitions.ensure_near_days(connection)
+        _create_partitions(connection)
     finally:
         if not connection.closed:
             connection.rollback()
@@ -108,6 +113,24 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> None:
     )
 
 
+def _create_partitions(connection: psycopg.Connection) -> None:
+    """What is created stays, so that every try has less to do. Between two the writers go on."""
+    for left in reversed(range(_PARTITION_TRIES)):
+        try:
+            partitions.ensure_near_days(connection)
+        except psycopg.errors.LockNotAvailable as error:
+            if not left:
+                raise StoreError(
+                    "every migration is applied, but partitions of the coming days could not be made: other sessions "
+                    f"kept attempts_default locked in {_PARTITION_TRIES} tries. Days without a partition fall into "
+                    "it and lose nothing; run `jobtrail migrate` again, or leave it to the aggregator, which tries "
+                    "every hour."
+                ) from error
+            time.sleep(_PARTITION_PAUSE_SECONDS)
+        else:
+            return
+
+
 def _version(connection: psycopg.Connection) -> tuple[int, int]:
     """(the newest migration applied, the least that code must know); (0, 0) for an empty database."""
     exists = connection.execute("SELECT to_regclass('jobtrail_control.migrations') IS NOT NULL").fetchone()
@@ -123,3 +146,12 @@ def _version(connection: psycopg.Connection) -> tuple[int, int]:
 def _demand_postgres_15(connection: psycopg.Connection) -> None:
     if connection.info.server_version < 150_000:
         raise StoreError(f"expected Postgres 15 or later, got {connection.info.server_version // 10_000}")
+
+
+def _demand_utf8(connection: psycopg.Connection) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StoreError(
+            f"expected a database in the encoding UTF8, got {encoding}, which cannot hold every event's text. Create "
+            "one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name it in JOBTRAIL_DATABASE_URL."
+        )

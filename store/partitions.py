@@ -1,6 +1,10 @@
 """Partitions of ``attempts``: one a day of UTC, created before the day comes; other days fall into the default one.
 
-Creating one takes no lock that waits for writers or makes them wait for long: the table is made apart and attached.
+Creating one takes ACCESS EXCLUSIVE on the default partition and scans that twice, without an index: once to move out the
+rows of the day, once in Postgres's check that none is left. Until it commits, whoever reads `attempts` or writes a row
+without a partition waits. With an empty default partition, as it is when days are created in time, that is
+milliseconds; with a million rows in it, seconds. While the lock is waited for, others queue behind; so it is given up
+soon (LockNotAvailable), and whoever calls tries again later.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -10,10 +14,14 @@ from psycopg import sql
 
 DAYS_BACK = 8
 DAYS_AHEAD = 7
+LOCK_TIMEOUT = "2s"
 
 
 def ensure_near_days(connection: psycopg.Connection, now: datetime | None = None) -> list[str]:
-    """Create the partitions of the days around now that are missing; returns their names."""
+    """Create the partitions of the days around now that are missing, each in a transaction; returns their names.
+
+    Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; those before it stay.
+    """
     today = (now or datetime.now(UTC)).date()
     created = []
     for offset in range(-DAYS_BACK, DAYS_AHEAD + 1):
@@ -34,6 +42,7 @@ def _create(connection: psycopg.Connection, day: date) -> str | None:
         if _exists(connection, name):
             return None
         table = sql.Identifier(name)
+        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
         connection.execute(sql.SQL("LOCK TABLE attempts_default IN ACCESS EXCLUSIVE MODE"))
         connection.execute(
             sql.SQL("CREATE TABLE {} (LIKE attempts INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(table)

@@ -3,11 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
 
 from consumers.fold import fold
 from schemas.contract import SCHEMA_TEXT
 from schemas.decode import decoder
+from schemas.errors import StoreError
 from settings.database import DatabaseSettings
+from store import migrate as migrations
+from store import partitions
 from store.connection import connect
 from store.partitions import DAYS_AHEAD, DAYS_BACK, ensure_near_days
 from store.writer import prepare_session, write_batch
@@ -33,6 +37,40 @@ def test_days_are_created_once_and_rows_of_the_default_partition_move_into_their
         assert ensure_near_days(connection, NOW + timedelta(days=1)) == ["attempts_20310512"]
 
         assert write_batch(connection, fold([event])).new_attempts == 0
+
+
+def test_a_busy_default_partition_is_given_up_soon_and_leaves_what_was_made(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers queue behind the one that waits for it, so it must not wait for as long as a batch may."""
+    monkeypatch.setattr(partitions, "LOCK_TIMEOUT", "50ms")
+    settings = DatabaseSettings.load(database_url=database_url)
+    with connect(settings, "jobtrail tests") as reader, connect(settings, "jobtrail tests") as connection:
+        reader.execute("SELECT FROM attempts_default")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            ensure_near_days(connection, NOW)
+        reader.rollback()
+        assert len(ensure_near_days(connection, NOW)) == DAYS_BACK + 1 + DAYS_AHEAD
+        connection.commit()
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("1min",)
+
+
+def test_migrate_waits_out_a_busy_default_partition(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says what is lacking, with the cure, when it stays busy."""
+    monkeypatch.setattr(partitions, "LOCK_TIMEOUT", "50ms")
+    settings = DatabaseSettings.load(database_url=database_url)
+    with connect(settings, "jobtrail tests") as reader, connect(settings, "jobtrail tests") as connection:
+        connection.execute("DROP TABLE jobtrail.attempts_" + f"{datetime.now(UTC):%Y%m%d}")
+        connection.commit()
+        reader.execute("SELECT FROM attempts_default")
+        monkeypatch.setattr(migrations, "_PARTITION_PAUSE_SECONDS", 0)
+        with pytest.raises(StoreError, match=r"every migration is applied.*run `jobtrail migrate` again"):
+            migrations.migrate(connection)
+        monkeypatch.setattr("time.sleep", lambda _: reader.rollback())
+        assert migrations.migrate(connection) == []
+        assert ensure_near_days(connection) == []
 
 
 def _partition(connection: psycopg.Connection) -> str:

@@ -1,0 +1,68 @@
+"""Sessions on Postgres: what each is set to, and that no error shows the password."""
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from schemas.errors import StoreError
+from settings.database import DatabaseSettings
+from store.connection import connect, describe
+from store.migrate import migrate
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql//jobtrail:s3cret@db/x",
+        "postgresql://jobtrail:s3cret%zz@db/x",
+        "postgresql://jobtrail:s3cret@[127.0.0.1",
+        "postgresql://jobtrail:x@s3cret@db/x",
+        "postgresql://jobtrail:x/s3cret@db/x",
+        "postgresql://jobtrail:12/s3cret@db/x",
+        "postgresql://jobtrail:pw@db:s3cret/x",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> None:
+    """libpq's own message repeats it, or takes the password's end for the host."""
+    settings = DatabaseSettings.load(database_url=url)
+    with pytest.raises(
+        StoreError, match="escape reserved characters in user and password with %XX"
+    ) as raised:
+        connect(settings, "jobtrail tests")
+    assert "s3cret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+    assert "s3cret" not in describe(settings)
+
+
+def test_an_escaped_password_and_several_hosts_are_no_mistake() -> None:
+    url = "postgresql://jobtrail:s3%40c%2Fret@one:5432,two:5433/x"
+    assert describe(DatabaseSettings.load(database_url=url)) == "x at one,two:5432,5433"
+
+
+def test_a_commit_is_on_disk_and_a_dead_peer_noticed_whatever_the_database_says(database_url: str) -> None:
+    """Messages are acknowledged after the commit; and text is UTF-8, whatever PGCLIENTENCODING says."""
+    with psycopg.connect(database_url, autocommit=True) as administrator:
+        name = sql.Identifier(administrator.info.dbname)
+        administrator.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
+        administrator.execute(sql.SQL("ALTER DATABASE {} SET client_encoding = 'LATIN1'").format(name))
+    with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests") as connection:
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
+        assert connection.execute("SHOW client_encoding").fetchone() == ("UTF8",)
+        assert connection.execute("SHOW search_path").fetchone() == ("jobtrail",)
+        assert connection.info.get_parameters()["tcp_user_timeout"] == "60000"
+
+
+def test_a_database_in_another_encoding_is_refused_with_the_cure(empty_database_url: str) -> None:
+    """Before anything is made in it."""
+    with psycopg.connect(empty_database_url, autocommit=True) as administrator:
+        administrator.execute("CREATE DATABASE latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        try:
+            url = make_conninfo(empty_database_url, dbname="latin1")
+            with connect(DatabaseSettings.load(database_url=url), "jobtrail tests") as connection:
+                with pytest.raises(StoreError, match=r"expected .* UTF8, got LATIN1.*ENCODING 'UTF8'"):
+                    migrate(connection)
+                assert connection.execute("SELECT to_regnamespace('jobtrail_control')").fetchone() == (None,)
+        finally:
+            administrator.execute("DROP DATABASE latin1 WITH (FORCE)")
