@@ -193,7 +193,8 @@ CREATE TABLE lineage_edges (
 
 CREATE INDEX lineage_edges_upstream_idx ON lineage_edges (namespace, job_id, kind, upstream_job_id);
 
--- Messages that are no valid event: kept as they came, with the reason.
+-- Messages that are no valid event: kept as they came, with the reason. A topic that was deleted and created again gives
+-- its message ids a second time; so the publish time is part of the key. A publisher sets the schema version at will.
 CREATE TABLE dead_letters (
     topic          text COLLATE "C" NOT NULL,
     message_id     text COLLATE "C" NOT NULL,
@@ -202,8 +203,8 @@ CREATE TABLE dead_letters (
     payload        bytea            NOT NULL,
     message_key    text COLLATE "C" NOT NULL,
     publish_time   timestamptz      NOT NULL,
-    schema_version integer          NOT NULL,
-    CONSTRAINT dead_letters_pkey PRIMARY KEY (topic, message_id)
+    schema_version bigint           NOT NULL,
+    CONSTRAINT dead_letters_pkey PRIMARY KEY (topic, message_id, publish_time)
 );
 
 CREATE INDEX dead_letters_publish_time_idx ON dead_letters (publish_time DESC);

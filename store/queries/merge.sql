@@ -93,7 +93,7 @@ ON CONFLICT DO NOTHING
 INSERT INTO dead_letters (topic, message_id, reason, detail, payload, message_key, publish_time, schema_version)
 SELECT topic, message_id, reason, detail, payload, message_key, micros_to_time(publish_time), schema_version
 FROM stage_dead_letters
-ORDER BY topic, message_id
+ORDER BY topic, message_id, publish_time
 ON CONFLICT DO NOTHING
 
 -- name: merge_attempts

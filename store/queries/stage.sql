@@ -86,7 +86,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_dead_letters (
     payload        bytea,
     message_key    text,
     publish_time   bigint,
-    schema_version integer
+    schema_version bigint
 ) ON COMMIT DELETE ROWS
 
 -- name: create_added_attempts

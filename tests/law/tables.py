@@ -14,7 +14,7 @@ KEYS = {
     "jobs": 2,
     "attempts": 4,
     "lineage_edges": 4,
-    "dead_letters": 2,
+    "dead_letters": 3,
     "failure_groups": 1,
     "failure_group_jobs": 2,
     "failure_groups_hourly": 2,
