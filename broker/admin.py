@@ -1,7 +1,7 @@
 """Pulsar's admin REST: requests, who we are, and errors that say what to do. What is asked lies in ``provision``."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,15 +60,42 @@ class Admin:
 def admin(settings: BrokerSettings) -> Iterator[Admin]:
     """Open the admin REST that the settings name, with their token and TLS. Raises BrokerError."""
     supplier = token_supplier(settings)
-    headers = {} if supplier is None else {"Authorization": f"Bearer {supplier()}"}
     with httpx.Client(
         base_url=settings.pulsar_admin_url.rstrip("/"),
-        headers=headers,
+        event_hooks={"request": [] if supplier is None else [_authorizing(supplier, settings)]},
         verify=_tls(settings),
         timeout=settings.pulsar_operation_timeout_seconds,
         follow_redirects=True,  # a broker sends to the one that owns the namespace
     ) as http:
         yield Admin(http, settings.pulsar_admin_url.rstrip("/"))
+
+
+def _authorizing(supplier: Callable[[], str], settings: BrokerSettings) -> Callable[[httpx.Request], None]:
+    """Called for every request, those that follow a redirect included: it carries the token.
+
+    In a cluster of several brokers each redirects to the one that owns the namespace, and that one asks who we are as
+    well; httpx drops the header on the way to another host. Which hosts are brokers we cannot know beforehand. But a
+    redirect is the word of a broker that already has the token, so following it tells nobody who could not be told
+    anyway, as long as two things hold: from https never to http, where the network could read it; and only to the path
+    of the admin REST, which Pulsar keeps, so that the login page of a proxy does not get it. Otherwise the request is
+    not sent at all: without the token it would end in a refusal that misleads.
+    """
+    home = httpx.URL(settings.pulsar_admin_url)
+
+    def authorize(request: httpx.Request) -> None:
+        url = request.url
+        own = (url.scheme, url.host, url.port) == (home.scheme, home.host, home.port)
+        safe = url.scheme == "https" or home.scheme == "http"
+        if not own and not (safe and url.path.startswith(f"{_API}/")):
+            raise BrokerError(
+                f"{shown_url(settings.pulsar_admin_url)} redirects to {shown_url(str(url))}, to which the token is not "
+                "sent: expected the admin REST of another broker, over https if JOBTRAIL_PULSAR_ADMIN_URL is https. Set "
+                "JOBTRAIL_PULSAR_ADMIN_URL to a broker, and advertise every broker's https address "
+                "(webServicePortTls) in the cluster."
+            )
+        request.headers["Authorization"] = f"Bearer {supplier()}"
+
+    return authorize
 
 
 def _tls(settings: BrokerSettings) -> ssl.SSLContext | bool:

@@ -11,9 +11,6 @@ import pulsar
 
 from schemas.errors import BrokerError
 
-NO_SCHEMA_VERSION = -1
-"""What a message says that was published without a schema (and every message of a broker without a registry)."""
-
 
 class StoredSchema(NamedTuple):
     """One version of a topic's schema, as the broker stores it. ``kind`` is Pulsar's word: AVRO, JSON, STRING …"""
@@ -39,7 +36,10 @@ def check_private_names() -> None:
 
 
 def schema_version(message: pulsar.Message) -> int:
-    """The version of the schema a message was written with; NO_SCHEMA_VERSION when it names none."""
+    """The version of the schema a message was written with, as its publisher says.
+
+    -1 when it was published without a schema, as is every message of a broker without a registry.
+    """
     version: int = message._message.int_schema_version()
     return version
 

@@ -1,8 +1,8 @@
 """What has to be on the broker before the first event: tenant, Pulsar namespace, policies, topic, schema, subscriptions.
 
 It is a list of steps, each of which reads what there is and knows how to set it right: `--check` reads alone. The
-steps stand in the order in which they are safe: nothing can be produced before the policies hold, and every
-subscription is there, at the earliest event, before a producer can be.
+steps stand in the order in which they are safe: on a new broker nothing can be produced before the policies hold. A
+producer may come between the topic and its subscriptions; these start at the earliest event, which retention keeps.
 """
 
 import json

@@ -10,7 +10,7 @@ import time
 import pulsar
 
 from broker.client import broker_errors
-from broker.private import NO_SCHEMA_VERSION, schema_version, stored_schema
+from broker.private import schema_version, stored_schema
 from schemas.contract import SCHEMA_TEXT, Event
 from schemas.decode import Decoder, decoder
 from schemas.errors import DecodeError, SchemaError
@@ -43,11 +43,6 @@ class WriterSchemas:
         if decode is None:
             decode = self.decoder(version)
         return decode(message.data())
-
-    def version(self, message: pulsar.Message) -> int | None:
-        """The schema version to note in a dead letter; None where messages name none."""
-        version = schema_version(message)
-        return None if version == NO_SCHEMA_VERSION else version
 
     def decoder(self, version: int) -> Decoder:
         """The decoder for one schema version of the topic, fetched at its first use. Raises as ``decode`` does."""

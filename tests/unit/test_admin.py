@@ -1,0 +1,91 @@
+"""The token on the way through the redirects of a cluster of brokers."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from broker.admin import _authorizing, admin
+from schemas.errors import BrokerError
+from settings.broker import BrokerSettings
+
+
+class Broker(ThreadingHTTPServer):
+    """Answers with JSON, or sends to another address; remembers who asked."""
+
+    def __init__(self, sends_to: str = "") -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.sends_to = sends_to
+        self.asked: list[str | None] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Broker
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.headers.get("Authorization"))
+        self.send_response(307 if self.server.sends_to else 200)
+        if self.server.sends_to:
+            self.send_header("Location", self.server.sends_to)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def running(broker: Broker) -> Iterator[Broker]:
+    thread = threading.Thread(target=broker.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield broker
+    finally:
+        broker.shutdown()
+        thread.join()
+        broker.server_close()
+
+
+def test_the_broker_that_owns_the_namespace_is_told_who_we_are_as_well() -> None:
+    """A cluster redirects to it, and it would refuse us without the token."""
+    with running(Broker()) as owner, running(Broker(f"{owner.url}/admin/v2/clusters")) as first:
+        settings = BrokerSettings.load(pulsar_admin_url=first.url, pulsar_token="secret")
+        with admin(settings) as broker:
+            assert broker.get("/clusters") == []
+        assert first.asked == owner.asked == ["Bearer secret"]
+
+
+def test_a_redirect_to_anything_but_an_admin_rest_does_not_get_the_token() -> None:
+    """A proxy's login page, for one; the error says where it went."""
+    with running(Broker()) as login, running(Broker(f"{login.url}/login?next=x")) as first:
+        settings = BrokerSettings.load(pulsar_admin_url=first.url, pulsar_token="secret")
+        with (
+            pytest.raises(BrokerError, match=rf"redirects to {login.url}/login, to which") as raised,
+            admin(settings) as broker,
+        ):
+            broker.get("/clusters")
+        assert login.asked == []
+        assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://broker-1:8443/admin/v2/clusters", True),
+        ("https://broker-2:8443/admin/v2/clusters", True),
+        ("http://broker-1:8443/admin/v2/clusters", False),
+        ("http://broker-2:8080/admin/v2/clusters", False),
+    ],
+)
+def test_the_token_never_goes_from_https_to_http(url: str, sent: bool) -> None:
+    """Anybody on the network could read it there."""
+    settings = BrokerSettings.load(pulsar_admin_url="https://broker-1:8443", pulsar_token="secret")
+    request = httpx.Request("GET", url)
+    with contextlib.nullcontext() if sent else pytest.raises(BrokerError, match="over https"):
+        _authorizing(lambda: "secret", settings)(request)
+    assert ("Authorization" in request.headers) is sent
