@@ -5,20 +5,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.asking import asking, edges_option, json_option, limit_option, namespace_option, say, say_json
+from schemas.contract import STATES
 
 if TYPE_CHECKING:
     from store.answers.walk import Edges
-
-STATES = [
-    "suspended",
-    "scheduled",
-    "available",
-    "executing",
-    "retryable",
-    "completed",
-    "cancelled",
-    "discarded",
-]
 
 
 @click.group()

@@ -64,7 +64,7 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return COULD_NOT_BE_DONE
     except (click.Abort, KeyboardInterrupt):
-        return 128 + 2
+        return _complain("interrupted before it was done", COULD_NOT_BE_DONE)
     except NotFoundError as error:
         return _complain(error, ANSWER_IS_NO)
     except JobtrailError as error:

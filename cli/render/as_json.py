@@ -19,7 +19,8 @@ def dumps(value: object) -> str:
 
 def moment(time: datetime) -> str:
     """2026-11-22T20:51:03.123456Z"""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime, whose %Y does not fill up years before 1000.
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def row(record: Any) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""The `jobtrail` command where no database is needed."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import click
+import pytest
+
+from cli import main
+from cli.lineage import jobs
+from cli.render.as_json import moment
+from schemas.contract import STATES
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
+def test_an_interrupted_command_ends_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], interruption: type[BaseException]
+) -> None:
+    """Every command ends with 0, 1 or 2; it could not be done."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise interruption
+
+    monkeypatch.setattr(main.command, "main", interrupted)
+    assert main.run(["lineage"]) == 2
+    assert capsys.readouterr().err == "jobtrail: interrupted before it was done\n"
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000000Z"),
+        (datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC), "9999-12-31T23:59:59.999999Z"),
+        (datetime(2026, 11, 22, 1, tzinfo=timezone(timedelta(hours=2))), "2026-11-21T23:00:00.000000Z"),
+    ],
+)
+def test_a_time_in_json_is_rfc_3339_in_any_year(time: datetime, said: str) -> None:
+    assert moment(time) == said
+
+
+def test_every_state_of_the_contract_can_be_asked_for() -> None:
+    (option,) = (parameter for parameter in jobs.params if parameter.name == "state")
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == STATES
