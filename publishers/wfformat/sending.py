@@ -7,6 +7,7 @@ run empty before it could overflow.
 from typing import Any
 
 import jobtrail
+from broker.client import shown_url
 from schemas.errors import BrokerError
 from settings.broker import BrokerSettings
 
@@ -30,7 +31,7 @@ class Sending:
             pulsar_tls_validate_hostname=broker.pulsar_tls_validate_hostname,
             enabled=True,
         )
-        self._where = f"{broker.topic} at {broker.pulsar_url}"
+        self._where = f"{broker.topic} at {shown_url(broker.pulsar_url)}"
         self._within_seconds = acknowledged_within_seconds
         self._acknowledged_before = jobtrail.stats().sent
         self._given = 0

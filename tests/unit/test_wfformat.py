@@ -15,11 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import jobtrail
+from jobtrail import _runtime
 from publishers.wfformat.events import check_identity, count_events, events, job_id
 from publishers.wfformat.plan import Change, makespan_us, steps, timings
 from publishers.wfformat.read import Task, moment, read
+from publishers.wfformat.sending import Sending
 from schemas.contract import FINISHED, RANKS, SCHEMA
-from schemas.errors import InputError
+from schemas.errors import BrokerError, InputError
+from settings.broker import BrokerSettings
 
 TRACES = Path(__file__).parent.parent / "traces"
 EXPECTED: dict[str, Any] = json.loads((TRACES / "expected.json").read_text())
@@ -449,3 +453,15 @@ def test_ids_too_long_for_the_contract_are_refused(tmp_path: Path) -> None:
         check_identity("n" * 201, "run", trace)
     with pytest.raises(InputError, match="--namespace is empty"):
         check_identity("", "run", trace)
+
+
+def test_import_that_did_not_arrive_shows_the_address_without_its_password() -> None:
+    broker = BrokerSettings.load(pulsar_url="pulsar://us:hunter2@127.0.0.1:6650")
+    sending = Sending(broker, "tests", acknowledged_within_seconds=0)
+    try:
+        jobtrail.configure(enabled=False)  # nothing leaves, so nothing is acknowledged
+        sending.send({"job_id": "1", "worker": "W", "state": "completed"})
+        with pytest.raises(BrokerError, match=r"1 of 1 events .* at pulsar://127\.0\.0\.1:6650 within"):
+            sending.finish("the import")
+    finally:
+        _runtime._runtime.reset()

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 import jobtrail
 from jobtrail import _runtime
+from jobtrail._broker import explain
+from jobtrail._config import Config
+from jobtrail._text import shown_url
 from workers.tests.reading import Topic, only
 
 
@@ -140,9 +143,28 @@ def test_configure_names_setting_value_and_cure(setting: dict[str, Any], message
 
 
 def test_token_is_never_shown() -> None:
-    from jobtrail._config import Config
-
     assert "hunter2" not in repr(Config(pulsar_token="hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("pulsar://us:hunter2@host:6650", "pulsar://host:6650"),
+        ("pulsar://us:hunter/2@x@host:6650?token=hunter2", "pulsar://host:6650"),
+        ("us:hunter2@host:6650", "host:6650"),
+        ("pulsar://one:6650,two:6650", "pulsar://one:6650,two:6650"),
+    ],
+)
+def test_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
+
+
+def test_password_in_the_address_of_the_broker_is_never_shown() -> None:
+    settings = Config(pulsar_url="pulsar://us:hunter2@127.0.0.1:6650")
+    assert "hunter2" not in repr(settings)
+    assert "at pulsar://127.0.0.1:6650: " in explain(TimeoutError("too late"), settings)
+    with pytest.raises(jobtrail.ConfigurationError, match=r"pulsar_url is 'http://127\.0\.0\.1': give"):
+        jobtrail.configure(pulsar_url="http://us:hunter2@127.0.0.1")
 
 
 @pytest.mark.parametrize(

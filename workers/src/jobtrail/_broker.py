@@ -15,6 +15,7 @@ import pulsar
 
 from jobtrail._config import Config
 from jobtrail._contract import SCHEMA_TEXT
+from jobtrail._text import shown_url
 
 OPERATION_TIMEOUT_SECONDS: Final = 5
 CONNECTION_TIMEOUT_MS: Final = 3_000
@@ -97,7 +98,7 @@ def connect(config: Config) -> Connection:
 
 def explain(error: BaseException, config: Config) -> str:
     """Say in one line what is wrong between this program and the broker, and the cure."""
-    where = f"{config.topic} at {config.pulsar_url}"
+    where = f"{config.topic} at {shown_url(config.pulsar_url)}"
     for kind, cure in _CURES:
         if isinstance(error, kind):
             return f"{where}: {cure}"

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from jobtrail._classify import Categories
 from jobtrail._errors import ConfigurationError
 from jobtrail._redact import DEFAULT_SECRET_KEYS, secret_keys
-from jobtrail._text import EXECUTOR_LIMIT, NAMESPACE_LIMIT, RELEASE_LIMIT, identifier
+from jobtrail._text import EXECUTOR_LIMIT, NAMESPACE_LIMIT, RELEASE_LIMIT, identifier, shown_url
 
 logger = logging.getLogger("jobtrail")
 
@@ -38,7 +38,7 @@ class Config:
     enabled: bool = True
     """False: nothing is recorded or sent (for a program's own tests)."""
 
-    pulsar_url: str = "pulsar://127.0.0.1:6650"
+    pulsar_url: str = field(default="pulsar://127.0.0.1:6650", repr=False)
     topic: str = "persistent://jobtrail/lifecycle/job-events"
     pulsar_token: str | None = field(default=None, repr=False)
     pulsar_token_file: str | None = None
@@ -66,7 +66,8 @@ class Config:
         for name, check, cure in _CHECKS:
             value = getattr(self, name)
             if not check(value):
-                raise ConfigurationError(f"{name} is {value!r}: {cure}")
+                shown = shown_url(value) if name == "pulsar_url" and isinstance(value, str) else value
+                raise ConfigurationError(f"{name} is {shown!r}: {cure}")
         names = DEFAULT_SECRET_KEYS + tuple(self.redact_keys)
         object.__setattr__(self, "secret_pattern", secret_keys(names))
         object.__setattr__(self, "namespace", identifier(self.namespace, NAMESPACE_LIMIT))

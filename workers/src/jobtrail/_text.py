@@ -4,6 +4,7 @@ The limits are those of the contract where it has one (ids and names), else the 
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -26,6 +27,7 @@ META_ENTRIES: Final = 50
 META_KEY_LIMIT: Final = 200
 META_VALUE_LIMIT: Final = 1024
 
+_CREDENTIALS: Final = re.compile(r"^([a-z][a-z0-9+.-]*://|//)?.*@", re.IGNORECASE | re.DOTALL)
 _REPLACEMENT: Final = "�"
 _CUT_MARK: Final = "…[cut]"
 # Of a stack trace that is too long, the outermost part keeps this share; the innermost part says more.
@@ -46,6 +48,11 @@ def text_of(value: object) -> str:
 def describe(error: BaseException) -> str:
     """Give class and message of an exception in one short line, whatever its methods do."""
     return f"{type(error).__name__}: {text_of(error)[:200]}"
+
+
+def shown_url(url: str) -> str:
+    """Give an address as it may be shown: without user, password and query."""
+    return _CREDENTIALS.sub(lambda found: found[1] or "", url).partition("?")[0]
 
 
 def clean(text: str) -> str:
