@@ -2,6 +2,7 @@
 
 import io
 import json
+from itertools import islice
 from typing import Any, Final
 
 import fastavro
@@ -13,6 +14,7 @@ from jobtrail._text import (
     CATEGORY_LIMIT,
     ERROR_TYPE_LIMIT,
     EXECUTOR_LIMIT,
+    EXPECTED_CHILDREN_ENTRIES,
     EXTERNAL_ID_LIMIT,
     FINGERPRINT_LIMIT,
     JOB_ID_LIMIT,
@@ -43,6 +45,9 @@ _TEXT_LIMITS: Final = (
     ("executor", EXECUTOR_LIMIT),
 )
 _COUNT_MAX: Final = 2**31 - 1
+# The broker refuses what is larger than 5 MiB, which Pulsar's client only tells who asks for the answer to each message.
+# No event with its texts cut comes near.
+PAYLOAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 
 def _without_logical_types(avro: Any) -> Any:
@@ -81,14 +86,27 @@ def encode(event: dict[str, Any]) -> bytes:
         event["error"] = _fit_error(event["error"])
     buffer = io.BytesIO()
     fastavro.schemaless_writer(buffer, _WRITER, event)
-    return buffer.getvalue()
+    payload = buffer.getvalue()
+    if len(payload) > PAYLOAD_LIMIT_BYTES:
+        raise ValueError(
+            f"an event of {len(payload)} bytes, at most {PAYLOAD_LIMIT_BYTES} can be sent: job {event['job_id']!r:.100}"
+        )
+    return payload
+
+
+def left_out(event: dict[str, Any]) -> str:
+    """Say what `encode` leaves out of an event because the contract has no room for it; empty when nothing."""
+    kinds = len(event.get("expected_children") or ())
+    if kinds <= EXPECTED_CHILDREN_ENTRIES:
+        return ""
+    return f"expected_children of {kinds} kinds, an event has the first {EXPECTED_CHILDREN_ENTRIES}"
 
 
 def expected_counts(expected: dict[Any, Any]) -> dict[str, int]:
-    """Give worker to number of children, each within what the contract's int holds."""
+    """Give worker to number of children, as many and each within what the contract holds."""
     return {
         identifier(worker, WORKER_LIMIT): min(max(int(count), 0), _COUNT_MAX)
-        for worker, count in expected.items()
+        for worker, count in islice(expected.items(), EXPECTED_CHILDREN_ENTRIES)
     }
 
 

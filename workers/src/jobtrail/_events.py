@@ -64,6 +64,7 @@ def submit(record: dict[str, Any]) -> bool:
     error = record.get("error")
     if error is not None:
         size += len(error.get("message", "")) + size_of(error.get("stacktrace", ""))
+    size += 40 * len(record.get("expected_children", ()))
     depends_on = record.get("depends_on")
     if not depends_on:
         return _runtime.submit(record, size)

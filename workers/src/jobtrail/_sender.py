@@ -154,12 +154,15 @@ class Sender:
 
     def _encode(self, items: list[_Item]) -> list[tuple[str, bytes]]:
         # Imported here: the first event must not wait for fastavro, nor `import jobtrail`.
-        from jobtrail._encode import encode
+        from jobtrail._encode import encode, left_out
 
         messages = []
         for event, _ in items:
             try:
                 payload = encode(event)
+                missing = left_out(event)
+                if missing:
+                    self._counts.drop("left_out", 1, f"{missing}: job {event['job_id']!r:.100}")
                 messages.append((str(event["job_id"]), payload))
             except Exception as error:
                 self._counts.drop("invalid", 1, describe(error))
