@@ -110,6 +110,14 @@ def test_options_of_a_call_that_fail_are_left_out(events: Topic) -> None:
     assert only(events.read(), state="completed")["source"] == "kino"
 
 
+@pytest.mark.parametrize("meta", ["x", Hostile(), 7], ids=["text", "hostile", "number"])
+def test_meta_that_a_job_sets_to_no_mapping_is_left_out(events: Topic, meta: Any) -> None:
+    with jobtrail.job("PageJob") as job:
+        job.meta = meta
+    assert only(events.read(), state="completed")["meta"] == {}
+    assert jobtrail.stats().dropped == {"left_out": 1}
+
+
 def test_settings_of_the_environment_that_cannot_be_used_do_not_stop_a_job(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unsent: None
 ) -> None:

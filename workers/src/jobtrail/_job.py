@@ -241,8 +241,12 @@ class Job:
             "release": self._release,
             "executor": self._executor,
         }
-        if self.meta:
-            event["meta"] = dict(self.meta)
+        # The job may have set it to anything, which must not cost the event.
+        try:
+            if self.meta:
+                event["meta"] = dict(self.meta)
+        except Exception as error:
+            _runtime.unusable("meta", error)
         return event
 
     def _ticket(self) -> _header.Ticket:
