@@ -50,11 +50,16 @@ def fold(
         attempts=list(attempts.values()),
         edges=list(edges),
         groups=list(groups.values()),
-        dead_letters=list({(letter.topic, letter.message_id): letter for letter in dead_letters}.values()),
+        dead_letters=list({_letter_key(letter): letter for letter in dead_letters}.values()),
         events=count,
         expired=expired,
         horizon_us=horizon_us,
     )
+
+
+def _letter_key(letter: DeadLetter) -> tuple[str, str, int]:
+    """A broker built anew gives the same message ids again; the time tells them apart."""
+    return letter.topic, letter.message_id, letter.publish_time_us
 
 
 def _job_row(event: Event, error: dict[str, str] | None, group_id: str) -> JobRow:

@@ -125,6 +125,17 @@ DEAD_LETTERS: list[Row] = [
         NEAR[0],
         0,
     ),
+    # The same message id of a topic that was created again.
+    (
+        "persistent://jobtrail/lifecycle/job-events-partition-0",
+        "1:2:3:4",
+        "malformed",
+        "another",
+        b"\x07",
+        "",
+        NEAR[1],
+        0,
+    ),
     (
         "persistent://jobtrail/lifecycle/job-events-partition-0",
         "1:2:3:5",
