@@ -8,6 +8,7 @@ from pathlib import Path
 
 from servers.errors import ServerUnavailableError
 from servers.ports import HOST, free_ports
+from servers.pulsar_health import answers
 
 # These name interfaces of the machine; in the container the image's own are right.
 NOT_IN_A_CONTAINER = frozenset({"allowLoopback", "allowEphemeralPorts"})
@@ -44,8 +45,6 @@ class DockerPulsar:
 
     def start(self) -> None:
         """Start it and return when it takes messages. Raises ServerUnavailableError."""
-        from servers.pulsar import answers
-
         if self._exists:
             _docker("start", self._name)
         else:

@@ -5,14 +5,11 @@ that only use it: the one that JOBTRAIL_TEST_PULSAR_URL names, else Java's, else
 """
 
 import contextlib
-import json
 import os
 import shutil
 import signal
 import socket
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +17,7 @@ from typing import Protocol
 from servers import docker, processes
 from servers.errors import ServerUnavailableError
 from servers.ports import HOST, free_ports
+from servers.pulsar_health import answers, is_healthy
 from servers.pulsar_jars import jars, java_problem, maven_problem, pulsar_version
 
 URL_VARIABLE = "JOBTRAIL_TEST_PULSAR_URL"
@@ -213,29 +211,6 @@ def own_pulsar(java_options: Sequence[str] = ()) -> Iterator[OwnPulsar]:
         f"apachepulsar/pulsar:{pulsar_version()}", SETTINGS, START_TIMEOUT_SECONDS
     ) as server:
         yield server
-
-
-def answers(admin_url: str) -> bool:
-    """Say whether a standalone broker is through with its start, whose last step is this namespace, and healthy."""
-    namespaces = _get(f"{admin_url}/admin/v2/namespaces/public")
-    return isinstance(namespaces, list) and "public/default" in namespaces and is_healthy(admin_url)
-
-
-def is_healthy(admin_url: str) -> bool:
-    """Say whether the broker passes its own check: a message goes round."""
-    return _get(f"{admin_url}/admin/v2/brokers/health") == "ok"
-
-
-def _get(url: str) -> object:
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            body = answer.read().decode()
-    except (OSError, urllib.error.URLError):
-        return None
-    try:
-        return json.loads(body)
-    except ValueError:
-        return body
 
 
 def _loopback_interface() -> str:

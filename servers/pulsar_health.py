@@ -1,0 +1,28 @@
+"""Whether a standalone broker is up, asked of its admin REST by plain HTTP."""
+
+import json
+import urllib.error
+import urllib.request
+
+
+def answers(admin_url: str) -> bool:
+    """Say whether a standalone broker is through with its start, whose last step is this namespace, and healthy."""
+    namespaces = _get(f"{admin_url}/admin/v2/namespaces/public")
+    return isinstance(namespaces, list) and "public/default" in namespaces and is_healthy(admin_url)
+
+
+def is_healthy(admin_url: str) -> bool:
+    """Say whether the broker passes its own check: a message goes round."""
+    return _get(f"{admin_url}/admin/v2/brokers/health") == "ok"
+
+
+def _get(url: str) -> object:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            body = answer.read().decode()
+    except (OSError, urllib.error.URLError):
+        return None
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body
