@@ -5,7 +5,6 @@ acknowledged; then the consumer is closed, which sends the last acknowledgements
 between has acknowledged nothing that was not committed, so it comes again and changes nothing.
 """
 
-import time
 from collections.abc import Iterable
 from functools import partial
 
@@ -21,6 +20,7 @@ from consumers.garbage import collect_rarely
 from consumers.health import Health, serve
 from consumers.log import configure_log
 from consumers.pipeline import Committed, Pipeline
+from consumers.progress import Progress
 from consumers.receive import decode_batch
 from consumers.stop import Stop, stop_on_signals
 from consumers.subscription import note_broker, note_wait, subscribe_patiently
@@ -33,8 +33,6 @@ from store.migrate import check_version
 from store.writer import check_fingerprint_version
 
 log = structlog.get_logger(__name__)
-
-_SAY_EVERY_SECONDS = 60.0
 
 
 def run(settings: AggregatorSettings) -> int:
@@ -100,7 +98,7 @@ def _consume(
         if consumer is None:
             return
         schemas = WriterSchemas(client, settings)
-        acknowledged = partial(_acknowledge, consumer, settings, metrics, _Progress())
+        acknowledged = partial(_acknowledge, consumer, settings, metrics, Progress("aggregated"))
         health.ready("service")
         collect_rarely()
         while not stop.requested:
@@ -131,14 +129,19 @@ def _acknowledge(
     consumer: Consumer,
     settings: AggregatorSettings,
     metrics: AggregatorMetrics,
-    progress: "_Progress",
+    progress: Progress,
     committed: Iterable[Committed],
 ) -> None:
     """Only what is committed; and as often as it comes."""
     for done in committed:
         acknowledge(consumer, done.received.messages, settings)
         metrics.committed(done)
-        progress.add(done)
+        log.debug("committed", events=done.batch.events, **done.written._asdict())
+        progress.add(
+            events=done.batch.events,
+            new_attempts=done.written.new_attempts,
+            dead_letters=len(done.batch.dead_letters),
+        )
     progress.say_when_due()
 
 
@@ -149,36 +152,3 @@ def _note_database(health: Health, metrics: AggregatorMetrics, why: str | None) 
         health.ready("database")
     else:
         health.not_ready("database", "away")
-
-
-class _Progress:
-    """One line a minute that says what was done in it; a line a batch at debug."""
-
-    def __init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        self._since = time.monotonic()
-        self._batches = self._events = self._dead_letters = self._new_attempts = 0
-
-    def add(self, done: Committed) -> None:
-        log.debug("committed", events=done.batch.events, **done.written._asdict())
-        self._batches += 1
-        self._events += done.batch.events
-        self._dead_letters += len(done.batch.dead_letters)
-        self._new_attempts += done.written.new_attempts
-
-    def say_when_due(self) -> None:
-        seconds = time.monotonic() - self._since
-        if seconds < _SAY_EVERY_SECONDS:
-            return
-        if self._batches:
-            log.info(
-                "aggregated",
-                seconds=round(seconds),
-                batches=self._batches,
-                events=self._events,
-                new_attempts=self._new_attempts,
-                dead_letters=self._dead_letters,
-            )
-        self._start()

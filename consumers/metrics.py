@@ -6,7 +6,6 @@ Stopping: SIGTERM ends the receiving; the batch in hand is counted and acknowled
 sends the last acknowledgements.
 """
 
-import time
 from functools import partial
 
 import structlog
@@ -21,6 +20,7 @@ from consumers.log import configure_log
 from consumers.measures import measure
 from consumers.metrics_page import TallyCollector
 from consumers.metrics_service import ServiceMetrics
+from consumers.progress import Progress
 from consumers.receive import Received, decode_batch
 from consumers.stop import Stop, stop_on_signals
 from consumers.subscription import note_broker, note_wait, subscribe_patiently
@@ -28,8 +28,6 @@ from consumers.tally import Tally
 from settings.metrics import MetricsSettings
 
 log = structlog.get_logger(__name__)
-
-_SAY_EVERY_SECONDS = 60.0
 
 
 def run(settings: MetricsSettings) -> int:
@@ -44,10 +42,10 @@ def run(settings: MetricsSettings) -> int:
     tally = Tally(settings)
     registry.register(TallyCollector(tally))
     service = ServiceMetrics(registry)
-    progress = _Progress()
+    progress = Progress("counted")
     with serve(health, registry, settings.listen_host, settings.metrics_port):
         _consume(settings, stop, health, tally, service, progress)
-    log.info("stopped", events=progress.all_events, undecodable=progress.all_undecodable)
+    log.info("stopped", events=progress.total["events"], undecodable=progress.total["undecodable"])
     return 0
 
 
@@ -57,7 +55,7 @@ def _consume(
     health: Health,
     tally: Tally,
     service: ServiceMetrics,
-    progress: "_Progress",
+    progress: Progress,
 ) -> None:
     client = connect(settings)
     try:
@@ -95,7 +93,9 @@ def _consume(
                 _count(received, tally)
                 acknowledge(consumer, messages, settings)
                 service.acknowledged(len(messages))
-                progress.add(received)
+                events, undecodable = len(received.events), len(received.dead_letters)
+                log.debug("counted_batch", events=events, undecodable=undecodable)
+                progress.add(events=events, undecodable=undecodable)
             progress.say_when_due()
         close(consumer, settings)
     finally:
@@ -106,38 +106,3 @@ def _count(received: Received, tally: Tally) -> None:
     tally.add(measure(received.events, tally.slot_seconds))
     for letter in received.dead_letters:
         tally.add_undecodable(letter.reason)
-
-
-class _Progress:
-    """One line a minute that says what was done in it; a line a batch at debug; sums for the last line."""
-
-    def __init__(self) -> None:
-        self.all_events = self.all_undecodable = 0
-        self._start()
-
-    def _start(self) -> None:
-        self._since = time.monotonic()
-        self._batches = self._events = self._undecodable = 0
-
-    def add(self, received: Received) -> None:
-        events, undecodable = len(received.events), len(received.dead_letters)
-        log.debug("counted_batch", events=events, undecodable=undecodable)
-        self._batches += 1
-        self._events += events
-        self._undecodable += undecodable
-        self.all_events += events
-        self.all_undecodable += undecodable
-
-    def say_when_due(self) -> None:
-        seconds = time.monotonic() - self._since
-        if seconds < _SAY_EVERY_SECONDS:
-            return
-        if self._batches:
-            log.info(
-                "counted",
-                seconds=round(seconds),
-                batches=self._batches,
-                events=self._events,
-                undecodable=self._undecodable,
-            )
-        self._start()
