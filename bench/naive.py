@@ -24,11 +24,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _JOB = """
     INSERT INTO jobs (namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts,
         release, executor, error_category, error_type, enqueued_at, started_at, source, external_id, root_job_id,
-        parent_job_id, depth)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        parent_job_id, depth, latest_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (namespace, job_id) DO UPDATE SET attempt = excluded.attempt, state_rank = excluded.state_rank,
         occurred_at = excluded.occurred_at, state = excluded.state, error_category = excluded.error_category,
-        error_type = excluded.error_type, started_at = excluded.started_at
+        error_type = excluded.error_type, started_at = excluded.started_at, latest_at = excluded.latest_at
     WHERE (jobs.attempt, jobs.state_rank, jobs.occurred_at)
         < (excluded.attempt, excluded.state_rank, excluded.occurred_at)
 """
@@ -98,7 +98,10 @@ def _store(connection: psycopg.Connection[Any], event: Event) -> None:
     job = batch.jobs[0]
     connection.execute(
         _JOB,
-        (*job[:4], _time(job[4]), *job[5:9], *job[10:14], _time(job[15]), _time(job[16]), *job[17:22]),
+        (
+            *(*job[:4], _time(job[4]), *job[5:9], *job[10:14]),
+            *(_time(job[15]), _time(job[16]), *job[17:22], _time(job[28])),
+        ),
     )
     for edge in batch.edges:
         connection.execute(_EDGE, edge)

@@ -94,6 +94,7 @@ def _job_row(event: Event, error: dict[str, str] | None, group_id: str) -> JobRo
         json.dumps(meta, ensure_ascii=False) if meta else "",
         event["args"],
         *((attempt, rank, occurred_at) if event["args"] else _NO_VERSION),
+        occurred_at,
     )
 
 
@@ -108,7 +109,7 @@ def join(one: JobRow, other: JobRow) -> JobRow:
     if described != loser[17:24]:
         described = _join_descriptors(described, loser[17:24])
     args = winner if _args_version(winner) >= _args_version(loser) else loser
-    return (*winner[:15], enqueued, started, *described, *args[24:28])
+    return (*winner[:15], enqueued, started, *described, *args[24:28], max(one[28], other[28]))
 
 
 def _is_later(one: Any, other: Any) -> bool:

@@ -41,6 +41,7 @@ JOB_COLUMNS = (
     "args_attempt",
     "args_rank",
     "args_occurred_at",
+    "latest_at",
 )
 ATTEMPT_COLUMNS = (
     "namespace",

@@ -1,6 +1,6 @@
 """Rows into the stages: tuples to the text format of COPY, one write a table.
 
-psycopg's own ``write_row`` formats field by field; a batch of thousands of rows of 28 fields is several times cheaper as
+psycopg's own ``write_row`` formats field by field; a batch of thousands of rows of 29 fields is several times cheaper as
 one string a row, looked at for characters that need an escape only when there is one.
 """
 

@@ -33,6 +33,9 @@ CREATE TABLE jobs (
     error_category    text COLLATE "C" NOT NULL,
     error_type        text COLLATE "C" NOT NULL,
     failure_group_id  uuid,
+    -- The greatest occurred_at of all its events: a job goes when the last thing said of it is before the horizon.
+    -- Without an index, which every event would have to change: retention reads the table part by part instead.
+    latest_at         timestamptz      NOT NULL,
     -- The least within the winning attempt.
     enqueued_at       timestamptz,
     started_at        timestamptz,

@@ -27,7 +27,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_jobs (
     args              text,
     args_attempt      integer,
     args_rank         smallint,
-    args_occurred_at  bigint
+    args_occurred_at  bigint,
+    latest_at         bigint
 ) ON COMMIT DELETE ROWS
 
 -- name: create_stage_edges

@@ -257,9 +257,10 @@ def test_stage_counts_are_read_from_the_index_alone(database_url_each: str) -> N
         connection.execute(
             """
             INSERT INTO jobs (namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts,
-                              release, executor, error_category, error_type, root_job_id, parent_job_id, depth)
+                              release, executor, error_category, error_type, root_job_id, parent_job_id, depth,
+                              latest_at)
             SELECT 'kino', run || '-' || job, 1, 5, now(), 'completed', 'Worker' || job % 5, 'q', 1,
-                   '', '', '', '', run::text, run::text, 1
+                   '', '', '', '', run::text, run::text, 1, now()
             FROM generate_series(1, 3) AS run, generate_series(1, 30000) AS job
             """
         )

@@ -195,6 +195,20 @@ BREAKS = (
             ),
         ),
     ),
+    Break(
+        "the latest of a job's times is its state's, in SQL",
+        (
+            Edit(
+                MERGE,
+                "latest_at = greatest(stored.latest_at, excluded.latest_at)",
+                "latest_at = CASE WHEN is_later(excluded, stored) THEN excluded.latest_at ELSE stored.latest_at END",
+            ),
+        ),
+    ),
+    Break(
+        "the latest of a job's times is its state's, in the fold",
+        (Edit(FOLD, "*args[24:28], max(one[28], other[28]))", "*args[24:28], winner[4])"),),
+    ),
     # Descriptors.
     Break(
         "take the first descriptor, in SQL",

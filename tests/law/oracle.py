@@ -36,7 +36,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         ),
         *("scheduled_at", "release", "executor", "error_category", "error_type", "failure_group_id"),
         *("enqueued_at", "started_at", "source", "external_id", "root_job_id", "parent_job_id", "depth"),
-        *("expected_children", "meta", "args", "args_attempt", "args_rank", "args_occurred_at"),
+        *("expected_children", "meta", "args", "args_attempt", "args_rank", "args_occurred_at", "latest_at"),
     ),
     "attempts": (
         *(
@@ -225,6 +225,7 @@ def _job_row(events: list[Event]) -> Row:
         _merged((event["expected_children"] for event in events), max),
         _merged((event["meta"] for event in events), min),
         *(args, *args_version),
+        max(event["occurred_at"] for event in events),
     )
 
 

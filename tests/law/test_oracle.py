@@ -93,6 +93,15 @@ def test_the_greatest_attempt_wins_then_the_rank_and_only_then_the_time() -> Non
     }
 
 
+def test_the_latest_of_a_jobs_times_is_that_of_any_event() -> None:
+    assert rows("jobs", "job_id", "latest_at") == {
+        ("s", NINE + 9),
+        ("p", NINE + 5),  # the end of its first attempt, which was noticed after the second had begun
+        ("x", NINE + HOUR),
+        ("y", NINE + 8),
+    }
+
+
 def test_a_value_beats_none_and_of_two_the_lesser_wins() -> None:
     assert rows("jobs", "job_id", "source", "external_id", "parent_job_id", "depth") == {
         ("s", None, None, "", 0),
