@@ -15,6 +15,7 @@ from broker.client import Consumer, connect
 from broker.receive import acknowledge, close, receive_batch
 from broker.registry import WriterSchemas
 from consumers.aggregator_metrics import AggregatorMetrics
+from consumers.barriers import halfway, reached
 from consumers.fingerprint import VERSION
 from consumers.garbage import collect_rarely
 from consumers.health import Health, serve
@@ -107,6 +108,7 @@ def _consume(
             messages = receive_batch(consumer, settings)
             note_broker(consumer, health)
             if messages:
+                reached("after receive")
                 received = decode_batch(
                     messages,
                     schemas,
@@ -134,7 +136,8 @@ def _acknowledge(
 ) -> None:
     """Only what is committed; and as often as it comes."""
     for done in committed:
-        acknowledge(consumer, done.received.messages, settings)
+        reached("after commit")
+        acknowledge(consumer, halfway("during ack", done.received.messages), settings)
         metrics.committed(done)
         log.debug("committed", events=done.batch.events, **done.written._asdict())
         progress.add(

@@ -7,6 +7,7 @@ import psycopg
 import structlog
 from psycopg.errors import ProgramLimitExceeded, StatementTooComplex
 
+from consumers.barriers import WATCH
 from consumers.fold import fold
 from consumers.receive import Received, dead_letter
 from store.batch import Batch, Written
@@ -67,11 +68,11 @@ def _write_past_others(connection: psycopg.Connection, batch: Batch) -> Written:
     """Write one batch; again, after a short random pause, as long as another transaction is in its way."""
     for attempt in range(1, _TRANSIENT_TRIES):
         try:
-            return write_batch(connection, batch)
+            return write_batch(connection, batch, WATCH)
         except TRANSIENT as error:
             log.info("met_another_transaction", attempt=attempt, error=one_line(error), then="tries again")
             time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311  # spreads retries, no secret
-    return write_batch(connection, batch)
+    return write_batch(connection, batch, WATCH)
 
 
 def _give_up(

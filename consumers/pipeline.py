@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psycopg
 import structlog
 
+from consumers.barriers import WATCH, reached
 from consumers.fold import fold
 from consumers.isolation import REFUSED_DATA, one_line, write_surely
 from consumers.receive import Received
@@ -101,6 +102,7 @@ class Pipeline:
     def submit(self, received: Received) -> list[Committed]:
         """Fold and stage a batch and have it merged; gives what was committed meanwhile (often the batch before)."""
         batch = fold(received.events, received.dead_letters, self._horizon_us)
+        reached("after fold")
         committed = []
         if not self._free:
             committed += self._first_done()
@@ -147,11 +149,11 @@ class Pipeline:
         connection = self._free.popleft()
         try:
             try:
-                begin(connection, batch)
+                begin(connection, batch, WATCH)
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
                 batch = fold(received.events, received.dead_letters, moved.horizon_us)
-                begin(connection, batch)
+                begin(connection, batch, WATCH)
         except BaseException:
             self._free.append(connection)
             _roll_back(connection)
@@ -228,7 +230,8 @@ class Pipeline:
 
 def _merge_and_commit(connection: psycopg.Connection, batch: Batch) -> Written:
     try:
-        written = merge(connection, batch)
+        written = merge(connection, batch, WATCH)
+        reached("before commit")
         connection.commit()
     except BaseException:
         _roll_back(connection)

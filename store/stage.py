@@ -4,7 +4,7 @@ psycopg's own ``write_row`` formats field by field; a batch of thousands of rows
 one string a row, looked at for characters that need an escape only when there is one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import LiteralString
 
 import psycopg
@@ -19,12 +19,14 @@ def create_stages(connection: psycopg.Connection) -> None:
         connection.execute(query)
 
 
-def copy_batch(connection: psycopg.Connection, batch: Batch) -> None:
-    """COPY every row of the batch into this session's stages."""
-    _copy(connection, "COPY stage_jobs FROM STDIN", batch.jobs, len(JOB_COLUMNS))
-    _copy(connection, "COPY stage_edges FROM STDIN", batch.edges, len(EDGE_COLUMNS))
-    _copy(connection, "COPY stage_attempts FROM STDIN", batch.attempts, len(ATTEMPT_COLUMNS))
-    _copy(connection, "COPY stage_groups FROM STDIN", batch.groups, len(GROUP_COLUMNS))
+def copy_batch(
+    connection: psycopg.Connection, batch: Batch, watch: Callable[[str], None] | None = None
+) -> None:
+    """COPY every row of the batch into this session's stages. ``watch`` is told when half of a stream is sent."""
+    _copy(connection, "COPY stage_jobs FROM STDIN", batch.jobs, len(JOB_COLUMNS), watch)
+    _copy(connection, "COPY stage_edges FROM STDIN", batch.edges, len(EDGE_COLUMNS), watch)
+    _copy(connection, "COPY stage_attempts FROM STDIN", batch.attempts, len(ATTEMPT_COLUMNS), watch)
+    _copy(connection, "COPY stage_groups FROM STDIN", batch.groups, len(GROUP_COLUMNS), watch)
     if batch.dead_letters:
         with connection.cursor().copy("COPY stage_dead_letters FROM STDIN") as copy:
             for letter in batch.dead_letters:
@@ -51,8 +53,18 @@ def _escaped(value: str) -> str:
 
 
 def _copy(
-    connection: psycopg.Connection, statement: LiteralString, rows: Sequence[Sequence[object]], columns: int
+    connection: psycopg.Connection,
+    statement: LiteralString,
+    rows: Sequence[Sequence[object]],
+    columns: int,
+    watch: Callable[[str], None] | None,
 ) -> None:
     if rows:
+        text = copy_text(rows, columns)
         with connection.cursor().copy(statement) as copy:
-            copy.write(copy_text(rows, columns))
+            if watch is not None:
+                middle = len(text) // 2
+                copy.write(text[:middle])
+                watch("during copy")
+                text = text[middle:]
+            copy.write(text)

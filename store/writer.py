@@ -56,14 +56,14 @@ def check_fingerprint_version(connection: psycopg.Connection, version: int) -> N
         )
 
 
-def begin(connection: psycopg.Connection, batch: Batch) -> None:
+def begin(connection: psycopg.Connection, batch: Batch, watch: Callable[[str], None] | None = None) -> None:
     """Open the batch's transaction and fill the stages. Raises HorizonMovedError when it was folded for another horizon."""
     connection.execute(_MERGE["take_lock"])
     horizon_us = read_horizon(connection)
     if horizon_us != batch.horizon_us:
         connection.rollback()
         raise HorizonMovedError(horizon_us)
-    copy_batch(connection, batch)
+    copy_batch(connection, batch, watch)
 
 
 def merge(
@@ -82,11 +82,15 @@ def merge(
     )
 
 
-def write_batch(connection: psycopg.Connection, batch: Batch) -> Written:
+def write_batch(
+    connection: psycopg.Connection, batch: Batch, watch: Callable[[str], None] | None = None
+) -> Written:
     """The whole transaction, committed. On any error it is rolled back (or unknown, if the connection broke)."""
     try:
-        begin(connection, batch)
-        written = merge(connection, batch)
+        begin(connection, batch, watch)
+        written = merge(connection, batch, watch)
+        if watch is not None:
+            watch("before commit")
         connection.commit()
     except BaseException:
         if not connection.closed:

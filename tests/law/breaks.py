@@ -62,7 +62,7 @@ _LAST_OF_GROUPS = '    title          text COLLATE "C"\n'
 _KEPT_STAGES_EMPTIED = """\
     connection.execute("DELETE FROM added_attempts")
     connection.execute("DELETE FROM stage_groups")
-    copy_batch(connection, batch)
+    copy_batch(connection, batch, watch)
 """
 
 BREAKS = (
@@ -376,7 +376,7 @@ BREAKS = (
                 "        changed[name] = connection.execute(_MERGE[name]).rowcount\n"
                 "        if name == 'merge_attempts':\n            connection.commit()\n",
             ),
-            Edit(WRITER, "    copy_batch(connection, batch)\n", _KEPT_STAGES_EMPTIED),
+            Edit(WRITER, "    copy_batch(connection, batch, watch)\n", _KEPT_STAGES_EMPTIED),
             Edit(
                 STAGES,
                 f"{_LAST_OF_ADDED}) ON COMMIT DELETE ROWS",
