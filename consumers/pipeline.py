@@ -38,6 +38,9 @@ InternalError, because psycopg counts there what ends an idle transaction (25P03
 after a failover refuses (25006).
 """
 
+Also = Callable[[psycopg.Connection], None]
+"""Written in the transaction of a batch, after its rows: how far a rebuild has read. Twice must be as good as once."""
+
 _CONNECTIONS = 2
 
 
@@ -54,6 +57,7 @@ class Committed:
 class _InFlight:
     received: Received
     batch: Batch
+    also: Also | None
     connection: psycopg.Connection
     merged: "Future[Written]"
 
@@ -99,7 +103,7 @@ class Pipeline:
                 self._stop.wait(pause)
         return False
 
-    def submit(self, received: Received) -> list[Committed]:
+    def submit(self, received: Received, also: Also | None = None) -> list[Committed]:
         """Fold and stage a batch and have it merged; gives what was committed meanwhile (often the batch before)."""
         batch = fold(received.events, received.dead_letters, self._horizon_us)
         reached("after fold")
@@ -109,11 +113,11 @@ class Pipeline:
         if not self._free:
             return committed  # asked to stop while the database is away: what came now is not acknowledged either
         try:
-            batch = self._stage(received, batch)
+            self._stage(received, batch, also)
         except (*REFUSED_DATA, *TRANSIENT, *AWAY) as error:
             # Not staged. The batches before it go first, then this one is written alone.
             committed += self.drain()
-            committed += self._write_again([(received, batch)], error)
+            committed += self._write_again([(received, batch, also)], error)
         return committed
 
     def done(self) -> list[Committed]:
@@ -145,7 +149,7 @@ class Pipeline:
         connection.rollback()
         return connection
 
-    def _stage(self, received: Received, batch: Batch) -> Batch:
+    def _stage(self, received: Received, batch: Batch, also: Also | None) -> None:
         connection = self._free.popleft()
         try:
             try:
@@ -158,9 +162,8 @@ class Pipeline:
             self._free.append(connection)
             _roll_back(connection)
             raise
-        merged = self._merger.submit(_merge_and_commit, connection, batch)
-        self._in_flight.append(_InFlight(received, batch, connection, merged))
-        return batch
+        merged = self._merger.submit(_merge_and_commit, connection, batch, also)
+        self._in_flight.append(_InFlight(received, batch, also, connection, merged))
 
     def _first_done(self) -> list[Committed]:
         flight = self._in_flight[0]
@@ -170,36 +173,42 @@ class Pipeline:
             # The batches behind it may be staged or merged: they wait until this one is in, and keep their order.
             behind = list(self._in_flight)[1:]
             self._in_flight.clear()
-            again = [(flight.received, flight.batch)]
+            again = [(flight.received, flight.batch, flight.also)]
             committed: list[Committed] = []
             self._free.append(flight.connection)
             for other in behind:
                 other.merged.exception()  # waits until the second thread is done with it
                 self._free.append(other.connection)
-                again.append((other.received, other.batch))
+                again.append((other.received, other.batch, other.also))
             return committed + self._write_again(again, error)
         self._in_flight.popleft()
         self._free.append(flight.connection)
         return [Committed(flight.received, flight.batch, written)]
 
-    def _write_again(self, batches: list[tuple[Received, Batch]], error: Exception) -> list[Committed]:
+    def _write_again(
+        self, batches: list[tuple[Received, Batch, Also | None]], error: Exception
+    ) -> list[Committed]:
         """Write batches one by one by this thread, through outages; stops early, unacknowledged, when asked to stop."""
         pauses = Pauses(self._longest_pause)
         committed: list[Committed] = []
         log.warning("batch_failed", error=one_line(error), then="writes it again; nothing was acknowledged")
         while len(committed) < len(batches):
-            received, batch = batches[len(committed)]
+            received, batch, also = batches[len(committed)]
             try:
                 connection = self._working_connection()
                 if connection is None:
                     return committed
                 batch, written = write_surely(connection, received, batch)
+                if also is not None:
+                    also(connection)
+                    connection.commit()
                 committed.append(Committed(received, batch, written))
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
                 batches[len(committed)] = (
                     received,
                     fold(received.events, received.dead_letters, moved.horizon_us),
+                    also,
                 )
             except AWAY as away:
                 pause = pauses.next_seconds()
@@ -228,9 +237,11 @@ class Pipeline:
         self._free.clear()
 
 
-def _merge_and_commit(connection: psycopg.Connection, batch: Batch) -> Written:
+def _merge_and_commit(connection: psycopg.Connection, batch: Batch, also: Also | None) -> Written:
     try:
         written = merge(connection, batch, WATCH)
+        if also is not None:
+            also(connection)
         reached("before commit")
         connection.commit()
     except BaseException:

@@ -8,6 +8,10 @@ from settings.database import DatabaseSettings
 
 SCHEMA = "jobtrail"
 """The schema of the derived tables, as the headers of the migrations name it."""
+REBUILD_SCHEMA = "jobtrail_rebuild"
+"""Where a rebuild makes them anew."""
+OLD_SCHEMA = "jobtrail_old"
+"""What the tables that a rebuild replaced are called until they are dropped."""
 
 # A writer that was stopped (SIGSTOP, a lost host) must not keep its locks for longer than the server can notice.
 _CLIENT_CHECK_MS = 10_000
@@ -22,14 +26,15 @@ def connect(
     *,
     autocommit: bool = False,
     statement_timeout_seconds: int = 0,
+    schema: str = SCHEMA,
 ) -> psycopg.Connection:
-    """A new connection with ``search_path`` set to the schema of the derived tables.
+    """A new connection with ``search_path`` set to the schema of the derived tables, or to another ``schema``.
 
     Raises StoreError that names host and database, never the password.
     """
     _parts(settings)
     options = {
-        "search_path": SCHEMA,
+        "search_path": schema,
         "timezone": "UTC",
         # Messages are acknowledged after the commit, so it has to be on disk, whatever the role or database says.
         "synchronous_commit": "on",

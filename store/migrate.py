@@ -15,8 +15,9 @@ from psycopg import sql
 
 from schemas.errors import StoreError
 from store import partitions
+from store.connection import SCHEMA
 
-_LOCK_KEY = 0x6A6F6274  # "jobt": one migration at a time in a database
+LOCK_KEY = 0x6A6F6274  # "jobt": one migration at a time in a database
 _HEADER = re.compile(r"^-- schema: (\w+)\n-- minimum compatible: (\d+)\n")
 _PARTITION_TRIES = 5
 _PARTITION_PAUSE_SECONDS = 1.0
@@ -69,7 +70,7 @@ def migrate(connection: psycopg.Connection) -> list[str]:
     with connection.transaction():
         # Waiting for another one that migrates must not end in lock_timeout.
         connection.execute("SET LOCAL lock_timeout = 0")
-        connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK_KEY])
+        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
     try:
         for migration in released():
             with connection.transaction():
@@ -82,9 +83,21 @@ def migrate(connection: psycopg.Connection) -> list[str]:
     finally:
         if not connection.closed:
             connection.rollback()
-            connection.execute("SELECT pg_advisory_unlock(%s)", [_LOCK_KEY])
+            connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_KEY])
             connection.commit()
     return applied
+
+
+def create_derived(connection: psycopg.Connection, schema: str) -> None:
+    """The derived tables of this release, empty, in a schema of another name; in the caller's transaction.
+
+    Raises psycopg.errors.DuplicateSchema when it is there already.
+    """
+    connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+    connection.execute("SELECT set_config('search_path', %s, true)", [schema])
+    for migration in released():
+        if migration.schema == SCHEMA:
+            connection.execute(migration.text)
 
 
 def check_version(connection: psycopg.Connection) -> None:
