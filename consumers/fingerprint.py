@@ -57,6 +57,14 @@ def fingerprint(error_type: str, message: str, origin: str, own: str) -> str:
     return own or _looked_at(error_type[:_NAMES], message[:_LONGEST], origin[:_NAMES])[0]
 
 
+def id_of_group(key: tuple[str, str, str, str, str]) -> str:
+    """The id of a failure group, a UUID in hexadecimal digits: a hash over what the group is.
+
+    ``key`` is (namespace, source, category, type, fingerprint); no text holds a NUL, so joining by it keeps them apart.
+    """
+    return blake2b("\0".join(key).encode(), digest_size=16).hexdigest()
+
+
 def title(error_type: str, message: str, origin: str) -> str:
     """What a person reads for the group: the message with its variable parts masked, on one line."""
     return _looked_at(error_type[:_NAMES], message[:_LONGEST], origin[:_NAMES])[1]

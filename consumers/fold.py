@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from consumers.fingerprint import fingerprint, title
+from consumers.fingerprint import fingerprint, id_of_group, title
 from schemas.contract import FAILURES, FINISHED, RANKS, Event
 from store.batch import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
 
@@ -201,12 +201,12 @@ def _add_group(groups: dict[str, GroupRow], event: Event, error: dict[str, str])
     """Note the failure's group and give its id: a hash over what the group is."""
     mark = fingerprint(error["type"], error["message"], error["origin"], error["fingerprint"])
     key = (event["namespace"], event["source"], error["category"], error["type"], mark)
-    group_id = blake2b("\0".join(key).encode(), digest_size=16).hexdigest()
+    group = id_of_group(key)
     words = title(error["type"], error["message"], error["origin"])
-    known = groups.get(group_id)
+    known = groups.get(group)
     if known is None or words < known[6]:
-        groups[group_id] = (group_id, *key, words)
-    return group_id
+        groups[group] = (group, *key, words)
+    return group
 
 
 def _add_edges(edges: dict[EdgeRow, None], event: Event, parent: str) -> None:

@@ -1,0 +1,201 @@
+-- Jobs against their finished attempts, and edges against their jobs. Shape of the results as in verify_sums.sql. What
+-- occurred before the horizon has been given up, or is about to be: nothing is concluded from it.
+
+-- name: jobs_behind_attempts
+-- An attempt is an event of its job: merging it once more must change nothing. Attempts from one time to before another.
+WITH merged AS (
+    SELECT
+        attempt.namespace, attempt.job_id, attempt.attempt, attempt.finished_at, attempt.state,
+        (%(ranks)s::jsonb ->> attempt.state)::smallint AS state_rank,
+        job.job_id IS NOT NULL AS is_known,
+        (job.attempt, job.state_rank, job.occurred_at)
+            < (attempt.attempt, (%(ranks)s::jsonb ->> attempt.state)::smallint, attempt.finished_at) AS is_later,
+        least(job.source, nullif(attempt.source, '')) AS source,
+        least(job.external_id, nullif(attempt.external_id, '')) AS external_id,
+        CASE WHEN job.attempt = attempt.attempt THEN least(job.enqueued_at, attempt.enqueued_at)
+             ELSE job.enqueued_at END AS enqueued_at,
+        CASE WHEN job.attempt = attempt.attempt THEN least(job.started_at, attempt.started_at)
+             ELSE job.started_at END AS started_at,
+        greatest(job.latest_at, attempt.finished_at) AS latest_at,
+        job.attempt AS job_attempt, job.state_rank AS job_rank, job.occurred_at AS job_occurred_at,
+        job.state AS job_state, job.source AS job_source, job.external_id AS job_external_id,
+        job.enqueued_at AS job_enqueued_at, job.started_at AS job_started_at, job.latest_at AS job_latest_at
+    FROM attempts AS attempt
+    LEFT JOIN jobs AS job
+        ON job.namespace = attempt.namespace AND job.job_id = attempt.job_id
+    WHERE attempt.finished_at >= %(from_time)s::timestamptz
+      AND (%(to_time)s::timestamptz IS NULL OR attempt.finished_at < %(to_time)s)
+      AND attempt.finished_at >= (SELECT horizon_at FROM jobtrail_control.horizon)
+),
+-- Of a job's attempts the latest says most.
+differing AS (
+    SELECT DISTINCT ON (namespace, job_id) *
+    FROM merged
+    WHERE NOT is_known
+       OR is_later
+       OR (source, external_id, enqueued_at, started_at, latest_at)
+          IS DISTINCT FROM (job_source, job_external_id, job_enqueued_at, job_started_at, job_latest_at)
+    ORDER BY namespace, job_id, attempt DESC, state_rank DESC, finished_at DESC
+)
+SELECT
+    'jobs' AS table_name,
+    jsonb_build_object('namespace', namespace, 'job_id', job_id) AS key,
+    CASE WHEN is_known THEN jsonb_build_object(
+        'attempt', job_attempt, 'state_rank', job_rank, 'occurred_at', job_occurred_at, 'state', job_state,
+        'source', job_source, 'external_id', job_external_id, 'enqueued_at', job_enqueued_at,
+        'started_at', job_started_at, 'latest_at', job_latest_at
+    ) END AS stored,
+    CASE WHEN is_later OR NOT is_known THEN jsonb_build_object(
+        'attempt', attempt, 'state_rank', state_rank, 'occurred_at', finished_at, 'state', state
+    ) ELSE jsonb_build_object(
+        'source', source, 'external_id', external_id, 'enqueued_at', enqueued_at, 'started_at', started_at,
+        'latest_at', latest_at
+    ) END AS expected
+FROM differing
+ORDER BY namespace, job_id;
+
+-- name: jobs
+-- What the columns of a job say of each other, and, of one that stands at the end of an attempt, what that attempt says.
+-- Two ends of one attempt at one moment are told apart as the merge does it: by every column, the greater wins.
+WITH slice AS (
+    SELECT
+        job.*, (%(ranks)s::jsonb ->> job.state)::smallint AS rank_of_state,
+        job.state = ANY (%(finished)s) AND job.occurred_at >= horizon.horizon_at AS has_attempt
+    FROM jobs AS job
+    CROSS JOIN jobtrail_control.horizon
+    WHERE (%(after_job_id)s::text IS NULL
+           OR (job.namespace, job.job_id) > (%(after_namespace)s, %(after_job_id)s))
+      AND (%(last_job_id)s::text IS NULL
+           OR (job.namespace, job.job_id) <= (%(last_namespace)s, %(last_job_id)s))
+),
+compared AS (
+    SELECT
+        job.namespace, job.job_id, job.attempt, job.occurred_at, job.has_attempt AND ended.job_id IS NULL AS is_unended,
+        jsonb_build_object(
+            'state_rank', job.state_rank, 'latest_at', job.latest_at, 'args_attempt', job.args_attempt, 'args_rank', job.args_rank,
+            'args_occurred_at', job.args_occurred_at, 'worker', job.worker, 'queue', job.queue,
+            'max_attempts', job.max_attempts, 'scheduled_at', job.scheduled_at, 'release', job.release,
+            'executor', job.executor, 'error_category', job.error_category, 'error_type', job.error_type,
+            'failure_group_id', job.failure_group_id
+        ) AS stored,
+        jsonb_build_object(
+            'state_rank', job.rank_of_state,
+            'latest_at', greatest(job.latest_at, job.occurred_at, job.args_occurred_at),
+            -- Which group is known of an attempt alone, that there is one also without.
+            'failure_group_id', CASE WHEN job.state = ANY (%(failures)s)
+                THEN coalesce(job.failure_group_id, '00000000-0000-0000-0000-000000000000') END,
+            'args_attempt', CASE WHEN job.args IS NOT NULL THEN coalesce(job.args_attempt, -1) END,
+            'args_rank', CASE WHEN job.args IS NOT NULL THEN coalesce(job.args_rank, -1) END,
+            'args_occurred_at', CASE WHEN job.args IS NOT NULL THEN coalesce(job.args_occurred_at, '-infinity') END
+        ) || CASE WHEN ended.job_id IS NULL THEN '{}' ELSE jsonb_build_object(
+            'worker', ended.worker, 'queue', ended.queue, 'max_attempts', ended.max_attempts,
+            'scheduled_at', ended.scheduled_at, 'release', ended.release, 'executor', ended.executor,
+            'error_category', ended.error_category, 'error_type', ended.error_type,
+            'failure_group_id', ended.failure_group_id
+        ) END AS expected
+    FROM slice AS job
+    LEFT JOIN LATERAL (
+        SELECT
+            attempt.job_id, attempt.worker, attempt.queue, attempt.max_attempts, attempt.scheduled_at, attempt.release,
+            attempt.executor, coalesce(attempt.error_category, '') AS error_category,
+            coalesce(attempt.error_type, '') AS error_type, attempt.failure_group_id
+        FROM attempts AS attempt
+        WHERE job.has_attempt
+          AND attempt.namespace = job.namespace
+          AND attempt.job_id = job.job_id
+          AND attempt.attempt = job.attempt
+          AND attempt.finished_at = job.occurred_at
+          AND attempt.state = job.state
+        ORDER BY
+            worker DESC, queue DESC, max_attempts DESC, coalesce(attempt.scheduled_at, '-infinity') DESC, release DESC,
+            executor DESC, coalesce(attempt.error_category, '') DESC, coalesce(attempt.error_type, '') DESC,
+            failure_group_id DESC
+        LIMIT 1
+    ) AS ended ON true
+)
+SELECT
+    'jobs' AS table_name,
+    jsonb_build_object('namespace', namespace, 'job_id', job_id) AS key,
+    stored,
+    expected
+FROM compared
+WHERE NOT stored @> expected
+UNION ALL
+-- It stands at the end of an attempt that is not there. One that a later attempt overtakes is named by that alone.
+SELECT
+    'attempts',
+    jsonb_build_object('namespace', job.namespace, 'job_id', job.job_id, 'attempt', job.attempt,
+                       'finished_at', job.occurred_at),
+    NULL,
+    jsonb_build_object('state', stored.state)
+FROM compared AS job
+JOIN jobs AS stored
+    ON stored.namespace = job.namespace AND stored.job_id = job.job_id
+WHERE job.is_unended
+  AND NOT EXISTS (
+      SELECT
+      FROM attempts AS later
+      WHERE later.namespace = job.namespace
+        AND later.job_id = job.job_id
+        AND (later.attempt, (%(ranks)s::jsonb ->> later.state)::smallint, later.finished_at)
+            > (stored.attempt, stored.state_rank, stored.occurred_at)
+  )
+ORDER BY table_name, key;
+
+-- name: parents
+-- A job that names its parent, and the edge from there.
+SELECT
+    'lineage_edges' AS table_name,
+    jsonb_build_object('namespace', job.namespace, 'upstream_job_id', job.parent_job_id, 'job_id', job.job_id,
+                       'kind', 'spawned') AS key,
+    NULL::jsonb AS stored,
+    '{}'::jsonb AS expected
+FROM jobs AS job
+WHERE (%(after_job_id)s::text IS NULL
+       OR (job.namespace, job.job_id) > (%(after_namespace)s, %(after_job_id)s))
+  AND (%(last_job_id)s::text IS NULL
+       OR (job.namespace, job.job_id) <= (%(last_namespace)s, %(last_job_id)s))
+  AND job.parent_job_id NOT IN ('', job.job_id)
+  -- One look by the key for each job: a join might read the whole table for every slice.
+  AND (
+      SELECT count(*)
+      FROM lineage_edges AS edge
+      WHERE edge.namespace = job.namespace
+        AND edge.upstream_job_id = job.parent_job_id
+        AND edge.kind = 'spawned'
+        AND edge.job_id = job.job_id
+  ) = 0
+ORDER BY job.namespace, job.job_id;
+
+-- name: lineage_edges
+-- An edge came with an event of its job, so that job is known; and none leads from a job to itself.
+SELECT
+    'lineage_edges' AS table_name,
+    jsonb_build_object('namespace', edge.namespace, 'upstream_job_id', edge.upstream_job_id, 'job_id', edge.job_id,
+                       'kind', edge.kind) AS key,
+    '{}'::jsonb AS stored,
+    NULL::jsonb AS expected
+FROM lineage_edges AS edge
+WHERE (%(after_job_id)s::text IS NULL
+       OR (edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id)
+          > (%(after_namespace)s, %(after_upstream)s, %(after_kind)s, %(after_job_id)s))
+  AND (%(last_job_id)s::text IS NULL
+       OR (edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id)
+          <= (%(last_namespace)s, %(last_upstream)s, %(last_kind)s, %(last_job_id)s))
+  AND (
+      edge.upstream_job_id IN ('', edge.job_id)
+      OR (SELECT count(*) FROM jobs AS job WHERE job.namespace = edge.namespace AND job.job_id = edge.job_id) = 0
+  )
+ORDER BY edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id;
+
+-- name: unknown_upstreams
+-- Edges from a job that no event told of: nothing is wrong with them, it may still come, or be older than the horizon.
+SELECT count(*) AS edges
+FROM lineage_edges AS edge
+WHERE (%(after_job_id)s::text IS NULL
+       OR (edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id)
+          > (%(after_namespace)s, %(after_upstream)s, %(after_kind)s, %(after_job_id)s))
+  AND (%(last_job_id)s::text IS NULL
+       OR (edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id)
+          <= (%(last_namespace)s, %(last_upstream)s, %(last_kind)s, %(last_job_id)s))
+  AND (SELECT count(*) FROM jobs AS job WHERE job.namespace = edge.namespace AND job.job_id = edge.upstream_job_id) = 0;

@@ -1,0 +1,89 @@
+"""How the work is cut: by time, by failure groups, by keys; each slice small enough for one short snapshot."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, LiteralString
+
+import psycopg
+
+from store.queries import queries
+from store.verify.reading import rows_of, snapshot
+
+ROWS: Final = 50_000
+"""Jobs or edges of one slice."""
+
+OCCURRENCES: Final = 200_000
+"""Failures of one slice of groups; a group with more is a slice of its own."""
+
+_JOB_KEY: Final = ("namespace", "job_id")
+_EDGE_KEY: Final = ("namespace", "upstream", "kind", "job_id")
+_QUERIES = queries("verify_slices")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What the comparing queries take, and how far this is: ``number`` of ``of`` (None: not known)."""
+
+    parameters: dict[str, Any]
+    number: int
+    of: int | None
+
+
+def by_time(connection: psycopg.Connection, since: datetime | None) -> Iterator[Slice]:
+    """From one bound of a partition of `attempts` to the next: each slice is in one partition, be it the default one.
+
+    ``since``: from the hour it lies in.
+    """
+    first = "-infinity" if since is None else f"{since.astimezone(UTC):%Y-%m-%dT%H:00:00Z}"
+    with snapshot(connection):
+        bounds = [bound for (bound,) in rows_of(connection, _QUERIES["partition_bounds"], {"first": first})]
+    begins = [first, *bounds]
+    for number, (begin, end) in enumerate(zip(begins, [*bounds, None], strict=True), start=1):
+        yield Slice({"from_time": begin, "to_time": end}, number, len(begins))
+
+
+def by_groups(connection: psycopg.Connection, since: datetime | None) -> Iterator[Slice]:
+    """Ranges of the ids of failure groups; together they hold every id there can be. ``since`` has no say."""
+    with snapshot(connection):
+        bounds = [
+            bound for (bound,) in rows_of(connection, _QUERIES["group_bounds"], {"occurrences": OCCURRENCES})
+        ]
+    ends = [*bounds[:-1], None]
+    for number, (after, last) in enumerate(zip([None, *bounds[:-1]], ends, strict=True), start=1):
+        yield Slice({"after_id": after, "last_id": last}, number, len(ends))
+
+
+def by_jobs(connection: psycopg.Connection, since: datetime | None) -> Iterator[Slice]:
+    """Ranges of the keys of jobs."""
+    return _by_key(connection, "jobs", _JOB_KEY, _QUERIES["next_job"])
+
+
+def by_edges(connection: psycopg.Connection, since: datetime | None) -> Iterator[Slice]:
+    """Ranges of the keys of edges."""
+    return _by_key(connection, "lineage_edges", _EDGE_KEY, _QUERIES["next_edge"])
+
+
+def _by_key(
+    connection: psycopg.Connection, table: str, columns: tuple[str, ...], next_key: LiteralString
+) -> Iterator[Slice]:
+    """From one key to the one ``ROWS`` further on; the last slice has no end, so that it takes in what comes meanwhile."""
+    of = max(1, round(_estimated_rows(connection, table) / ROWS)) or None
+    last: tuple[Any, ...] | None = (None,) * len(columns)
+    number = 0
+    while last is not None:
+        after, number = last, number + 1
+        parameters = {f"after_{column}": value for column, value in zip(columns, after, strict=True)}
+        with snapshot(connection):
+            last = next(rows_of(connection, next_key, {**parameters, "rows": ROWS}), None)
+        ends = {
+            f"last_{column}": value
+            for column, value in zip(columns, last or (None,) * len(columns), strict=True)
+        }
+        yield Slice(parameters | ends, number, of)
+
+
+def _estimated_rows(connection: psycopg.Connection, table: str) -> int:
+    with snapshot(connection):
+        ((rows,),) = rows_of(connection, _QUERIES["rows_estimated"], {"table": table})
+    return int(rows)
