@@ -57,14 +57,17 @@ class Admin:
 
 
 @contextmanager
-def admin(settings: BrokerSettings) -> Iterator[Admin]:
-    """Open the admin REST that the settings name, with their token and TLS. Raises BrokerError."""
+def admin(settings: BrokerSettings, timeout_seconds: float | None = None) -> Iterator[Admin]:
+    """Open the admin REST that the settings name, with their token and TLS. Raises BrokerError.
+
+    ``timeout_seconds`` is the limit of one request where another one is wanted than of other operations.
+    """
     supplier = token_supplier(settings)
     with httpx.Client(
         base_url=settings.pulsar_admin_url.rstrip("/"),
         event_hooks={"request": [] if supplier is None else [_authorizing(supplier, settings)]},
         verify=_tls(settings),
-        timeout=settings.pulsar_operation_timeout_seconds,
+        timeout=timeout_seconds or settings.pulsar_operation_timeout_seconds,
         follow_redirects=True,  # a broker sends to the one that owns the namespace
     ) as http:
         yield Admin(http, settings.pulsar_admin_url.rstrip("/"))

@@ -57,12 +57,12 @@ _CURES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-def connect(settings: BrokerSettings) -> pulsar.Client:
+def connect(settings: BrokerSettings, *, log_file: str | None = None) -> pulsar.Client:
     """A client of the broker; it connects when it is first used, and again by itself whenever it must.
 
-    The library prints what goes wrong to standard output, errors only; so no command that answers on standard output
-    should hold a client. Raises BrokerError when the URL, the token or the trusted
-    certificates cannot be used.
+    The library prints what goes wrong to standard output, errors only, or appends it to ``log_file``: for commands that
+    answer on standard output it is os.devnull, and what goes wrong is an error that they say themselves. Raises
+    BrokerError when the URL, the token or the trusted certificates cannot be used.
     """
     check_private_names()
     _check_trust_file(settings)
@@ -75,7 +75,9 @@ def connect(settings: BrokerSettings) -> pulsar.Client:
             tls_trust_certs_file_path=settings.pulsar_tls_trust_certs_file,
             tls_validate_hostname=settings.pulsar_tls_validate_hostname,
             # Never a logging.Logger: the library would take the GIL for every line, from threads of its own.
-            logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error),
+            logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error)
+            if log_file is None
+            else pulsar.FileLogger(pulsar.LoggerLevel.Error, log_file),
         )
 
 
@@ -107,13 +109,20 @@ def subscribe(
             initial_position=pulsar.InitialPosition.Earliest,
             receiver_queue_size=receiver_queue,
             max_total_receiver_queue_size_across_partitions=receiver_queue,
-            consumer_name=f"{socket.gethostname()}-{os.getpid()}",
+            consumer_name=consumer_name(),
             unacked_messages_timeout_ms=None,
             negative_ack_redelivery_delay_ms=round(redelivery_delay_seconds * 1000),
+            # What is encrypted comes as it is and becomes a dead letter; by default it would never come, and wait for ever.
+            crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
             batch_receive_policy=pulsar.ConsumerBatchReceivePolicy(
                 batch_messages, batch_bytes, round(batch_wait_seconds * 1000)
             ),
         )
+
+
+def consumer_name() -> str:
+    """What the broker calls the consumers of this process."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 @contextmanager

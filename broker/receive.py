@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pulsar
 
-from broker.client import Consumer, Message, broker_errors
+from broker.client import Client, Consumer, Message, broker_errors
 from settings.broker import BrokerSettings
 
 
@@ -33,6 +33,14 @@ def close(consumer: Consumer, settings: BrokerSettings) -> None:
     """Send the acknowledgements that wait and leave the subscription. Raises BrokerError."""
     with broker_errors("close the consumer", settings):
         consumer.close()
+
+
+def leave(client: Client) -> None:
+    """End every connection at once, without a word to a broker that may not answer: what was not acknowledged comes again.
+
+    The client's own ``close`` waits for that answer, and raises when the time is up.
+    """
+    client.shutdown()
 
 
 def is_connected(consumer: Consumer) -> bool:

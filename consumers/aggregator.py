@@ -11,8 +11,8 @@ from functools import partial
 import psycopg
 import structlog
 
-from broker.client import Consumer, connect
-from broker.receive import acknowledge, close, receive_batch
+from broker.client import Client, Consumer, connect
+from broker.receive import acknowledge, close, leave, receive_batch
 from broker.registry import WriterSchemas
 from consumers.aggregator_metrics import AggregatorMetrics
 from consumers.barriers import halfway, reached
@@ -24,8 +24,9 @@ from consumers.pipeline import Committed, Pipeline
 from consumers.progress import Progress
 from consumers.receive import decode_batch
 from consumers.stop import Stop, stop_on_signals
-from consumers.subscription import note_broker, note_wait, subscribe_patiently
+from consumers.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
 from consumers.upkeep import PartitionUpkeep
+from consumers.watchdog import DeliveryStoppedError, Watchdog, say_stopped
 from schemas.errors import StoreError
 from settings.aggregator import AggregatorSettings
 from store.connection import connect as connect_database
@@ -34,6 +35,8 @@ from store.migrate import check_version
 from store.writer import check_fingerprint_version
 
 log = structlog.get_logger(__name__)
+
+_SILENT_SECONDS = 10.0
 
 
 def run(settings: AggregatorSettings) -> int:
@@ -57,12 +60,15 @@ def run(settings: AggregatorSettings) -> int:
             settings.aggregator_retry_longest_seconds,
             on_database=partial(_note_database, health, metrics),
         )
+        health.ask("database", partial(_silence, pipeline))
         try:
             if pipeline.open():
                 with connect_session() as connection:
                     check_version(connection)
                     check_fingerprint_version(connection, VERSION)
                 _consume(settings, stop, health, metrics, pipeline, PartitionUpkeep(connect_session))
+        except DeliveryStoppedError as error:
+            return say_stopped(error)
         except psycopg.ProgrammingError as error:
             raise StoreError(
                 f"the tables in {describe(settings)} are not those of this release: {str(error).strip()}. "
@@ -82,49 +88,75 @@ def _consume(
     pipeline: Pipeline,
     upkeep: PartitionUpkeep,
 ) -> None:
-    client = connect(settings)
+    progress = Progress("aggregated")
+    watchdog = Watchdog(settings, settings.aggregator_subscription)
+    collect_rarely()
     try:
-        consumer = subscribe_patiently(
-            client,
-            settings,
-            stop,
-            health,
-            name=settings.aggregator_subscription,
-            batch_messages=settings.aggregator_batch_events,
-            batch_bytes=settings.aggregator_batch_bytes,
-            batch_wait_seconds=settings.aggregator_batch_wait_seconds,
-            receiver_queue=settings.aggregator_receiver_queue,
-            longest_pause_seconds=settings.aggregator_retry_longest_seconds,
-        )
-        if consumer is None:
-            return
-        schemas = WriterSchemas(client, settings)
-        acknowledged = partial(_acknowledge, consumer, settings, metrics, Progress("aggregated"))
-        health.ready("service")
-        collect_rarely()
         while not stop.requested:
-            health.turned()
-            upkeep.when_due()
-            messages = receive_batch(consumer, settings)
-            note_broker(consumer, health)
-            if messages:
-                reached("after receive")
-                received = decode_batch(
-                    messages,
-                    schemas,
-                    stop,
-                    settings.aggregator_retry_longest_seconds,
-                    partial(note_wait, health),
-                )
-                if received is None:
-                    break
-                acknowledged(pipeline.submit(received))
-            acknowledged(pipeline.done())
-        log.info("stopping", then="finishes the batches in hand")
-        acknowledged(pipeline.drain())
-        close(consumer, settings)
+            client = connect(settings)
+            try:
+                _consume_by(client, settings, stop, health, metrics, pipeline, upkeep, progress, watchdog)
+            finally:
+                leave(client)
     finally:
-        client.close()
+        watchdog.close()
+
+
+def _consume_by(
+    client: Client,
+    settings: AggregatorSettings,
+    stop: Stop,
+    health: Health,
+    metrics: AggregatorMetrics,
+    pipeline: Pipeline,
+    upkeep: PartitionUpkeep,
+    progress: Progress,
+    watchdog: Watchdog,
+) -> None:
+    """Until the stop is asked for, or the client is to be made anew."""
+    consumer = subscribe_patiently(
+        client,
+        settings,
+        stop,
+        health,
+        name=settings.aggregator_subscription,
+        batch_messages=settings.aggregator_batch_events,
+        batch_bytes=settings.aggregator_batch_bytes,
+        batch_wait_seconds=settings.aggregator_batch_wait_seconds,
+        receiver_queue=settings.aggregator_receiver_queue,
+        longest_pause_seconds=settings.aggregator_retry_longest_seconds,
+    )
+    if consumer is None:
+        return
+    schemas = WriterSchemas(client, settings)
+    acknowledged = partial(_acknowledge, consumer, settings, metrics, progress)
+    reconnection = Reconnection(settings)
+    health.ready("service")
+    while not stop.requested:
+        health.turned()
+        upkeep.when_due()
+        messages = receive_batch(consumer, settings)
+        connected = note_broker(consumer, health)
+        watchdog.turned(idle=not messages and pipeline.is_empty, connected=connected)
+        if messages:
+            reached("after receive")
+            received = decode_batch(
+                messages,
+                schemas,
+                stop,
+                settings.aggregator_retry_longest_seconds,
+                partial(note_wait, health),
+            )
+            if received is None:
+                break
+            acknowledged(pipeline.submit(received))
+        elif reconnection.due(connected):
+            acknowledged(pipeline.drain())
+            return
+        acknowledged(pipeline.done())
+    log.info("stopping", then="finishes the batches in hand")
+    acknowledged(pipeline.drain())
+    close(consumer, settings)
 
 
 def _acknowledge(
@@ -146,6 +178,12 @@ def _acknowledge(
             dead_letters=len(done.batch.dead_letters),
         )
     progress.say_when_due()
+
+
+def _silence(pipeline: Pipeline) -> str | None:
+    """A database that is there and says nothing: frozen, behind a path that stalls, or waiting for somebody's lock."""
+    seconds = pipeline.silent_seconds()
+    return f"no answer for {seconds:.0f} s" if seconds > _SILENT_SECONDS else None
 
 
 def _note_database(health: Health, metrics: AggregatorMetrics, why: str | None) -> None:

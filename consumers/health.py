@@ -32,6 +32,7 @@ class Health:
         self._silent_after = silent_after_seconds
         self._turned_at = clock()
         self._missing: dict[str, str] = {"service": "starting"}
+        self._asked: dict[str, Callable[[], str | None]] = {}
 
     def turned(self) -> None:
         """The loop made another round (also one that only waited)."""
@@ -45,6 +46,10 @@ class Health:
         """This part does not work at present."""
         self._missing[part] = why
 
+    def ask(self, part: str, wrong: Callable[[], str | None]) -> None:
+        """Have this part asked, by another thread, whenever somebody wants to know: None, or why it does not work."""
+        self._asked[part] = wrong
+
     def alive(self) -> str | None:
         """None when the loop turns; else what is wrong."""
         silent = self._clock() - self._turned_at
@@ -52,7 +57,8 @@ class Health:
 
     def missing(self) -> dict[str, str]:
         """Parts that do not work, with the reason."""
-        return dict(self._missing)
+        answers = {part: why for part, wrong in self._asked.items() if (why := wrong()) is not None}
+        return {**answers, **self._missing}
 
 
 class _Server(ThreadingMixIn, WSGIServer):

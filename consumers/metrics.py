@@ -11,8 +11,8 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry
 
-from broker.client import connect
-from broker.receive import acknowledge, close, receive_batch
+from broker.client import Client, connect
+from broker.receive import acknowledge, close, leave, receive_batch
 from broker.registry import WriterSchemas
 from consumers.garbage import collect_rarely
 from consumers.health import Health, serve
@@ -23,8 +23,9 @@ from consumers.metrics_service import ServiceMetrics
 from consumers.progress import Progress
 from consumers.receive import Received, decode_batch
 from consumers.stop import Stop, stop_on_signals
-from consumers.subscription import note_broker, note_wait, subscribe_patiently
+from consumers.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
 from consumers.tally import Tally
+from consumers.watchdog import DeliveryStoppedError, Watchdog, say_stopped
 from settings.metrics import MetricsSettings
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,10 @@ def run(settings: MetricsSettings) -> int:
     service = ServiceMetrics(registry)
     progress = Progress("counted")
     with serve(health, registry, settings.listen_host, settings.metrics_port):
-        _consume(settings, stop, health, tally, service, progress)
+        try:
+            _consume(settings, stop, health, tally, service, progress)
+        except DeliveryStoppedError as error:
+            return say_stopped(error)
     log.info("stopped", events=progress.total["events"], undecodable=progress.total["undecodable"])
     return 0
 
@@ -57,49 +61,73 @@ def _consume(
     service: ServiceMetrics,
     progress: Progress,
 ) -> None:
-    client = connect(settings)
+    watchdog = Watchdog(settings, settings.metrics_subscription)
+    collect_rarely()
     try:
-        consumer = subscribe_patiently(
-            client,
-            settings,
-            stop,
-            health,
-            name=settings.metrics_subscription,
-            batch_messages=settings.metrics_batch_events,
-            batch_bytes=settings.metrics_batch_bytes,
-            batch_wait_seconds=settings.metrics_batch_wait_seconds,
-            receiver_queue=settings.metrics_receiver_queue,
-            longest_pause_seconds=settings.metrics_retry_longest_seconds,
-        )
-        if consumer is None:
-            return
-        schemas = WriterSchemas(client, settings)
-        health.ready("service")
-        collect_rarely()
         while not stop.requested:
-            health.turned()
-            messages = receive_batch(consumer, settings)
-            service.received(messages, note_broker(consumer, health))
-            if messages:
-                received = decode_batch(
-                    messages,
-                    schemas,
-                    stop,
-                    settings.metrics_retry_longest_seconds,
-                    partial(note_wait, health),
-                )
-                if received is None:
-                    break
-                _count(received, tally)
-                acknowledge(consumer, messages, settings)
-                service.acknowledged(len(messages))
-                events, undecodable = len(received.events), len(received.dead_letters)
-                log.debug("counted_batch", events=events, undecodable=undecodable)
-                progress.add(events=events, undecodable=undecodable)
-            progress.say_when_due()
-        close(consumer, settings)
+            client = connect(settings)
+            try:
+                _consume_by(client, settings, stop, health, tally, service, progress, watchdog)
+            finally:
+                leave(client)
     finally:
-        client.close()
+        watchdog.close()
+
+
+def _consume_by(
+    client: Client,
+    settings: MetricsSettings,
+    stop: Stop,
+    health: Health,
+    tally: Tally,
+    service: ServiceMetrics,
+    progress: Progress,
+    watchdog: Watchdog,
+) -> None:
+    """Until the stop is asked for, or the client is to be made anew."""
+    consumer = subscribe_patiently(
+        client,
+        settings,
+        stop,
+        health,
+        name=settings.metrics_subscription,
+        batch_messages=settings.metrics_batch_events,
+        batch_bytes=settings.metrics_batch_bytes,
+        batch_wait_seconds=settings.metrics_batch_wait_seconds,
+        receiver_queue=settings.metrics_receiver_queue,
+        longest_pause_seconds=settings.metrics_retry_longest_seconds,
+    )
+    if consumer is None:
+        return
+    schemas = WriterSchemas(client, settings)
+    reconnection = Reconnection(settings)
+    health.ready("service")
+    while not stop.requested:
+        health.turned()
+        messages = receive_batch(consumer, settings)
+        connected = note_broker(consumer, health)
+        service.received(messages, connected)
+        watchdog.turned(idle=not messages, connected=connected)
+        if messages:
+            received = decode_batch(
+                messages,
+                schemas,
+                stop,
+                settings.metrics_retry_longest_seconds,
+                partial(note_wait, health),
+            )
+            if received is None:
+                break
+            _count(received, tally)
+            acknowledge(consumer, messages, settings)
+            service.acknowledged(len(messages))
+            events, undecodable = len(received.events), len(received.dead_letters)
+            log.debug("counted_batch", events=events, undecodable=undecodable)
+            progress.add(events=events, undecodable=undecodable)
+        elif reconnection.due(connected):
+            return
+        progress.say_when_due()
+    close(consumer, settings)
 
 
 def _count(received: Received, tally: Tally) -> None:

@@ -5,6 +5,7 @@ other, in the order they came. What fails is written again, by the calling threa
 applied twice changes nothing, so an unknown commit is simply repeated.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,7 +39,7 @@ InternalError, because psycopg counts there what ends an idle transaction (25P03
 after a failover refuses (25006).
 """
 
-Also = Callable[[psycopg.Connection], None]
+Also = Callable[[psycopg.Connection, Batch], None]
 """Written in the transaction of a batch, after its rows: how far a rebuild has read. Twice must be as good as once."""
 
 _CONNECTIONS = 2
@@ -60,6 +61,8 @@ class _InFlight:
     also: Also | None
     connection: psycopg.Connection
     merged: "Future[Written]"
+    since: float
+    """When the database was asked, by the monotonic clock."""
 
 
 class Pipeline:
@@ -81,6 +84,8 @@ class Pipeline:
         self._free: deque[psycopg.Connection] = deque()
         self._in_flight: deque[_InFlight] = deque()
         self._horizon_us: int | None = None
+        self._asked_at: float | None = None
+        """Since when the calling thread waits for the database; None when it does not."""
 
     def open(self) -> bool:
         """Connect; a database that is away is waited for. False when the service was asked to stop meanwhile."""
@@ -134,6 +139,19 @@ class Pipeline:
             committed += self._first_done()
         return committed
 
+    def silent_seconds(self) -> float:
+        """For how long the database has owed an answer; 0 when it owes none. May be asked by any thread."""
+        waiting = [flight.since for flight in tuple(self._in_flight)]
+        asked_at = self._asked_at
+        if asked_at is not None:
+            waiting.append(asked_at)
+        return time.monotonic() - min(waiting) if waiting else 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is in hand: all that was submitted is committed."""
+        return not self._in_flight
+
     def close(self) -> None:
         """End the second thread and the sessions."""
         self._merger.shutdown(wait=True)
@@ -143,14 +161,19 @@ class Pipeline:
         self._in_flight.clear()
 
     def _session(self) -> psycopg.Connection:
-        connection = self._connect()
-        prepare_session(connection)
-        self._horizon_us = read_horizon(connection)
-        connection.rollback()
+        self._asked_at = time.monotonic()
+        try:
+            connection = self._connect()
+            prepare_session(connection)
+            self._horizon_us = read_horizon(connection)
+            connection.rollback()
+        finally:
+            self._asked_at = None
         return connection
 
     def _stage(self, received: Received, batch: Batch, also: Also | None) -> None:
         connection = self._free.popleft()
+        self._asked_at = time.monotonic()
         try:
             try:
                 begin(connection, batch, WATCH)
@@ -162,8 +185,10 @@ class Pipeline:
             self._free.append(connection)
             _roll_back(connection)
             raise
+        finally:
+            self._asked_at = None
         merged = self._merger.submit(_merge_and_commit, connection, batch, also)
-        self._in_flight.append(_InFlight(received, batch, also, connection, merged))
+        self._in_flight.append(_InFlight(received, batch, also, connection, merged, time.monotonic()))
 
     def _first_done(self) -> list[Committed]:
         flight = self._in_flight[0]
@@ -198,10 +223,14 @@ class Pipeline:
                 connection = self._working_connection()
                 if connection is None:
                     return committed
-                batch, written = write_surely(connection, received, batch)
-                if also is not None:
-                    also(connection)
-                    connection.commit()
+                self._asked_at = time.monotonic()
+                try:
+                    batch, written = write_surely(connection, received, batch)
+                    if also is not None:
+                        also(connection, batch)
+                        connection.commit()
+                finally:
+                    self._asked_at = None
                 committed.append(Committed(received, batch, written))
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
@@ -241,7 +270,7 @@ def _merge_and_commit(connection: psycopg.Connection, batch: Batch, also: Also |
     try:
         written = merge(connection, batch, WATCH)
         if also is not None:
-            also(connection)
+            also(connection, batch)
         reached("before commit")
         connection.commit()
     except BaseException:

@@ -1,5 +1,6 @@
 """How a service is told to stop: SIGTERM or SIGINT once is a request, and every wait ends early for it."""
 
+import random
 import signal
 import threading
 import types
@@ -42,7 +43,7 @@ def stop_on_signals() -> Stop:
 
 
 class Pauses:
-    """How long to wait before the next attempt: doubled each time, bounded."""
+    """How long to wait before the next attempt: doubled each time, bounded, and spread so that replicas come apart."""
 
     def __init__(self, longest_seconds: float, first_seconds: float = 0.1) -> None:
         self._longest = longest_seconds
@@ -51,4 +52,4 @@ class Pauses:
     def next_seconds(self) -> float:
         """The pause to make now, in seconds."""
         now, self._next = self._next, min(self._next * 2, self._longest)
-        return now
+        return now * random.uniform(0.5, 1)  # noqa: S311  # no secret

@@ -1,8 +1,12 @@
-"""Subscribing at the start of a service: a broker that is away, or not provisioned yet, is waited for."""
+"""Subscribing, at the start of a service and after a long outage: a broker that is away is waited for."""
+
+import time
+from collections.abc import Callable
 
 import structlog
 
 from broker.client import Client, Consumer, subscribe
+from broker.reach import check_reachable
 from broker.receive import is_connected
 from consumers.health import Health
 from consumers.stop import Pauses, Stop
@@ -10,6 +14,10 @@ from schemas.errors import BrokerError
 from settings.broker import BrokerSettings
 
 log = structlog.get_logger(__name__)
+
+_LIBRARY_SECONDS = 5.0
+"""How long the library may try to connect again by itself; what it needs after a short outage."""
+_PROBE_EVERY_SECONDS = 1.0
 
 
 def subscribe_patiently(
@@ -30,6 +38,7 @@ def subscribe_patiently(
     while not stop.requested:
         health.turned()
         try:
+            check_reachable(settings)
             consumer = subscribe(
                 client,
                 settings,
@@ -49,6 +58,45 @@ def subscribe_patiently(
         log.info("subscribed", topic=settings.topic, subscription=name)
         return consumer
     return None
+
+
+class Reconnection:
+    """When to subscribe anew instead of waiting for the library.
+
+    It connects again by itself, but its pauses grow to a minute in a long outage. So the broker's port is tried once a
+    second, and when it opens, the library has a few seconds; then the caller is to make a new client.
+    """
+
+    def __init__(self, settings: BrokerSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._probe_at = 0.0
+        self._open_since: float | None = None
+
+    def due(self, connected: bool) -> bool:
+        """To be asked once a round: is the broker there, and the library not connected to it in spite of that?"""
+        if connected:
+            self._probe_at, self._open_since = 0.0, None
+            return False
+        now = self._clock()
+        if now < self._probe_at:
+            return False
+        try:
+            check_reachable(self._settings)
+        except BrokerError:
+            self._open_since = None
+        else:
+            if self._open_since is None:
+                self._open_since = now
+        self._probe_at = self._clock() + _PROBE_EVERY_SECONDS
+        if self._open_since is None or now - self._open_since < _LIBRARY_SECONDS:
+            return False
+        log.warning(
+            "not_connected_again",
+            means="the broker's port is open, and Pulsar's client has not connected to it",
+            then="makes a new client; what was not acknowledged comes again",
+        )
+        return True
 
 
 def note_wait(health: Health) -> None:

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from settings.broker import BrokerSettings
+from settings.consumer import ConsumerSettings
 from settings.database import DatabaseSettings
 from settings.service import ServiceSettings
 
 
-class AggregatorSettings(BrokerSettings, DatabaseSettings, ServiceSettings):
+class AggregatorSettings(ConsumerSettings, DatabaseSettings, ServiceSettings):
     """Everything `jobtrail aggregate` reads."""
 
     aggregator_port: int = Field(
@@ -36,7 +36,7 @@ class AggregatorSettings(BrokerSettings, DatabaseSettings, ServiceSettings):
         description="messages fetched ahead; below the broker's limits of unacknowledged ones",
     )
     aggregator_retry_longest_seconds: float = Field(
-        10,
+        5,
         gt=0,
         le=300,
         description="longest pause between two attempts to reach a broker or a database that is away",

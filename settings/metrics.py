@@ -2,14 +2,14 @@
 
 from pydantic import Field, field_validator
 
-from settings.broker import BrokerSettings
+from settings.consumer import ConsumerSettings
 from settings.service import ServiceSettings
 
 _UNIT_SECONDS = {"m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
 _LONGEST_SECONDS = 7 * 24 * 60 * 60
 
 
-class MetricsSettings(BrokerSettings, ServiceSettings):
+class MetricsSettings(ConsumerSettings, ServiceSettings):
     """Everything `jobtrail metrics` reads."""
 
     metrics_port: int = Field(
@@ -33,7 +33,7 @@ class MetricsSettings(BrokerSettings, ServiceSettings):
         description="messages fetched ahead; below the broker's limits of unacknowledged ones",
     )
     metrics_retry_longest_seconds: float = Field(
-        10, gt=0, le=300, description="longest pause between two attempts to reach a broker that is away"
+        5, gt=0, le=300, description="longest pause between two attempts to reach a broker that is away"
     )
     metrics_windows: tuple[str, ...] = Field(
         ("5m", "1h", "24h"),

@@ -1,0 +1,44 @@
+"""Whether anything listens where the broker should be: asked of TCP alone, in a moment, before the library is set to it.
+
+The library tries for a long time and then says little; and its own pauses grow to a minute.
+"""
+
+import re
+import socket
+
+from broker.client import shown_url
+from schemas.errors import BrokerError
+from settings.broker import BrokerSettings
+
+_TIMEOUT_SECONDS = 2.0
+_DEFAULT_PORT = 6650
+_DEFAULT_TLS_PORT = 6651
+
+
+def check_reachable(settings: BrokerSettings) -> None:
+    """Return when one of the URL's hosts takes connections. Raises BrokerError that says why none does."""
+    why = []
+    for host, port in _addresses(settings.pulsar_url):
+        try:
+            socket.create_connection((host, port), timeout=_TIMEOUT_SECONDS).close()
+        except (OSError, UnicodeError) as error:  # UnicodeError: no such name can exist
+            why.append(f"{host}:{port}: {getattr(error, 'strerror', None) or error}")
+        else:
+            return
+    if why:  # else the URL has no host: the library says what is wrong with it
+        raise BrokerError(
+            f"nothing takes connections at {shown_url(settings.pulsar_url)} ({'; '.join(why)}). Is the broker running, "
+            "and is JOBTRAIL_PULSAR_URL its address?"
+        )
+
+
+def _addresses(url: str) -> list[tuple[str, int]]:
+    """The hosts and ports of pulsar://host:port,host:port/…"""
+    scheme, _, rest = shown_url(url).partition("://")
+    default = _DEFAULT_TLS_PORT if scheme.endswith("+ssl") else _DEFAULT_PORT
+    found = []
+    for part in rest.split("/", 1)[0].split(","):
+        match = re.fullmatch(r"\[?([^\[\]]+?)\]?(?::(\d{1,5}))?", part.strip())
+        if match:
+            found.append((match[1], int(match[2] or default)))
+    return found

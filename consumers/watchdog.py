@@ -1,0 +1,183 @@
+"""Ends a consumer to which nothing is delivered although something waits, so that its supervisor starts it again.
+
+Some versions of pulsar-client do not subscribe again after a connection that went dead: the service looks healthy and
+gets nothing, for ever. So the broker is asked, three times within the limit, what waits and what it thinks of this
+consumer, and two answers in turn are compared. What is no reason to end: a database that is away (then the loop does
+not turn, or a batch is in flight), a broker that is away, a backlog that other replicas hold, one of messages that are
+to be delivered later, an admin REST that does not answer. The asking is done by a thread, so that it delays no event.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from broker.backlog import PartitionBacklog, backlog
+from schemas.errors import BrokerError, JobtrailError
+from settings.consumer import ConsumerSettings
+
+log = structlog.get_logger(__name__)
+
+STATUS = 1
+"""Not 2, which says that starting again will not help."""
+
+_LOOKS_WITHIN_LIMIT = 3
+_ANSWER_TIMEOUT_SECONDS = 5.0
+_LONGEST_ROUND_SECONDS = 5.0
+"""A round that took longer waited for something (a database, a schema): what was seen before it proves nothing."""
+
+
+class DeliveryStoppedError(JobtrailError):
+    """The broker has messages for this consumer and delivers none. To be cured by a new process."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the broker said at one moment."""
+
+    at: float
+    partitions: Mapping[str, PartitionBacklog]
+
+
+class Watchdog:
+    """Told of every round of the loop by the thread that receives; raises when the time is up."""
+
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        subscription: str,
+        ask: Callable[[], Iterable[PartitionBacklog]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``ask`` says what waits, and raises BrokerError; by default it is the broker's admin REST."""
+        self._limit = settings.watchdog_seconds
+        # A broker without a registry (pulsar-lite) has no admin REST either.
+        self._is_on = self._limit > 0 and settings.schema_registry == "broker"
+        self._every = self._limit / _LOOKS_WITHIN_LIMIT
+        self._ask = ask or partial(
+            backlog, settings, subscription, min(_ANSWER_TIMEOUT_SECONDS, max(1.0, self._every))
+        )
+        self._clock = clock
+        self._asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watchdog")
+        self._blind = False
+        self._turned_at = self._busy_at = clock()
+        self._look_at = self._turned_at + self._every
+        self._last: Look | None = None
+        self._since: dict[str, float] = {}
+        self._asked: Future[Look] | None = None
+
+    def turned(self, *, idle: bool, connected: bool) -> None:
+        """A round of the loop is over; ``idle``: nothing came in it, and this process holds no message.
+
+        Raises DeliveryStoppedError when messages waited for longer than the limit and none was delivered.
+        """
+        if not self._is_on:
+            return
+        now = self._clock()
+        if not connected or now - self._turned_at > _LONGEST_ROUND_SECONDS:
+            self._forget()
+        self._turned_at = now
+        if not idle:
+            self._busy_at = now
+        if self._asked is not None and self._asked.done():
+            answer, self._asked = self._asked, None
+            self._take(answer)
+        if self._asked is None and now >= self._look_at:
+            self._look_at = now + self._every
+            self._asked = self._asker.submit(self._look)
+
+    def close(self) -> None:
+        """End the thread; an answer that is still awaited is not waited for."""
+        self._asker.shutdown(wait=False, cancel_futures=True)
+
+    def _forget(self) -> None:
+        """Begin anew: only looks of one uninterrupted time can be compared."""
+        now = self._clock()
+        self._last, self._since, self._asked = None, {}, None
+        self._busy_at = now
+        self._look_at = now + self._every
+
+    def _look(self) -> Look:
+        at = self._clock()
+        return Look(at, {found.partition: found for found in self._ask()})
+
+    def _take(self, answer: "Future[Look]") -> None:
+        try:
+            look = answer.result()
+        except BrokerError as error:
+            self._last, self._since = None, {}
+            if not self._blind:
+                log.warning(
+                    "watchdog_blind",
+                    error=str(error),
+                    means="it cannot be seen whether messages wait that are not delivered",
+                    then="goes on, and asks again; set JOBTRAIL_PULSAR_ADMIN_URL, or JOBTRAIL_WATCHDOG_SECONDS=0",
+                )
+            self._blind = True
+            return
+        self._blind = False
+        before, self._last = self._last, look
+        if before is None:
+            return
+        reasons = stalled(before, look, was_idle=self._busy_at < before.at)
+        self._since = {partition: self._since.get(partition, before.at) for partition in reasons}
+        for partition, reason in reasons.items():
+            seconds = look.at - self._since[partition]
+            if seconds >= self._limit:
+                raise DeliveryStoppedError(f"{partition}: {reason}, for {seconds:.0f} s")
+
+
+def say_stopped(error: DeliveryStoppedError) -> int:
+    """The last line of the log, and the exit status to end with."""
+    log.error(
+        "delivery_stopped",
+        seen=str(error),
+        means="the subscription was lost on the way, or the broker holds delivery back (its policies, its log)",
+        then=f"ends with status {STATUS}, to be started again by its supervisor; nothing is lost",
+    )
+    return STATUS
+
+
+def stalled(before: Look, now: Look, *, was_idle: bool) -> dict[str, str]:
+    """The partitions of which something waits and nothing was delivered between two looks, with what was seen.
+
+    ``was_idle``: this process received nothing between them and held no message.
+    """
+    found = {}
+    for name, partition in now.partitions.items():
+        earlier = before.partitions.get(name)
+        if earlier is not None and partition.entries > 0 and earlier.entries > 0:
+            reason = _reason(earlier, partition, was_idle=was_idle)
+            if reason is not None:
+                found[name] = reason
+    return found
+
+
+def _reason(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool) -> str | None:
+    waits = f"{now.entries:,} entries wait"
+    if now.own is None or before.own is None:
+        both = now.own is None and before.own is None
+        return f"{waits}, and the broker does not know of this consumer" if both else None
+    if was_idle and now.own.unacknowledged > 0 and before.own.unacknowledged > 0:
+        return (
+            f"{waits}, and the broker believes that this process holds {now.own.unacknowledged:,} messages, "
+            "of which it knows nothing"
+        )
+    if now.delivered != before.delivered:
+        return None
+    if now.blocked or not (_undelivered(before) and _undelivered(now)):
+        return None  # others hold it: it comes when they are done, or dead
+    if now.own.permits > 0 and before.own.permits > 0 and not now.own.blocked:
+        return f"{waits}, and none is delivered although this consumer asked for {now.own.permits:,} messages"
+    if was_idle:
+        return f"{waits}, and none is delivered although this process holds none"
+    return None
+
+
+def _undelivered(partition: PartitionBacklog) -> bool:
+    """Surely: an entry is one message or more, so there are no more delivered entries than delivered messages."""
+    held = partition.held_by_others + (partition.own.unacknowledged if partition.own else 0)
+    return partition.entries > held

@@ -1,0 +1,150 @@
+"""What the watchdog takes for a delivery that stopped, and what not, by what the broker says of the subscription."""
+
+import pytest
+
+from broker.backlog import OwnConsumer, PartitionBacklog
+from consumers.watchdog import DeliveryStoppedError, Look, Watchdog, stalled
+from schemas.errors import BrokerError
+from settings.consumer import ConsumerSettings
+from tests.services import wait_until
+
+HOLDS_NONE = OwnConsumer(permits=5_000, unacknowledged=0, blocked=False)
+WAITING = PartitionBacklog(
+    "partition-0", entries=7, delivered=100, held_by_others=0, blocked=False, own=HOLDS_NONE
+)
+
+
+def why(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool = True) -> str:
+    """The reason, or nothing."""
+    looks = [Look(at, {found.partition: found}) for at, found in enumerate((before, now))]
+    return "".join(stalled(*looks, was_idle=was_idle).values())
+
+
+@pytest.mark.parametrize(
+    ("partition", "seen"),
+    [
+        (WAITING, "none is delivered although this consumer asked for 5,000 messages"),
+        (WAITING._replace(own=None), "does not know of this consumer"),
+        (
+            WAITING._replace(own=HOLDS_NONE._replace(permits=0, unacknowledged=30)),
+            "believes that this process holds 30 messages",
+        ),
+        (WAITING._replace(own=HOLDS_NONE._replace(permits=0)), "although this process holds none"),
+        (WAITING._replace(own=HOLDS_NONE._replace(blocked=True)), "although this process holds none"),
+    ],
+)
+def test_what_stays_so_between_two_looks_is_a_stall(partition: PartitionBacklog, seen: str) -> None:
+    assert seen in why(partition, partition)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        pytest.param(WAITING._replace(entries=0), WAITING, id="it came just now"),
+        pytest.param(WAITING, WAITING._replace(entries=0), id="nothing waits any more"),
+        pytest.param(WAITING, WAITING._replace(delivered=101), id="something was delivered"),
+        pytest.param(
+            WAITING._replace(held_by_others=7), WAITING._replace(held_by_others=7), id="others hold it"
+        ),
+        pytest.param(
+            WAITING._replace(blocked=True, held_by_others=2),
+            WAITING._replace(blocked=True, held_by_others=2),
+            id="others hold too many, and nobody gets any",
+        ),
+        pytest.param(WAITING._replace(own=None), WAITING, id="it subscribes just now"),
+    ],
+)
+def test_what_passes_by_itself_is_none(before: PartitionBacklog, now: PartitionBacklog) -> None:
+    assert why(before, now) == ""
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        HOLDS_NONE._replace(permits=-600, unacknowledged=5_600),
+        HOLDS_NONE._replace(permits=10, unacknowledged=5_600, blocked=True),
+    ],
+    ids=["its queue is full", "it holds as many as it may"],
+)
+def test_a_process_that_is_busy_is_not_given_more(own: OwnConsumer) -> None:
+    """As while Postgres is slow: the broker waits for us."""
+    full = WAITING._replace(entries=6_000, own=own)
+    assert why(full, full, was_idle=False) == ""
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def watchdog(
+    answers: list[PartitionBacklog] | None, clock: Clock, limit: float = 30, **settings: object
+) -> Watchdog:
+    def ask() -> list[PartitionBacklog]:
+        if answers is None:
+            raise BrokerError("no answer")
+        return answers
+
+    loaded = ConsumerSettings.load(watchdog_seconds=limit, **settings)
+    return Watchdog(loaded, "aggregator", ask, clock)
+
+
+def turn(dog: Watchdog, clock: Clock, seconds: float, *, idle: bool = True, connected: bool = True) -> None:
+    """Rounds of a second each, with each answer taken in the round after it was asked for."""
+    for _ in range(round(seconds)):
+        clock.now += 1
+        dog.turned(idle=idle, connected=connected)
+        asked = dog._asked
+        if asked is not None:
+            wait_until(asked.done, "the answer")
+
+
+def test_it_ends_the_process_when_the_time_is_up_and_not_before() -> None:
+    clock = Clock()
+    dog = watchdog([WAITING], clock)
+    turn(dog, clock, 39)
+    with pytest.raises(DeliveryStoppedError, match=r"partition-0: 7 entries wait, .*, for 30 s"):
+        turn(dog, clock, 12)
+    assert clock.now < 50
+    dog.close()
+
+
+def test_a_broker_that_is_away_in_between_begins_the_time_anew() -> None:
+    clock = Clock()
+    dog = watchdog([WAITING], clock)
+    for _ in range(5):
+        turn(dog, clock, 35)
+        turn(dog, clock, 1, connected=False)
+    dog.close()
+
+
+def test_a_loop_that_waited_for_a_database_begins_the_time_anew() -> None:
+    clock = Clock()
+    dog = watchdog([WAITING], clock)
+    for _ in range(5):
+        turn(dog, clock, 35)
+        clock.now += 600
+    dog.close()
+
+
+@pytest.mark.parametrize("settings", [{"limit": 0}, {"schema_registry": "bundled"}])
+def test_it_can_be_switched_off_and_is_where_there_is_no_admin_rest(settings: dict[str, object]) -> None:
+    clock = Clock()
+    dog = watchdog([WAITING], clock, **settings)  # type: ignore[arg-type]  # a limit is a number
+    turn(dog, clock, 1_000)
+    dog.close()
+
+
+def test_an_admin_rest_that_does_not_answer_is_said_once_and_ends_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    dog = watchdog(None, clock)
+    turn(dog, clock, 200)
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("watchdog_blind") == 1
+    dog.close()
