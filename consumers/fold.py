@@ -13,6 +13,7 @@ from schemas.contract import FAILURES, FINISHED, RANKS, Event
 from store.batch import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
 
 _NO_VERSION = (0, 0, 0)
+_HOUR_US = 60 * 60 * 1_000_000
 _NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
 
 
@@ -23,7 +24,7 @@ def fold(
     jobs: dict[tuple[str, str], JobRow] = {}
     attempts: dict[tuple[object, ...], AttemptRow] = {}
     edges: dict[EdgeRow, None] = {}
-    groups: dict[str, GroupRow] = {}
+    groups: dict[tuple[str, int], GroupRow] = {}
     count = expired = 0
     for event in events:
         count += 1
@@ -197,15 +198,16 @@ def _attempt_row(event: Event, error: dict[str, str] | None, group_id: str) -> A
     )
 
 
-def _add_group(groups: dict[str, GroupRow], event: Event, error: dict[str, str]) -> str:
-    """Note the failure's group and give its id: a hash over what the group is."""
+def _add_group(groups: dict[tuple[str, int], GroupRow], event: Event, error: dict[str, str]) -> str:
+    """Note the failure's group, with the least title of its hour, and give its id: a hash over what the group is."""
     mark = fingerprint(error["type"], error["message"], error["origin"], error["fingerprint"])
     key = (event["namespace"], event["source"], error["category"], error["type"], mark)
     group = id_of_group(key)
     words = title(error["type"], error["message"], error["origin"])
-    known = groups.get(group)
-    if known is None or words < known[6]:
-        groups[group] = (group, *key, words)
+    hour = event["occurred_at"] // _HOUR_US * _HOUR_US
+    known = groups.get((group, hour))
+    if known is None or words < known[7]:
+        groups[group, hour] = (group, *key, hour, words)
     return group
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 JobRow = tuple[str | int, ...]
 AttemptRow = tuple[str | int, ...]
 EdgeRow = tuple[str, str, str, str]
-GroupRow = tuple[str, str, str, str, str, str, str]
+GroupRow = tuple[str, str, str, str, str, str, int, str]
 
 JOB_COLUMNS = (
     "namespace",
@@ -70,7 +70,7 @@ ATTEMPT_COLUMNS = (
     "error_fingerprint",
 )
 EDGE_COLUMNS = ("namespace", "upstream_job_id", "kind", "job_id")
-GROUP_COLUMNS = ("id", "namespace", "source", "error_category", "error_type", "fingerprint", "title")
+GROUP_COLUMNS = ("id", "namespace", "source", "error_category", "error_type", "fingerprint", "hour", "title")
 
 
 class DeadLetter(NamedTuple):

@@ -5,10 +5,11 @@
 -- Text is compared by bytes (COLLATE "C") everywhere: Python and ICU order differently.
 -- Where a column can take part in a comparison of versions it is NOT NULL and has an empty value ('' , -1) instead.
 
--- Which rules the rows were derived by. One row.
+-- Which rules the rows were derived by, and up to when retention has removed all that is old. One row.
 CREATE TABLE derivation (
-    only_row            boolean  NOT NULL DEFAULT true,
-    fingerprint_version smallint NOT NULL,
+    only_row            boolean     NOT NULL DEFAULT true,
+    fingerprint_version smallint    NOT NULL,
+    cleared_before      timestamptz NOT NULL DEFAULT '-infinity',
     CONSTRAINT derivation_pkey PRIMARY KEY (only_row),
     CONSTRAINT derivation_only_row_check CHECK (only_row)
 );
@@ -231,17 +232,20 @@ CREATE TABLE failure_groups (
 
 CREATE INDEX failure_groups_namespace_idx ON failure_groups (namespace, last_seen_at DESC);
 
--- Which jobs a group has met: a grow-only set that makes `job_count` exact.
+-- Which jobs a group has met, which makes `job_count` exact, and when each last failed so, which tells whether it goes.
 CREATE TABLE failure_group_jobs (
     failure_group_id uuid             NOT NULL,
     job_id           text COLLATE "C" NOT NULL,
+    last_finished_at timestamptz      NOT NULL,
     CONSTRAINT failure_group_jobs_pkey PRIMARY KEY (failure_group_id, job_id)
 );
 
+-- The title is the least of the hour's failures: when an hour goes, that of the group is the least of the hours left.
 CREATE TABLE failure_groups_hourly (
-    failure_group_id uuid        NOT NULL,
-    hour             timestamptz NOT NULL,
-    occurrence_count bigint      NOT NULL,
+    failure_group_id uuid             NOT NULL,
+    hour             timestamptz      NOT NULL,
+    occurrence_count bigint           NOT NULL,
+    title            text COLLATE "C" NOT NULL,
     CONSTRAINT failure_groups_hourly_pkey PRIMARY KEY (failure_group_id, hour),
     CONSTRAINT failure_groups_hourly_hour_check CHECK (hour = date_trunc('hour', hour, 'UTC'))
 );

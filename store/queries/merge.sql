@@ -123,17 +123,21 @@ FROM added
 
 -- name: merge_group_jobs
 WITH added AS (
-    INSERT INTO failure_group_jobs (failure_group_id, job_id)
-    SELECT DISTINCT failure_group_id, job_id
+    INSERT INTO failure_group_jobs AS stored (failure_group_id, job_id, last_finished_at)
+    SELECT failure_group_id, job_id, max(finished_at)
     FROM added_attempts
     WHERE failure_group_id IS NOT NULL
+    GROUP BY failure_group_id, job_id
     ORDER BY failure_group_id, job_id
-    ON CONFLICT DO NOTHING
-    RETURNING failure_group_id
+    ON CONFLICT (failure_group_id, job_id) DO UPDATE SET
+        last_finished_at = greatest(stored.last_finished_at, excluded.last_finished_at)
+    -- A row that was there was locked before its update, and its new version keeps that mark; an inserted one has none.
+    RETURNING failure_group_id, xmax = 0 AS is_new
 )
 INSERT INTO added_group_jobs (failure_group_id)
 SELECT failure_group_id
 FROM added
+WHERE is_new
 
 -- name: add_to_failure_groups
 WITH occurrences AS (
@@ -146,18 +150,23 @@ jobs_met AS (
     SELECT failure_group_id, count(*) AS job_count
     FROM added_group_jobs
     GROUP BY failure_group_id
+),
+described AS (
+    SELECT id, namespace, source, error_category, error_type, fingerprint, min(title) AS title
+    FROM stage_groups
+    GROUP BY id, namespace, source, error_category, error_type, fingerprint
 )
 INSERT INTO failure_groups AS stored (
     id, namespace, source, error_category, error_type, fingerprint, title, occurrence_count, job_count, first_seen_at,
     last_seen_at
 )
 SELECT
-    stage_groups.id, namespace, source, error_category, error_type, fingerprint, title, occurrences.occurrence_count,
+    described.id, namespace, source, error_category, error_type, fingerprint, title, occurrences.occurrence_count,
     coalesce(jobs_met.job_count, 0), occurrences.first, occurrences.last
-FROM stage_groups
-JOIN occurrences ON occurrences.failure_group_id = stage_groups.id
-LEFT JOIN jobs_met ON jobs_met.failure_group_id = stage_groups.id
-ORDER BY stage_groups.id
+FROM described
+JOIN occurrences ON occurrences.failure_group_id = described.id
+LEFT JOIN jobs_met ON jobs_met.failure_group_id = described.id
+ORDER BY described.id
 ON CONFLICT (id) DO UPDATE SET
     title = least(stored.title, excluded.title),
     occurrence_count = stored.occurrence_count + excluded.occurrence_count,
@@ -166,14 +175,21 @@ ON CONFLICT (id) DO UPDATE SET
     last_seen_at = greatest(stored.last_seen_at, excluded.last_seen_at)
 
 -- name: add_to_failure_groups_hourly
-INSERT INTO failure_groups_hourly AS stored (failure_group_id, hour, occurrence_count)
-SELECT failure_group_id, date_trunc('hour', finished_at, 'UTC') AS hour, count(*)
-FROM added_attempts
-WHERE failure_group_id IS NOT NULL
-GROUP BY failure_group_id, hour
-ORDER BY failure_group_id, hour
+INSERT INTO failure_groups_hourly AS stored (failure_group_id, hour, occurrence_count, title)
+SELECT occurrences.failure_group_id, occurrences.hour, occurrences.occurrence_count, stage_groups.title
+FROM (
+    SELECT failure_group_id, date_trunc('hour', finished_at, 'UTC') AS hour, count(*) AS occurrence_count
+    FROM added_attempts
+    WHERE failure_group_id IS NOT NULL
+    GROUP BY failure_group_id, hour
+) AS occurrences
+JOIN stage_groups
+    ON stage_groups.id = occurrences.failure_group_id
+    AND micros_to_time(stage_groups.hour) = occurrences.hour
+ORDER BY occurrences.failure_group_id, occurrences.hour
 ON CONFLICT (failure_group_id, hour) DO UPDATE SET
-    occurrence_count = stored.occurrence_count + excluded.occurrence_count
+    occurrence_count = stored.occurrence_count + excluded.occurrence_count,
+    title = least(stored.title, excluded.title)
 
 -- name: add_to_outcomes_hourly
 INSERT INTO outcomes_hourly AS stored (

@@ -75,6 +75,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_groups (
     error_category text,
     error_type     text,
     fingerprint    text,
+    hour           bigint,
     title          text COLLATE "C"
 ) ON COMMIT DELETE ROWS
 

@@ -16,7 +16,7 @@ AGGREGATOR = "consumers/aggregator.py"
 
 LAW = ("tests/law/test_law.py", "-k", "postgres18")
 LAW_IN_A_LOCALE = ("tests/law/test_law.py", "-k", "postgres15")  # the one with ICU
-FAULTS = ("tests/faults/test_kill.py",)
+FAULTS = ("tests/faults/test_matrix.py",)
 
 
 class Edit(NamedTuple):
@@ -74,7 +74,7 @@ BREAKS = (
         (
             Edit(
                 MERGE,
-                "INSERT INTO added_group_jobs (failure_group_id)\nSELECT failure_group_id\nFROM added\n",
+                "INSERT INTO added_group_jobs (failure_group_id)\nSELECT failure_group_id\nFROM added\nWHERE is_new\n",
                 "INSERT INTO added_group_jobs (failure_group_id)\nSELECT failure_group_id\nFROM added_attempts\n"
                 "WHERE failure_group_id IS NOT NULL\n",
             ),
@@ -82,7 +82,37 @@ BREAKS = (
     ),
     Break(
         "keep the first title",
-        (Edit(MERGE, "title = least(stored.title, excluded.title)", "title = stored.title"),),
+        (
+            Edit(
+                MERGE,
+                "title = least(stored.title, excluded.title),",
+                "title = stored.title,",
+            ),
+        ),
+    ),
+    Break(
+        "keep an hour's first title",
+        (
+            Edit(
+                MERGE,
+                "title = least(stored.title, excluded.title)\n",
+                "title = stored.title\n",
+            ),
+        ),
+    ),
+    Break(
+        "a job's last failure is what was written last",
+        (
+            Edit(
+                MERGE,
+                "last_finished_at = greatest(stored.last_finished_at, excluded.last_finished_at)",
+                "last_finished_at = excluded.last_finished_at",
+            ),
+        ),
+    ),
+    Break(
+        "count a job at each of its failures",
+        (Edit(MERGE, "xmax = 0 AS is_new", "true AS is_new"),),
     ),
     Break(
         "first seen is what was written first",

@@ -85,8 +85,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("id", "namespace", "source", "error_category", "error_type", "fingerprint", "title"),
         *("occurrence_count", "job_count", "first_seen_at", "last_seen_at"),
     ),
-    "failure_group_jobs": ("failure_group_id", "job_id"),
-    "failure_groups_hourly": ("failure_group_id", "hour", "occurrence_count"),
+    "failure_group_jobs": ("failure_group_id", "job_id", "last_finished_at"),
+    "failure_groups_hourly": ("failure_group_id", "hour", "occurrence_count", "title"),
     "outcomes_hourly": (
         *(
             "namespace",
@@ -265,9 +265,12 @@ def _sums(ends: list[Event]) -> Tables:
     failures = [event for event in distinct if group_of(event)]
     return {
         "failure_groups": Counter(_group_row(g, those) for g, those in _grouped(failures, group_of).items()),
-        "failure_group_jobs": Counter({(group_of(e).id(), e["job_id"]) for e in failures}),  # type: ignore[union-attr]
+        "failure_group_jobs": Counter(
+            (group.id(), job, max(e["occurred_at"] for e in those))
+            for (group, job), those in _grouped(failures, lambda e: (group_of(e), e["job_id"])).items()
+        ),
         "failure_groups_hourly": Counter(
-            (group.id(), hour, len(those))
+            (group.id(), hour, len(those), min(map(_title, those)))
             for (group, hour), those in _grouped(failures, lambda e: (group_of(e), _hour(e))).items()
         ),
         "outcomes_hourly": Counter(
@@ -279,6 +282,11 @@ def _sums(ends: list[Event]) -> Tables:
     }
 
 
+def _title(failure: Event) -> str:
+    error = _error(failure)
+    return title(error["type"], error["message"], error["origin"])
+
+
 def _hour(event: Event) -> int:
     return int(event["occurred_at"]) // HOUR_US * HOUR_US
 
@@ -287,7 +295,7 @@ def _group_row(group: Group, failures: list[Event]) -> Row:
     times = [event["occurred_at"] for event in failures]
     return (
         *(group.id(), *group),
-        min(title(e["type"], e["message"], e["origin"]) for e in map(_error, failures)),
+        min(map(_title, failures)),
         *(len(failures), len({event["job_id"] for event in failures})),
         *(min(times), max(times)),
     )

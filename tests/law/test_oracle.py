@@ -152,12 +152,16 @@ def test_failures_of_one_kind_are_one_group_in_a_source() -> None:
         (other.id(), 1, 1, NINE + 5, NINE + 5),
     }
     assert oracle(STORY)["failure_groups_hourly"] == Counter(
-        [(group.id(), NINE, 2), (group.id(), NINE + HOUR, 1), (other.id(), NINE, 1)]
+        [
+            (group.id(), NINE, 2, "film <n> is not ready"),
+            (group.id(), NINE + HOUR, 1, "film <n> is not ready"),
+            (other.id(), NINE, 1, "film <n> is not ready"),
+        ]
     )
-    assert rows("failure_group_jobs", "failure_group_id", "job_id") == {
-        (group.id(), "x"),
-        (group.id(), "y"),
-        (other.id(), "p"),
+    assert rows("failure_group_jobs", "failure_group_id", "job_id", "last_finished_at") == {
+        (group.id(), "x", NINE + HOUR),
+        (group.id(), "y", NINE + 8),
+        (other.id(), "p", NINE + 5),
     }
 
 
