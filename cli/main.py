@@ -9,12 +9,15 @@ import sys
 
 import click
 
+from cli.dead_letters import dead_letters
+from cli.events import events
 from cli.failures import failures
 from cli.importing import import_group
 from cli.lineage import lineage
 from cli.operate import aggregate, metrics, migrate, provision
 from cli.runs import runs
 from cli.sources import sources
+from cli.verify import verify
 from schemas.errors import JobtrailError, NotFoundError
 
 ANSWER_IS_NO = 1
@@ -46,7 +49,20 @@ def command() -> None:
     """What failed, why, how often, and what did it hold up?"""
 
 
-for _command in (lineage, failures, runs, sources, provision, migrate, aggregate, metrics, import_group):
+for _command in (
+    lineage,
+    failures,
+    runs,
+    sources,
+    dead_letters,
+    events,
+    verify,
+    provision,
+    migrate,
+    aggregate,
+    metrics,
+    import_group,
+):
     command.add_command(_command)
 
 

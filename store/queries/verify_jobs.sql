@@ -39,7 +39,7 @@ differing AS (
 )
 SELECT
     'jobs' AS table_name,
-    jsonb_build_object('namespace', namespace, 'job_id', job_id) AS key,
+    json_build_object('namespace', namespace, 'job_id', job_id) AS key,
     CASE WHEN is_known THEN jsonb_build_object(
         'attempt', job_attempt, 'state_rank', job_rank, 'occurred_at', job_occurred_at, 'state', job_state,
         'source', job_source, 'external_id', job_external_id, 'enqueued_at', job_enqueued_at,
@@ -115,7 +115,7 @@ compared AS (
 )
 SELECT
     'jobs' AS table_name,
-    jsonb_build_object('namespace', namespace, 'job_id', job_id) AS key,
+    json_build_object('namespace', namespace, 'job_id', job_id) AS key,
     stored,
     expected
 FROM compared
@@ -124,8 +124,8 @@ UNION ALL
 -- It stands at the end of an attempt that is not there. One that a later attempt overtakes is named by that alone.
 SELECT
     'attempts',
-    jsonb_build_object('namespace', job.namespace, 'job_id', job.job_id, 'attempt', job.attempt,
-                       'finished_at', job.occurred_at),
+    json_build_object('namespace', job.namespace, 'job_id', job.job_id, 'attempt', job.attempt,
+                      'finished_at', job.occurred_at),
     NULL,
     jsonb_build_object('state', stored.state)
 FROM compared AS job
@@ -140,14 +140,14 @@ WHERE job.is_unended
         AND (later.attempt, (%(ranks)s::jsonb ->> later.state)::smallint, later.finished_at)
             > (stored.attempt, stored.state_rank, stored.occurred_at)
   )
-ORDER BY table_name, key;
+ORDER BY table_name;
 
 -- name: parents
 -- A job that names its parent, and the edge from there.
 SELECT
     'lineage_edges' AS table_name,
-    jsonb_build_object('namespace', job.namespace, 'upstream_job_id', job.parent_job_id, 'job_id', job.job_id,
-                       'kind', 'spawned') AS key,
+    json_build_object('namespace', job.namespace, 'upstream_job_id', job.parent_job_id, 'job_id', job.job_id,
+                      'kind', 'spawned') AS key,
     NULL::jsonb AS stored,
     '{}'::jsonb AS expected
 FROM jobs AS job
@@ -171,8 +171,8 @@ ORDER BY job.namespace, job.job_id;
 -- An edge came with an event of its job, so that job is known; and none leads from a job to itself.
 SELECT
     'lineage_edges' AS table_name,
-    jsonb_build_object('namespace', edge.namespace, 'upstream_job_id', edge.upstream_job_id, 'job_id', edge.job_id,
-                       'kind', edge.kind) AS key,
+    json_build_object('namespace', edge.namespace, 'upstream_job_id', edge.upstream_job_id, 'job_id', edge.job_id,
+                      'kind', edge.kind) AS key,
     '{}'::jsonb AS stored,
     NULL::jsonb AS expected
 FROM lineage_edges AS edge

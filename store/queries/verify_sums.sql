@@ -23,7 +23,7 @@ stored AS (
 )
 SELECT
     'outcomes_hourly' AS table_name,
-    jsonb_build_object('namespace', namespace, 'source', source, 'worker', worker, 'queue', queue, 'hour', hour) AS key,
+    json_build_object('namespace', namespace, 'source', source, 'worker', worker, 'queue', queue, 'hour', hour) AS key,
     CASE WHEN stored.completed IS NOT NULL THEN jsonb_build_object(
         'completed', stored.completed, 'retryable', stored.retryable,
         'discarded', stored.discarded, 'cancelled', stored.cancelled
@@ -55,7 +55,7 @@ stored AS (
 )
 SELECT
     'failure_groups_hourly' AS table_name,
-    jsonb_build_object('failure_group_id', failure_group_id, 'hour', hour) AS key,
+    json_build_object('failure_group_id', failure_group_id, 'hour', hour) AS key,
     CASE WHEN stored.occurrence_count IS NOT NULL
         THEN jsonb_build_object('occurrence_count', stored.occurrence_count) END AS stored,
     CASE WHEN counted.occurrence_count IS NOT NULL
@@ -112,46 +112,57 @@ compared AS (
     FROM stored
     FULL JOIN counted USING (id)
 )
-SELECT 'failure_groups' AS table_name, jsonb_build_object('id', id) AS key, stored, expected
+SELECT 'failure_groups' AS table_name, json_build_object('id', id) AS key, stored, expected
 FROM compared
 WHERE stored IS DISTINCT FROM expected
 ORDER BY id;
 
 -- name: failure_group_jobs
 WITH met AS (
-    SELECT DISTINCT failure_group_id, job_id
+    SELECT failure_group_id, job_id, max(finished_at) AS last_finished_at
     FROM attempts
     WHERE failure_group_id IS NOT NULL
       AND (%(after_id)s::uuid IS NULL OR failure_group_id > %(after_id)s)
       AND (%(last_id)s::uuid IS NULL OR failure_group_id <= %(last_id)s)
+    GROUP BY failure_group_id, job_id
 ),
 stored AS (
-    SELECT failure_group_id, job_id
+    SELECT failure_group_id, job_id, last_finished_at
     FROM failure_group_jobs
     WHERE (%(after_id)s::uuid IS NULL OR failure_group_id > %(after_id)s)
       AND (%(last_id)s::uuid IS NULL OR failure_group_id <= %(last_id)s)
 )
 SELECT
     'failure_group_jobs' AS table_name,
-    jsonb_build_object('failure_group_id', failure_group_id, 'job_id', job_id) AS key,
-    CASE WHEN met.job_id IS NULL THEN '{}'::jsonb END AS stored,
-    CASE WHEN stored.job_id IS NULL THEN '{}'::jsonb END AS expected
+    json_build_object('failure_group_id', failure_group_id, 'job_id', job_id) AS key,
+    CASE WHEN stored.last_finished_at IS NOT NULL
+        THEN jsonb_build_object('last_finished_at', stored.last_finished_at) END AS stored,
+    CASE WHEN met.last_finished_at IS NOT NULL
+        THEN jsonb_build_object('last_finished_at', met.last_finished_at) END AS expected
 FROM stored
 FULL JOIN met USING (failure_group_id, job_id)
-WHERE stored.job_id IS NULL
-   OR met.job_id IS NULL
+WHERE stored.last_finished_at IS DISTINCT FROM met.last_finished_at
 ORDER BY failure_group_id, job_id;
 
 -- name: failures
--- What names the failures of these groups, group by group.
+-- What names the failures of these groups: group by group, and hour by hour in a group.
+WITH failure AS (
+    SELECT
+        failure_group_id, date_trunc('hour', finished_at, 'UTC') AS hour, namespace, source,
+        coalesce(error_category, '') AS category, coalesce(error_type, '') AS type,
+        coalesce(error_message, '') AS message, coalesce(error_origin, '') AS origin,
+        coalesce(error_fingerprint, '') AS own
+    FROM attempts
+    WHERE failure_group_id IS NOT NULL
+      AND (%(after_id)s::uuid IS NULL OR failure_group_id > %(after_id)s)
+      AND (%(last_id)s::uuid IS NULL OR failure_group_id <= %(last_id)s)
+)
 SELECT
-    attempt.failure_group_id, attempt.namespace, attempt.source, coalesce(attempt.error_category, ''),
-    coalesce(attempt.error_type, ''), coalesce(attempt.error_message, ''), coalesce(attempt.error_origin, ''),
-    coalesce(attempt.error_fingerprint, ''), stored.fingerprint, stored.title
-FROM attempts AS attempt
+    failure.failure_group_id, to_jsonb(hour) #>> '{}' AS hour, failure.namespace, failure.source, failure.category,
+    failure.type, failure.message, failure.origin, failure.own, stored.fingerprint, stored.title, hourly.title
+FROM failure
 JOIN failure_groups AS stored
-    ON stored.id = attempt.failure_group_id
-WHERE attempt.failure_group_id IS NOT NULL
-  AND (%(after_id)s::uuid IS NULL OR attempt.failure_group_id > %(after_id)s)
-  AND (%(last_id)s::uuid IS NULL OR attempt.failure_group_id <= %(last_id)s)
-ORDER BY attempt.failure_group_id;
+    ON stored.id = failure.failure_group_id
+LEFT JOIN failure_groups_hourly AS hourly
+    USING (failure_group_id, hour)
+ORDER BY failure.failure_group_id, failure.hour;

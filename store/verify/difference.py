@@ -1,7 +1,17 @@
 """What differs: one value of one row, or a row that is missing or one too many. Pure; no I/O."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+TABLES: Final = (
+    "outcomes_hourly",
+    "failure_groups_hourly",
+    "failure_groups",
+    "failure_group_jobs",
+    "jobs",
+    "lineage_edges",
+)
+"""The tables whose rows are compared, in this order."""
 
 Values = dict[str, Any]
 """Columns and their values as JSON has them: numbers, text, times in RFC 3339, null."""

@@ -4,7 +4,8 @@ So the failures are read group by group, and the functions that name them are gi
 consumers, which are above the store.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -32,6 +33,7 @@ class Naming:
 
 class _Failure(NamedTuple):
     group_id: UUID
+    hour: str
     namespace: str
     source: str
     category: str
@@ -41,43 +43,45 @@ class _Failure(NamedTuple):
     own: str
     stored_fingerprint: str
     stored_title: str
+    stored_title_of_hour: str | None
 
 
 def wrong_names(connection: psycopg.Connection, part: Slice, naming: Naming) -> Iterator[Difference]:
-    """Groups of one slice whose fingerprint or title is not what their failures say, and failures in a wrong group."""
+    """What is not named as the failures of one slice say: groups, titles of their hours, failures in a wrong group."""
     with snapshot(connection):
         failures = (_Failure(*row) for row in rows_of(connection, _FAILURES, part.parameters))
         for group_id, those in groupby(failures, key=lambda failure: failure.group_id):
             yield from _of_group(group_id, those, naming)
 
 
-def _of_group(group_id: UUID, failures: Iterator[_Failure], naming: Naming) -> Iterator[Difference]:
-    """Every value of the group that is wrong, once. What the failures say is kept as it is met, not the failures."""
-    marks: set[str] = set()
-    title: str | None = None
-    stored: _Failure | None = None
-    strangers: dict[UUID, int] = {}
+def _of_group(group_id: UUID, failures: Iterable[_Failure], naming: Naming) -> Iterator[Difference]:
+    """Every value of the group that is wrong, once. Of the failures only what they say is kept: a title an hour."""
+    titles: dict[str, str] = {}
+    stored_titles: dict[str, str | None] = {}
+    strangers: Counter[UUID] = Counter()
+    mark = ""
     for failure in failures:
-        stored = failure
-        mark = naming.fingerprint(failure.type, failure.message, failure.origin, failure.own)
-        belongs = naming.group_id((failure.namespace, failure.source, failure.category, failure.type, mark))
+        found = naming.fingerprint(failure.type, failure.message, failure.origin, failure.own)
+        belongs = naming.group_id((failure.namespace, failure.source, failure.category, failure.type, found))
         if belongs != group_id:
-            strangers[belongs] = strangers.get(belongs, 0) + 1
+            strangers[belongs] += 1
             continue
-        marks.add(mark)
-        words = naming.title(failure.type, failure.message, failure.origin)
-        title = words if title is None else min(title, words)
-    assert stored is not None  # groupby gives no empty group
-    key = {"id": str(group_id)}
-    for mark in marks - {stored.stored_fingerprint}:
-        yield Difference("failure_groups", key, "fingerprint", stored.stored_fingerprint, mark)
-    if title is not None and title != stored.stored_title:
-        yield Difference("failure_groups", key, "title", stored.stored_title, title)
+        mark = found
+        title = naming.title(failure.type, failure.message, failure.origin)
+        titles[failure.hour] = min(titles.get(failure.hour, title), title)
+        stored_titles[failure.hour] = failure.stored_title_of_hour
     for belongs, count in strangers.items():
-        yield Difference(
-            "attempts",
-            {"failure_group_id": str(group_id)},
-            "failure_group_id",
-            f"{count} failures",
-            str(belongs),
-        )
+        key = {"failure_group_id": str(group_id)}
+        yield Difference("attempts", key, "failure_group_id", f"that, in {count} failures", str(belongs))
+    if not titles:
+        return  # nothing in it belongs to it: what it should be called nobody knows
+    key = {"id": str(group_id)}
+    if failure.stored_fingerprint != mark:
+        yield Difference("failure_groups", key, "fingerprint", failure.stored_fingerprint, mark)
+    least = min(titles.values())
+    if failure.stored_title != least:
+        yield Difference("failure_groups", key, "title", failure.stored_title, least)
+    for hour, title in titles.items():
+        if stored_titles[hour] not in (None, title):
+            key = {"failure_group_id": str(group_id), "hour": hour}
+            yield Difference("failure_groups_hourly", key, "title", stored_titles[hour], title)

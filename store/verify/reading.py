@@ -15,18 +15,18 @@ from psycopg.rows import class_row
 
 from schemas.errors import StoreError
 
-_SESSION: Final[tuple[LiteralString, ...]] = (
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    # A sort or a hash table that outgrows this goes to files of the server's. One process; it takes nobody's second core.
-    "SET LOCAL work_mem = '32MB'",
-    "SET LOCAL hash_mem_multiplier = 1",
-    "SET LOCAL max_parallel_workers_per_gather = 0",
-    "SET LOCAL jit = off",
-    # A cursor's query is planned for its first rows otherwise; here all are read, and mostly there is none.
-    "SET LOCAL cursor_tuple_fraction = 1",
-    # Before the first query, which takes the snapshot.
-    "LOCK TABLE ONLY attempts, ONLY attempts_default IN ACCESS SHARE MODE",
-)
+# Sent as one. A sort or a hash table that outgrows work_mem goes to files of the server's; one process takes nobody's
+# second core. A cursor's query is otherwise planned for its first rows; here all are read, and mostly there is none. The
+# locks come before the first query, which takes the snapshot.
+_SESSION: Final = """
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL work_mem = '32MB';
+SET LOCAL hash_mem_multiplier = 1;
+SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL jit = off;
+SET LOCAL cursor_tuple_fraction = 1;
+LOCK TABLE ONLY attempts, ONLY attempts_default IN ACCESS SHARE MODE;
+"""
 _ROWS_A_FETCH = 1_000
 
 
@@ -48,8 +48,7 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
             "Commit or roll back first, or use a connection of its own."
         )
     with connection.transaction():
-        for statement in _SESSION:
-            connection.execute(statement)
+        connection.execute(_SESSION)
         yield
 
 

@@ -10,7 +10,7 @@ import psycopg
 
 from schemas.contract import FAILURES, FINISHED, RANKS
 from store.queries import queries
-from store.verify.difference import Difference, differences
+from store.verify.difference import TABLES, Difference, differences
 from store.verify.naming import Naming, wrong_names
 from store.verify.reading import differing, rows_of, snapshot
 from store.verify.slices import Slice, by_edges, by_groups, by_jobs, by_time
@@ -45,7 +45,6 @@ CHECKS: Final = (
     Check("lineage_edges", by_jobs, _JOBS["parents"]),
     Check("lineage_edges", by_edges, _JOBS["lineage_edges"]),
 )
-TABLES: Final = tuple(dict.fromkeys(check.table for check in CHECKS))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from schemas.errors import StoreError
 from servers.postgres_programs import NEWEST
 from settings.database import DatabaseSettings
 from store.connection import connect
-from store.verify.difference import Difference
-from store.verify.run import TABLES, Progress, unknown_upstreams, verify
+from store.verify.difference import TABLES, Difference
+from store.verify.run import Progress, unknown_upstreams, verify
 from tests.databases import Databases
 from tests.integration.story import ago, event, failure, placed, root_of, tell
 from tests.law.oracle import COLUMNS
@@ -151,11 +151,19 @@ SPOILT = [
         {("failure_groups_hourly", "group", "occurrence_count")},
     ),
     Spoilt(
+        f"UPDATE failure_groups_hourly SET title = 'x' WHERE failure_group_id = {GROUP_OF_E}",
+        {("failure_groups_hourly", "group", "title")},
+    ),
+    Spoilt(
+        "UPDATE failure_group_jobs SET last_finished_at = last_finished_at - interval '1 microsecond' WHERE job_id = 'b'",
+        {("failure_group_jobs", "b", "last_finished_at")},
+    ),
+    Spoilt(
         f"DELETE FROM failure_groups_hourly WHERE failure_group_id = {GROUP_OF_E}",
         {("failure_groups_hourly", "group", None)},
     ),
     Spoilt(
-        "INSERT INTO failure_groups_hourly VALUES (gen_random_uuid(), '2026-01-01T00:00Z', 1)",
+        "INSERT INTO failure_groups_hourly VALUES (gen_random_uuid(), '2026-01-01T00:00Z', 1, 'x')",
         {("failure_groups_hourly", "group", None)},
     ),
     *(
@@ -183,7 +191,7 @@ SPOILT = [
     ),
     Spoilt("DELETE FROM failure_group_jobs WHERE job_id = 'b'", {("failure_group_jobs", "b", None)}),
     Spoilt(
-        f"INSERT INTO failure_group_jobs SELECT {GROUP_OF_E}, 'c'",
+        f"INSERT INTO failure_group_jobs SELECT {GROUP_OF_E}, 'c', now()",
         {("failure_group_jobs", "c", None)},
     ),
     *(

@@ -1,0 +1,52 @@
+"""The page of `jobtrail verify`: a line for each value, or row, that is not what its rows say."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cli.render.safe_text import safe
+from store.verify.difference import Difference
+
+
+def page(
+    tables: Sequence[str],
+    named: Sequence[Difference],
+    counts: Mapping[str, int],
+    unknown_upstreams: int | None,
+) -> str:
+    """What differs, or that nothing does; what was compared, and what is no difference but good to know."""
+    total = sum(counts.values())
+    lines = [_line(difference) for difference in named]
+    if total > len(named):
+        lines.append(f"… and {total - len(named)} more")
+    if total:
+        by_table = ", ".join(f"{table} {count}" for table, count in counts.items())
+        lines += ["", f"{total} {'difference' if total == 1 else 'differences'}: {by_table}."]
+    else:
+        lines.append(f"no difference in {', '.join(tables)}.")
+    if unknown_upstreams:
+        lines.append(
+            f"{unknown_upstreams} edges come from jobs that no event told of; that is no difference: "
+            "they may still come, or be older than the horizon."
+        )
+    return "\n".join(lines)
+
+
+def _line(found: Difference) -> str:
+    where = f"{found.table}  {_pairs(found.key)}"
+    if found.column is not None:
+        return f"{where}  {found.column} is {_value(found.stored)}, expected {_value(found.expected)}"
+    if found.stored is None:
+        return f"{where}  is missing{_with(found.expected)}"
+    return f"{where}  should not be there{_with(found.stored)}"
+
+
+def _with(values: Mapping[str, Any] | None) -> str:
+    return f": {_pairs(values)}" if values else ""
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{column} {_value(value)}" for column, value in values.items())
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None else safe(str(value), 120) or "''"

@@ -1,0 +1,111 @@
+"""`jobtrail verify`: do the tables agree with each other?"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.asking import Since, json_option, limit_option, say, say_json
+from store.verify.difference import TABLES, Difference
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from store.verify.run import Progress
+
+
+@click.command()
+@click.option(
+    "--table",
+    "tables",
+    type=click.Choice(TABLES),
+    multiple=True,
+    help="Compare only rows of this table; may be given several times.",
+)
+@click.option(
+    "--since",
+    type=Since(),
+    metavar="TIME",
+    help="Compare sums of hours, and jobs with their attempts, only since 30m, 24h, 7d, or a time.",
+)
+@limit_option(100, "differences")
+@json_option
+@click.pass_context
+def verify(
+    context: click.Context, tables: tuple[str, ...], since: datetime | None, limit: int, as_json: bool
+) -> None:
+    """Compare every sum with its rows, and every job and edge with theirs; name the rows that differ.
+
+    Runs beside the services, in bounded memory. Ends with 1 if anything differs.
+    """
+    from cli.render import as_json as json_form
+    from cli.render.differences import page
+    from consumers.naming import NAMING
+    from store.verify.run import unknown_upstreams
+    from store.verify.run import verify as differing
+
+    asked = tables or TABLES
+    named: list[Difference] = []
+    counts: Counter[str] = Counter()
+    with _connected() as connection:
+        for difference in differing(
+            connection, tables=asked, since=since, naming=NAMING, progress=_say_progress
+        ):
+            counts[difference.table] += 1
+            if len(named) < limit:
+                named.append(difference)
+        unknown = unknown_upstreams(connection) if "lineage_edges" in asked else None
+    _clear_progress()
+    if as_json:
+        say_json(
+            {
+                "tables": list(asked),
+                "differences_total": counts.total(),
+                "by_table": dict(counts),
+                "differences": [json_form.row(difference) for difference in named],
+                "edges_from_unknown_jobs": unknown,
+            }
+        )
+    else:
+        say(page(asked, named, counts, unknown))
+    if counts:
+        context.exit(1)
+
+
+@contextmanager
+def _connected() -> Iterator["psycopg.Connection"]:
+    """A connection without a limit on one query's time; what the database refuses is a StoreError."""
+    import psycopg
+
+    from schemas.errors import StoreError
+    from settings.database import DatabaseSettings
+    from store.connection import connect
+    from store.migrate import check_version
+
+    try:
+        with connect(DatabaseSettings.load(), "jobtrail verify", autocommit=True) as connection:
+            check_version(connection)
+            yield connection
+    except psycopg.errors.LockNotAvailable as error:
+        raise StoreError(
+            "a table was kept locked by another session for longer than JOBTRAIL_DATABASE_LOCK_TIMEOUT_SECONDS; "
+            "nothing is known of what was not compared yet. Run it again."
+        ) from error
+    except psycopg.Error as error:
+        raise StoreError(f"the database could not answer: {str(error).strip()}") from error
+
+
+def _say_progress(done: "Progress") -> None:
+    """On standard error, one line written over and over, and only where a person looks on."""
+    if sys.stderr.isatty():
+        of = f" of about {max(done.of, done.number)}" if done.of else ""
+        click.echo(f"\r\x1b[K{done.table}: {done.number}{of}", err=True, nl=False)
+
+
+def _clear_progress() -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)

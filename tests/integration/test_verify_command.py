@@ -1,0 +1,132 @@
+"""`jobtrail verify` as people and programs meet it, and beside writers."""
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bench.workload import events
+from cli.main import run
+from consumers.fold import fold
+from consumers.naming import NAMING
+from schemas.contract import Event
+from settings.database import DatabaseSettings
+from store.connection import connect
+from store.partitions import ensure_near_days
+from store.verify.run import verify
+from store.writer import prepare_session, write_batch
+from tests.integration.story import event, failure, incident, tell
+
+Jobtrail = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def jobtrail(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Jobtrail:
+    """Runs the command; returns its status, output and errors."""
+    monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
+
+    def called(*arguments: str) -> tuple[int, str, str]:
+        status = run(list(arguments))
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return called
+
+
+def whole_event(said: dict[str, Any]) -> Event:
+    """With every field that it does not say at its default."""
+    error = {**failure("", ""), **said["error"]} if "error" in said else None
+    return {**event("", "", "", 0), **said, "error": error}
+
+
+def test_without_a_difference_it_says_so_and_ends_with_0(database_url: str, jobtrail: Jobtrail) -> None:
+    tell(database_url, incident()).close()
+    assert jobtrail("verify", "--since", "24h") == (
+        0,
+        "no difference in outcomes_hourly, failure_groups_hourly, failure_groups, failure_group_jobs, jobs, "
+        "lineage_edges.\n",
+        "",
+    )
+
+
+def test_differences_are_named_counted_and_end_with_1(database_url: str, jobtrail: Jobtrail) -> None:
+    with closing(tell(database_url, incident())) as connection:
+        connection.execute("UPDATE outcomes_hourly SET completed = completed + 1 WHERE worker = 'SyncJob'")
+        connection.execute("DELETE FROM jobs WHERE job_id IN ('page-100', 'page-101', 'page-102')")
+    status, out, err = jobtrail("verify", "--limit", "2")
+    assert (status, err) == (1, "")
+    lines = out.splitlines()
+    assert lines[0].startswith(
+        "outcomes_hourly  namespace kino, source '', worker SyncJob, queue syncjob, hour "
+    )
+    assert lines[0].endswith("  completed is 2, expected 1")
+    assert lines[1].startswith(
+        "lineage_edges  namespace kino, upstream_job_id 12345, job_id page-100, kind spawned"
+    )
+    assert lines[1].endswith("  should not be there")
+    assert lines[2:] == [
+        "… and 2 more",
+        "",
+        "4 differences: outcomes_hourly 1, lineage_edges 3.",
+    ]
+    status, out, err = jobtrail("verify", "--table", "lineage_edges", "--table", "jobs", "--json")
+    assert (status, err) == (1, "")
+    found = json.loads(out)
+    assert (found["tables"], found["differences_total"], found["by_table"]) == (
+        ["lineage_edges", "jobs"],
+        3,
+        {"lineage_edges": 3},
+    )
+    assert found["differences"][0] == {
+        "table": "lineage_edges",
+        "key": {"namespace": "kino", "upstream_job_id": "12345", "job_id": "page-100", "kind": "spawned"},
+        "column": None,
+        "stored": {},
+        "expected": None,
+    }
+    assert jobtrail("verify", "--table", "outcomes_hourly", "--since", "1s")[0] in (0, 1)
+
+
+def test_without_a_database_it_ends_with_2(jobtrail: Jobtrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBTRAIL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert jobtrail("verify")[0] == 2
+
+
+def test_beside_a_writer_and_new_partitions_nothing_differs(database_url: str) -> None:
+    """A writer commits batch after batch, and moves rows out of the default partition, while verify reads."""
+    settings = DatabaseSettings.load(database_url=database_url)
+    month_ago = datetime.now(UTC) - timedelta(days=30)
+    told = list(events(1_500, start_us=int(month_ago.timestamp() * 1e6)))
+    told += events(1_500, seed=2, start_us=int((datetime.now(UTC) - timedelta(days=2)).timestamp() * 1e6))
+    whole = [whole_event(said) for said in told]
+    failed: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            with closing(connect(settings, "jobtrail test writer")) as connection:
+                prepare_session(connection)
+                for first in range(0, len(whole), 250):
+                    write_batch(connection, fold(whole[first : first + 250]))
+                    if first == 2_500:
+                        ensure_near_days(connection, month_ago)
+                        connection.commit()
+        except BaseException as error:  # noqa: BLE001 - told to the test's own thread
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    with closing(connect(settings, "jobtrail test", autocommit=True)) as connection:
+        writer.start()
+        rounds = 0
+        while writer.is_alive() or rounds == 0:
+            assert list(verify(connection, naming=NAMING)) == []
+            rounds += 1
+        writer.join()
+        assert failed == []
+        assert list(verify(connection, naming=NAMING)) == []
+        assert connection.execute("SELECT count(*) > 3_000 FROM attempts").fetchone() == (True,)
