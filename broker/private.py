@@ -1,7 +1,8 @@
 """The only place that uses names of pulsar-client which are not part of its public interface.
 
-Two things have no public name: a message's schema version as a number, and the text of a schema by its version.
-``check_private_names`` looks for both at start, so that another version of the library fails there, and in one line.
+Three things have no public name: a message's schema version as a number, the length of its payload without a copy of
+it, and the text of a schema by its version.
+``check_private_names`` looks for them at start, so that another version of the library fails there, and in one line.
 """
 
 from typing import NamedTuple
@@ -23,6 +24,7 @@ def check_private_names() -> None:
     """Raises BrokerError when the installed pulsar-client lacks a name this module needs."""
     needed = (
         (_pulsar.Message, "int_schema_version"),
+        (_pulsar.Message, "length"),
         (_pulsar.Client, "get_schema_info"),
         (_pulsar.SchemaInfo, "schema"),
         (_pulsar.SchemaInfo, "schema_type"),
@@ -42,6 +44,18 @@ def schema_version(message: pulsar.Message) -> int:
     """
     version: int = message._message.int_schema_version()
     return version
+
+
+def payload_length(message: pulsar.Message) -> int:
+    """Bytes of a message's payload. ``data()`` would copy them first, and there may be 2 GB."""
+    length: int = message._message.length()
+    return length
+
+
+def version_and_payload(message: pulsar.Message, most: int) -> tuple[int, bytes | None]:
+    """Schema version and payload of a message in one call, as it is made for each; None for more bytes than ``most``."""
+    inner = message._message
+    return inner.int_schema_version(), inner.data() if inner.length() <= most else None
 
 
 def stored_schema(client: pulsar.Client, topic: str, version: int) -> StoredSchema:

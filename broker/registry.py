@@ -10,14 +10,17 @@ import time
 import pulsar
 
 from broker.client import broker_errors
-from broker.private import schema_version, stored_schema
-from schemas.contract import SCHEMA_TEXT, Event
-from schemas.decode import Decoder, decoder
+from broker.private import payload_length, stored_schema, version_and_payload
+from schemas.contract import EVENT_BYTES, SCHEMA_TEXT, Event
+from schemas.decode import Decoder, decoder, too_large
 from schemas.errors import DecodeError, SchemaError
 from settings.broker import BrokerSettings
 
 UNKNOWN_IS_KEPT_SECONDS = 60.0
 """How long "the broker has no such version" is believed, so that a million such messages do not ask a million times."""
+
+MOST_VERSIONS = 1_000
+"""No topic has more schema versions. A publisher may write any number into a message: this bounds what is asked for."""
 
 
 class WriterSchemas:
@@ -33,16 +36,16 @@ class WriterSchemas:
     def decode(self, message: pulsar.Message) -> Event:
         """The event a message carries.
 
-        Raises DecodeError (a dead letter: ``no_schema``, ``unknown_schema``, ``foreign_schema`` or a reason of
-        ``schemas.decode``), or BrokerError when the broker does not answer (nothing is known of the message: retry).
+        Raises DecodeError (a dead letter: ``too_large``, ``no_schema``, ``unknown_schema``, ``foreign_schema`` or a
+        reason of ``schemas.decode``), or BrokerError when the broker does not answer (nothing is known of the message: retry).
         """
-        if self._bundled is not None:
-            return self._bundled(message.data())
-        version = schema_version(message)
+        version, payload = version_and_payload(message, EVENT_BYTES)
+        if payload is None:
+            raise too_large(payload_length(message))
         decode = self._decoders.get(version)
         if decode is None:
             decode = self.decoder(version)
-        return decode(message.data())
+        return decode(payload)
 
     def decoder(self, version: int) -> Decoder:
         """The decoder for one schema version of the topic, fetched at its first use. Raises as ``decode`` does."""
@@ -50,6 +53,8 @@ class WriterSchemas:
             return self._bundled
         if version in self._decoders:
             return self._decoders[version]
+        if not 0 <= version < MOST_VERSIONS:
+            raise _never_given(version, self._settings.topic)
         until, refusal = self._refused.get(version, (0.0, None))
         if refusal is not None and time.monotonic() < until:
             # A fresh error each time: one that is raised again and again would collect tracebacks for ever.
@@ -65,12 +70,6 @@ class WriterSchemas:
 
     def _fetch(self, version: int) -> Decoder:
         topic = self._settings.topic  # never a partition's name: the schema belongs to the partitioned topic
-        if version < 0:
-            raise DecodeError(
-                "no_schema",
-                f"the message on {topic} names no schema version: publish with the AVRO schema of JobEvent, and have "
-                "`jobtrail provision` enforce schemas, so that the broker refuses producers without one",
-            )
         with broker_errors(f"read schema version {version} of {topic}", self._settings):
             try:
                 stored = stored_schema(self._client, topic, version)
@@ -87,3 +86,18 @@ class WriterSchemas:
             return decoder(stored.text)
         except SchemaError as error:
             raise DecodeError("foreign_schema", f"{where}: {error}") from error
+
+
+def _never_given(version: int, topic: str) -> DecodeError:
+    """What to say of a version that no broker gave: it is not asked, and nothing is kept of it."""
+    if version < 0:
+        return DecodeError(
+            "no_schema",
+            f"the message on {topic} names no schema version: publish with the AVRO schema of JobEvent, and have "
+            "`jobtrail provision` enforce schemas, so that the broker refuses producers without one",
+        )
+    return DecodeError(
+        "unknown_schema",
+        f"the message on {topic} names schema version {version}, and no topic has that many. Its publisher wrote a "
+        "number of its own: let Pulsar's client set it",
+    )

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import structlog
 
 from broker.client import Message
-from broker.private import schema_version
+from broker.private import payload_length, schema_version
 from broker.registry import WriterSchemas
 from consumers.stop import Pauses, Stop
-from schemas.contract import TIME_MAX, Event
+from schemas.contract import EVENT_BYTES, TIME_MAX, Event
 from schemas.errors import BrokerError, DecodeError
 from store.batch import DeadLetter
 
@@ -17,6 +17,9 @@ log = structlog.get_logger(__name__)
 
 _DETAIL_CHARACTERS = 2_000
 _KEY_CHARACTERS = 1_000
+_KEPT_OF_TOO_LARGE_BYTES = 64 * 1024
+_MOST_COPIED_BYTES = 32 * 1024 * 1024
+"""A payload can only be had as a whole; a few bytes of zlib may claim, and become, 2 GB."""
 
 
 class Received(NamedTuple):
@@ -63,17 +66,30 @@ def decode_batch(
 
 
 def dead_letter(message: Message, reason: str, detail: str) -> DeadLetter:
-    """A message that is no valid event, to be kept as it came. Key and time are whatever the publisher's client set."""
+    """A message that is no valid event, to be kept as it came. Key and time are whatever the publisher's client set.
+
+    Of a payload that is too large for any event only the beginning is kept, of a huge one nothing.
+    """
+    if message.encryption_context() is not None:
+        reason, detail = (
+            "encrypted",
+            "the payload is encrypted, and jobtrail has no keys: publish without encryption",
+        )
     return DeadLetter(
         topic=message.topic_name(),
         message_id=str(message.message_id()),
         reason=reason,
-        detail=_storable(detail, _DETAIL_CHARACTERS),
-        payload=message.data(),
+        detail=storable_detail(detail),
+        payload=_kept_payload(message),
         message_key=_storable(_key(message), _KEY_CHARACTERS),
         publish_time_us=min(message.publish_timestamp() * 1000, TIME_MAX),
         schema_version=schema_version(message),
     )
+
+
+def storable_detail(detail: str) -> str:
+    """What a dead letter says of why, as Postgres can hold it."""
+    return _storable(detail, _DETAIL_CHARACTERS)
 
 
 def _decode_patiently(
@@ -99,6 +115,14 @@ def _decode_patiently(
             return dead_letter(message, refusal.reason, refusal.detail)
         except BrokerError as again:
             error = again
+
+
+def _kept_payload(message: Message) -> bytes:
+    length = payload_length(message)
+    if length > _MOST_COPIED_BYTES:
+        return b""
+    payload: bytes = message.data()
+    return payload if length <= EVENT_BYTES else payload[:_KEPT_OF_TOO_LARGE_BYTES]
 
 
 def _key(message: Message) -> str:

@@ -45,3 +45,13 @@ INT_MAX: Final = 2**31 - 1
 # Years 1 to 9999: what both Postgres and Python's datetime can hold. Microseconds since 1970 UTC.
 TIME_MIN: Final = -62_135_596_800_000_000
 TIME_MAX: Final = 253_402_300_799_999_999
+
+# An event outside these years says that a clock was never set (1970) or that the time is not in microseconds. Fixed
+# bounds and not "near now", so that what is stored stays a function of the events alone.
+OCCURRED_MIN: Final = 946_684_800_000_000
+"""2000-01-01 in UTC, in microseconds since 1970: no event occurred before."""
+OCCURRED_MAX: Final = 4_102_444_799_999_999
+"""The last microsecond of 2099 in UTC."""
+
+EVENT_BYTES: Final = 5 * 1024 * 1024
+"""Most bytes of one encoded event: as much as Pulsar takes as one message by default."""

@@ -10,10 +10,13 @@ from collections.abc import Callable
 import fastavro
 
 from schemas.contract import (
+    EVENT_BYTES,
     INT_MAX,
     JOB_ID_BYTES,
     MAP_ENTRIES,
     NAMESPACE_BYTES,
+    OCCURRED_MAX,
+    OCCURRED_MIN,
     QUEUE_BYTES,
     RANKS,
     SOURCE_BYTES,
@@ -28,7 +31,7 @@ from schemas.writer_schema import writer_schema
 Decoder = Callable[[bytes], Event]
 
 _ANY_LIMIT = min(NAMESPACE_BYTES, JOB_ID_BYTES, WORKER_BYTES, QUEUE_BYTES, SOURCE_BYTES)
-_TIMES = ("occurred_at", "enqueued_at", "scheduled_at", "started_at")
+_TIMES = ("enqueued_at", "scheduled_at", "started_at")
 _BYTES = {
     "namespace": NAMESPACE_BYTES,
     "job_id": JOB_ID_BYTES,
@@ -93,8 +96,7 @@ def _values_hold(event: Event) -> bool:
         and 1 <= event["attempt"] <= INT_MAX
         and 0 <= event["max_attempts"] <= INT_MAX
         and -1 <= event["depth"] <= INT_MAX
-        and TIME_MIN <= event["occurred_at"] <= TIME_MAX
-        and event["occurred_at"]
+        and OCCURRED_MIN <= event["occurred_at"] <= OCCURRED_MAX
         and TIME_MIN <= event["enqueued_at"] <= TIME_MAX
         and TIME_MIN <= event["scheduled_at"] <= TIME_MAX
         and TIME_MIN <= event["started_at"] <= TIME_MAX
@@ -131,24 +133,43 @@ def _meta_holds(meta: dict[str, str]) -> bool:
     )
 
 
+def too_large(size: int) -> DecodeError:
+    """What to say of a payload of so many bytes, more than an event may have."""
+    return DecodeError(
+        "too_large",
+        f"the payload has {size} bytes, an event may have {EVENT_BYTES}: cut its long texts (args, the stack trace), or "
+        "put its lists on further events",
+    )
+
+
 def examine(event: Event) -> None:
     """Go through an event field by field. Raises DecodeError for the first that no table can hold."""
     for name in _REQUIRED_TEXT:
         if not event[name]:
             raise DecodeError(
-                "missing_field", f"{name} is empty: every event names its namespace, job_id and worker"
+                "missing_field", f"{name} is empty: every event names its namespace, job_id and worker", name
             )
     if event["state"] not in RANKS:
         raise DecodeError(
             "unknown_state",
             f"state is {event['state']!r}, this version knows {', '.join(RANKS)}: update the consumers",
+            "state",
         )
     for name, least, most in (("attempt", 1, INT_MAX), ("max_attempts", 0, INT_MAX), ("depth", -1, INT_MAX)):
         if not least <= event[name] <= most:
-            raise DecodeError("out_of_range", f"{name} is {event[name]}, expected {least} to {most}")
+            raise DecodeError("out_of_range", f"{name} is {event[name]}, expected {least} to {most}", name)
     if not event["occurred_at"]:
         raise DecodeError(
-            "missing_field", "occurred_at is 0 (not known): every event says when its state was entered"
+            "missing_field",
+            "occurred_at is 0 (not known): every event says when its state was entered",
+            "occurred_at",
+        )
+    if not OCCURRED_MIN <= event["occurred_at"] <= OCCURRED_MAX:
+        raise DecodeError(
+            "out_of_range",
+            f"occurred_at is {event['occurred_at']}, expected microseconds since 1970 within the years 2000 to 2099 "
+            f"({OCCURRED_MIN} to {OCCURRED_MAX}): is the publisher's clock set, and is this in microseconds?",
+            "occurred_at",
         )
     for name in _TIMES:
         if not TIME_MIN <= event[name] <= TIME_MAX:
@@ -156,6 +177,7 @@ def examine(event: Event) -> None:
                 "out_of_range",
                 f"{name} is {event[name]}, expected microseconds since 1970 within the years 1 to 9999 "
                 f"({TIME_MIN} to {TIME_MAX})",
+                name,
             )
     for name in _TEXTS:
         _examine_text(name, event[name], _BYTES.get(name))
@@ -170,6 +192,7 @@ def _examine_collections(event: Event) -> None:
             raise DecodeError(
                 "too_long",
                 f"{name} has {len(event[name])} entries, at most {MAP_ENTRIES} are allowed: put the rest on further events",
+                name,
             )
     for one in event["depends_on"]:
         _examine_text("depends_on", one, JOB_ID_BYTES)
@@ -177,7 +200,9 @@ def _examine_collections(event: Event) -> None:
         _examine_text("expected_children", worker, WORKER_BYTES)
         if not 0 <= count <= INT_MAX:
             raise DecodeError(
-                "out_of_range", f"expected_children[{worker!r}] is {count}, expected 0 to {INT_MAX}"
+                "out_of_range",
+                f"expected_children[{worker!r}] is {count}, expected 0 to {INT_MAX}",
+                "expected_children",
             )
     for name, value in event["meta"].items():
         _examine_text("meta", name, None)
@@ -187,12 +212,13 @@ def _examine_collections(event: Event) -> None:
 def _examine_text(name: str, value: str, most: int | None) -> None:
     if "\0" in value:
         raise DecodeError(
-            "nul_in_text", f"{name} holds a NUL character, which Postgres cannot store: {value[:80]!r}"
+            "nul_in_text", f"{name} holds a NUL character, which Postgres cannot store: {value[:80]!r}", name
         )
     if most is not None and len(value.encode()) > most:
         raise DecodeError(
             "too_long",
             f"{name} is {len(value.encode())} bytes of UTF-8, at most {most} are allowed: {value[:80]!r}…",
+            name,
         )
 
 

@@ -9,12 +9,16 @@ class JobtrailError(Exception):
 
 
 class DecodeError(JobtrailError):
-    """A payload is not a whole, valid event. ``reason`` is one of a bounded set of words, for counting."""
+    """A payload is not a whole, valid event. ``reason`` is one of a bounded set of words, for counting.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    ``field`` is the one that is wrong; '' where it is the whole payload, or its schema.
+    """
+
+    def __init__(self, reason: str, detail: str, field: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.field = field
 
 
 class SchemaError(JobtrailError):

@@ -1,0 +1,151 @@
+"""Whatever is published, the aggregator keeps it or says why not, and the good events around it pass."""
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from broker import provision
+from broker.client import connect
+from schemas.contract import EVENT_BYTES
+from servers.pulsar import Pulsar
+from settings.provision import ProvisionSettings
+from tests.integration.bad_input import BAD, GROWN, between, event, good, in_chunks
+from tests.integration.raw_producer import LZ4, RawMessage, RawProducer
+from tests.integration.topics import encode, own_topic, publish
+from tests.services import Service, service, wait_until
+
+
+@pytest.fixture
+def topic(pulsar: Pulsar) -> ProvisionSettings:
+    """A provisioned topic of the test's own, with one partition, so that nothing passes beside what is bad."""
+    settings = own_topic(pulsar, provision_partitions=1)
+    provision.run(settings, check=False)
+    return settings
+
+
+def send(topic: ProvisionSettings, messages: list[RawMessage]) -> None:
+    """As they are, in this order, on the only partition."""
+    with RawProducer(topic.pulsar_url, f"{topic.topic}-partition-0") as producer:
+        producer.send(messages)
+
+
+def environment(topic: ProvisionSettings, database_url: str) -> dict[str, str]:
+    return {
+        "JOBTRAIL_PULSAR_URL": topic.pulsar_url,
+        "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
+        "JOBTRAIL_TOPIC": topic.topic,
+        "JOBTRAIL_DATABASE_URL": database_url,
+    }
+
+
+def rows(database_url: str, query: str) -> list[Any]:
+    with psycopg.connect(database_url, options="-c search_path=jobtrail") as connection:
+        return connection.execute(query).fetchall()
+
+
+def good_ones(database_url: str) -> int:
+    ((count,),) = rows(database_url, "SELECT count(*) FROM jobs WHERE job_id LIKE 'good-%'")
+    return int(count)
+
+
+def wait_acknowledged(topic: ProvisionSettings, running: Service) -> None:
+    """Nothing is left in the subscription: each message was committed, and then said to be done."""
+    path = topic.topic.removeprefix("persistent://")
+
+    def waiting() -> int:
+        url = f"{topic.pulsar_admin_url}/admin/v2/persistent/{path}-partition-0/stats"
+        return int(httpx.get(url).json()["subscriptions"]["aggregator"]["msgBacklog"])
+
+    wait_until(lambda: waiting() == 0, "a backlog of 0", running.end_of_log)
+
+
+def test_each_is_kept_with_its_reason_and_every_good_event_around_it_is_counted(
+    topic: ProvisionSettings, database_url_each: str, tmp_path: Path
+) -> None:
+    """All the ways in one topic, between good events: each where it belongs, all acknowledged, bytes as they came."""
+    messages = between([bad.message for bad in BAD], 0)
+    expected = Counter(bad.reason for bad in BAD if bad.reason)
+    taken = len(BAD) - expected.total()
+    for pieces, reason in in_chunks():
+        messages += pieces
+        expected.update([reason] if reason else [])
+        taken += reason is None
+    send(topic, messages)
+    with service("aggregate", environment(topic, database_url_each), tmp_path / "log") as running:
+        wait_acknowledged(topic, running)
+        assert running.stop() == 0
+    assert good_ones(database_url_each) == len(BAD) + 1
+    found = rows(database_url_each, "SELECT reason, payload FROM dead_letters")
+    assert Counter(reason for reason, _ in found) == expected
+    kept = Counter(bytes(payload) for reason, payload in found if reason != "too_large")
+    assert kept == Counter(bad.message.payload for bad in BAD if bad.reason not in (None, "too_large"))
+    assert all(len(payload) <= EVENT_BYTES for _, payload in found)
+    ((ends,),) = rows(database_url_each, "SELECT sum(completed + discarded) FROM outcomes_hourly")
+    assert ends == len(BAD) + 1 + taken
+
+
+def test_messages_of_other_schemas_and_of_a_registry_that_lost_them(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """A state of a newer release, a record of something else, and a schema that was deleted after the publishing."""
+    client = connect(topic)
+    publish(client, topic.topic, event("paused", state="paused"), event("good-0"), schema=GROWN)
+    client.close()
+    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+        wait_acknowledged(topic, running)
+        assert running.stop() == 0
+    assert rows(database_url, "SELECT reason FROM dead_letters") == [("unknown_state",)]
+    path = topic.topic.removeprefix("persistent://")
+    deleted = httpx.delete(f"{topic.pulsar_admin_url}/admin/v2/schemas/{path}/schema?force=true")
+    deleted.raise_for_status()
+    send(topic, [good(1), good(2)])
+    registered = {
+        "type": "AVRO",
+        "schema": '{"type": "record", "name": "Other", "fields": []}',
+        "properties": {},
+    }
+    httpx.delete(f"{topic.pulsar_admin_url}/admin/v2/schemas/{path}/schema?force=true").raise_for_status()
+    httpx.post(f"{topic.pulsar_admin_url}/admin/v2/schemas/{path}/schema", json=registered).raise_for_status()
+    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+        wait_acknowledged(topic, running)
+    found = Counter(reason for (reason,) in rows(database_url, "SELECT reason FROM dead_letters"))
+    assert found["unknown_state"] == 1
+    assert found["unknown_schema"] + found["foreign_schema"] == 2
+    assert good_ones(database_url) == 1
+
+
+def test_what_pulsars_client_cannot_unpack_is_discarded_by_it_and_holds_nothing_up(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """It never reaches us, so no dead letter can be made of it: the library acknowledges it by itself, and logs it."""
+    garbage = RawMessage(b"?" * 40, compression=LZ4, uncompressed_size=99)
+    send(topic, between([garbage] * 3, 0))
+    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+        wait_acknowledged(topic, running)
+        assert "Discarding corrupted message" in running.log.read_text()
+    assert good_ones(database_url) == 4
+    assert rows(database_url, "SELECT FROM dead_letters") == []
+
+
+def test_a_thousand_schema_versions_that_nobody_gave_are_not_asked_for_one_by_one(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """A publisher writes any number into a message: what no broker gives is known without asking."""
+    wrong = [
+        RawMessage(encode(event("w")), schema_version=(10**6 + number).to_bytes(8, "big"))
+        for number in range(1_000)
+    ]
+    send(topic, between(wrong, 0))
+    started = time.monotonic()
+    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+        wait_until(lambda: good_ones(database_url) == 1_001, "the good events", running.end_of_log)
+        wait_acknowledged(topic, running)
+    print(f"1,001 good and 1,000 bad messages after {time.monotonic() - started:.1f} s")
+    assert rows(database_url, "SELECT count(*) FROM dead_letters WHERE reason = 'unknown_schema'") == [
+        (1_000,)
+    ]
