@@ -1,0 +1,45 @@
+"""Following a topic with a position of one's own: no subscription is touched, nothing is acknowledged."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import pulsar
+
+from broker.client import Client, Message, broker_errors
+from settings.broker import BrokerSettings
+
+_RECEIVER_QUEUE = 1_000
+
+
+@contextmanager
+def open_reader(client: Client, settings: BrokerSettings, since: datetime | None) -> Iterator[pulsar.Reader]:
+    """A reader of all partitions: from the messages published at or after ``since``, else from those still to come.
+
+    Raises BrokerError.
+    """
+    with broker_errors(f"read {settings.topic}", settings):
+        reader = client.create_reader(
+            settings.topic,
+            pulsar.MessageId.latest,
+            receiver_queue_size=_RECEIVER_QUEUE,
+            # As for the consumers: what is encrypted is shown as what it is.
+            crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
+        )
+        if since is not None:
+            reader.seek(round(since.timestamp() * 1000))
+    try:
+        yield reader
+    finally:
+        with broker_errors("close the reader", settings):
+            reader.close()
+
+
+def next_message(reader: pulsar.Reader, settings: BrokerSettings, wait_seconds: float) -> Message | None:
+    """The next message; None when none came in time. While the broker is away there is none either. Raises BrokerError."""
+    with broker_errors("read", settings):
+        try:
+            message: Message = reader.read_next(round(wait_seconds * 1000))
+        except pulsar.Timeout:
+            return None
+        return message

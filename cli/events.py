@@ -1,0 +1,146 @@
+"""`jobtrail events …`: for those who write publishers. See events pass by, and check them before they are sent."""
+
+import os
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.asking import Since, json_option, say, say_json
+from schemas.contract import STATES
+
+if TYPE_CHECKING:
+    from broker.registry import WriterSchemas
+    from schemas.contract import Event
+
+_WAIT_SECONDS = 0.25
+"""How soon an interruption is noticed."""
+
+
+@click.group()
+def events() -> None:
+    """Events as they are published; for those who write publishers."""
+
+
+@events.command()
+@click.option("--namespace", metavar="NAME", help="Only events of this system.")
+@click.option("--worker", metavar="NAME", help="Only events of this kind of job.")
+@click.option("--job", metavar="ID", help="Only events of this job.")
+@click.option("--state", type=click.Choice(STATES), help="Only events of this state.")
+@click.option("--source", metavar="NAME", help="Only events of this source.")
+@click.option(
+    "--since", type=Since(), metavar="TIME", help="Begin with those published since: 10m, 24h, or a time."
+)
+@click.option("--count", type=click.IntRange(1), metavar="N", help="End after so many lines.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
+def tail(
+    namespace: str | None,
+    worker: str | None,
+    job: str | None,
+    state: str | None,
+    source: str | None,
+    since: datetime | None,
+    count: int | None,
+    as_json: bool,
+) -> None:
+    """Follow the topic until Ctrl-C: an event a line, and what is no valid event with the reason.
+
+    Nothing is taken from the consumers: their subscriptions are not touched.
+    """
+    wanted = {
+        "namespace": namespace,
+        "worker": worker,
+        "job_id": job.removeprefix("#") if job else None,
+        "state": state,
+        "source": source,
+    }
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    try:
+        _follow(asked, since, count, as_json)
+    except KeyboardInterrupt:
+        return  # that is how one ends it
+
+
+def _follow(asked: Mapping[str, str], since: datetime | None, count: int | None, as_json: bool) -> None:
+    from broker.client import connect
+    from broker.registry import WriterSchemas
+    from broker.tail import next_message, open_reader
+    from settings.broker import BrokerSettings
+
+    settings = BrokerSettings.load()
+    client = connect(settings, log_file=os.devnull)
+    try:
+        schemas = WriterSchemas(client, settings)
+        shown = 0
+        with open_reader(client, settings, since) as reader:
+            while count is None or shown < count:
+                message = next_message(reader, settings, _WAIT_SECONDS)
+                line = None if message is None else _line(message, schemas, asked, as_json)
+                if line is not None:
+                    say(line)
+                    sys.stdout.flush()
+                    shown += 1
+    finally:
+        client.close()
+
+
+def _line(message: Any, schemas: "WriterSchemas", asked: Mapping[str, str], as_json: bool) -> str | None:
+    """What to show of a message; None when it was not asked for. What is no event matches whatever was asked."""
+    from cli.render.events import event_json, event_line, invalid_json, invalid_line
+    from consumers.receive import dead_letter
+    from schemas.errors import DecodeError
+
+    try:
+        event: Event = schemas.decode(message)
+    except DecodeError as error:
+        letter = dead_letter(message, error.reason, error.detail)
+        return invalid_json(letter) if as_json else invalid_line(letter)
+    if any(event[name] != value for name, value in asked.items()):
+        return None
+    if as_json:
+        return event_json(event, message.topic_name(), str(message.message_id()))
+    return event_line(event)
+
+
+@events.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option(
+    "--schema-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The schema that Avro data without one were written with; by default the contract of this release.",
+)
+@json_option
+@click.pass_context
+def validate(context: click.Context, files: tuple[str, ...], schema_file: Path | None, as_json: bool) -> None:
+    """Check the events in FILES (- is standard input): JSON, JSON Lines, one Avro datum, or an Avro container.
+
+    Says of each that would become a dead letter what is wrong, and ends with 1 if there is any.
+    """
+    from cli.event_files import check_file, schema_decoder
+    from cli.render.events import advice_only, checked_line, problem_json, problem_line
+    from schemas.contract import SCHEMA_TEXT
+    from schemas.decode import decoder
+
+    decode = schema_decoder(schema_file) if schema_file else decoder(SCHEMA_TEXT)
+    checked = [one for name in files for one in check_file(name, decode)]
+    advised = sum(advice_only(one.problems) for one in checked)
+    invalid = sum(bool(one.problems) for one in checked) - advised
+    found = [(one.file, one.place, problem) for one in checked for problem in one.problems]
+    if as_json:
+        say_json(
+            {
+                "events": len(checked),
+                "invalid": invalid,
+                "problems": [problem_json(*one) for one in found],
+            }
+        )
+    else:
+        for one in found:
+            say(problem_line(*one))
+        say(checked_line(len(checked), invalid, advised))
+    if invalid:
+        context.exit(1)

@@ -1,0 +1,176 @@
+"""Dead letters tried again, with what is known now: what can be read becomes events, by the writer all consumers use.
+
+In parts of some hundred, each one transaction that stores the events and removes their dead letters. So an interruption
+anywhere loses nothing and counts nothing twice: a part is done or it is not, and an event that is stored a second time
+(by a redelivery, by another retry) changes nothing, because the tables are a function of the set of events.
+"""
+
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from broker.client import Client
+from broker.registry import WriterSchemas
+from consumers.fold import fold
+from consumers.isolation import REFUSED_DATA, one_line
+from consumers.receive import storable_detail
+from schemas.contract import Event
+from schemas.errors import DecodeError
+from settings.broker import BrokerSettings
+from store.batch import DeadLetter
+from store.dead_letters import Wanted, count_matching, next_matching, settle
+from store.writer import TRANSIENT, HorizonMovedError, prepare_session, read_horizon
+
+LetterDecoder = Callable[[DeadLetter], Event]
+
+INCOMPLETE = frozenset({"too_large", "encrypted"})
+"""Reasons of which the table has no bytes that could ever be read: these are left as they are."""
+
+_TRIES = 20
+_PARTITION = re.compile(r"-partition-\d+$")
+
+
+@dataclass
+class Retried:
+    """What became of the dead letters that were tried. ``expired``: read, but from before the horizon, so not stored."""
+
+    tried: int = 0
+    stored: int = 0
+    expired: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    """Reason to number: what cannot be read now either."""
+
+
+def retry(
+    connection: psycopg.Connection,
+    decode: LetterDecoder,
+    wanted: Wanted,
+    *,
+    keep_reasons: bool = False,
+    reached: Callable[[str], None] | None = None,
+    on_part: Callable[[Retried], None] = lambda _done: None,
+) -> Retried:
+    """Try every dead letter that matched at the start. Those that fail again stay, with the reason they have now.
+
+    ``keep_reasons``: they stay as they are instead; for a decoder that is right for some of them only. ``reached`` is
+    told the steps of each transaction; ``on_part`` what was done so far. Raises BrokerError when a schema cannot be
+    asked for, and what Postgres raises when it is away: what was done until then is done.
+    """
+    prepare_session(connection)
+    most = count_matching(connection, wanted)
+    done = Retried()
+    last: DeadLetter | None = None
+    while done.tried < most:
+        letters = next_matching(connection, wanted, last)
+        if not letters:
+            break
+        last = letters[-1]
+        part = _Part(connection, keep_reasons, reached or _nowhere, done)
+        part.write(letters, [_opened(decode, letter) for letter in letters])
+        done.tried += len(letters)
+        on_part(done)
+    return done
+
+
+def broker_decoder(client: Client, settings: BrokerSettings, version: int | None = None) -> LetterDecoder:
+    """Decodes by the broker's registry: by the schema version the message named, or by the one given here."""
+    topics: dict[str, WriterSchemas] = {}
+
+    def decode(letter: DeadLetter) -> Event:
+        topic = _PARTITION.sub("", letter.topic)
+        if topic not in topics:
+            topics[topic] = WriterSchemas(client, settings.model_copy(update={"topic": topic}))
+        return topics[topic].decoder(letter.schema_version if version is None else version)(letter.payload)
+
+    return decode
+
+
+def _opened(decode: LetterDecoder, letter: DeadLetter) -> Event | DecodeError:
+    if letter.reason in INCOMPLETE:
+        return DecodeError(letter.reason, letter.detail)
+    try:
+        return decode(letter)
+    except DecodeError as error:
+        return error
+
+
+class _Part:
+    """Writes one part, whatever is in it: past other transactions, and past what Postgres refuses to hold."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        keep_reasons: bool,
+        reached: Callable[[str], None],
+        done: Retried,
+    ) -> None:
+        self._connection = connection
+        self._keep_reasons = keep_reasons
+        self._reached = reached
+        self._done = done
+        self._horizon_us = read_horizon(connection)
+        connection.rollback()
+
+    def write(self, letters: Sequence[DeadLetter], opened: Sequence[Event | DecodeError]) -> None:
+        """Store the events, give the others their reason; halves the part until what Postgres refuses is alone."""
+        try:
+            self._settle(letters, opened)
+        except REFUSED_DATA as error:
+            if len(letters) == 1:
+                refusal = DecodeError("refused_by_database", one_line(error))
+                self._settle(letters, [refusal])
+                return
+            middle = len(letters) // 2
+            self.write(letters[:middle], opened[:middle])
+            self.write(letters[middle:], opened[middle:])
+
+    def _settle(self, letters: Sequence[DeadLetter], opened: Sequence[Event | DecodeError]) -> None:
+        events: list[Event] = []
+        leaving: list[DeadLetter] = []
+        staying: list[DeadLetter] = []
+        reasons: Counter[str] = Counter()
+        for letter, found in zip(letters, opened, strict=True):
+            if not isinstance(found, DecodeError):
+                events.append(found)
+                leaving.append(letter)
+                continue
+            now = letter if self._keep_reasons else _with_reason(letter, found)
+            reasons[now.reason] += 1
+            if now != letter:
+                leaving.append(letter)
+                staying.append(now)
+        expired = self._write(events, leaving, staying) if leaving else 0
+        self._done.stored += len(events) - expired
+        self._done.expired += expired
+        self._done.left += reasons
+
+    def _write(
+        self, events: Sequence[Event], leaving: Sequence[DeadLetter], staying: Sequence[DeadLetter]
+    ) -> int:
+        """One transaction, again as long as another is in its way; returns how many events had expired."""
+        for attempt in range(1, _TRIES + 1):
+            batch = fold(events, staying, self._horizon_us)
+            try:
+                settle(self._connection, batch, leaving, self._reached)
+            except HorizonMovedError as moved:
+                self._horizon_us = moved.horizon_us
+            except TRANSIENT:
+                if attempt == _TRIES:
+                    raise
+                time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311  # spreads retries, no secret
+            else:
+                return batch.expired
+        return self._write(events, leaving, staying)
+
+
+def _with_reason(letter: DeadLetter, error: DecodeError) -> DeadLetter:
+    return letter._replace(reason=error.reason, detail=storable_detail(error.detail))
+
+
+def _nowhere(_step: str) -> None:
+    """Without barriers no step is a place to stop at."""

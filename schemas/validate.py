@@ -1,0 +1,210 @@
+"""What is wrong with an event that a publisher is about to send: all of it, each with field, value and cure. Pure.
+
+An event is given as JSON (a dict of the record's fields; times as microseconds or in RFC 3339) or as its Avro bytes.
+What is found here is what the consumers would refuse, plus advice: what they take, but cannot tell much from.
+"""
+
+import difflib
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import fastavro
+
+from schemas.contract import EVENT_BYTES, FAILURES, SCHEMA, STATES, Event
+from schemas.decode import Decoder, examine, too_large
+from schemas.errors import DecodeError
+from schemas.writer_schema import plain_schema
+
+_FIELDS = {field["name"]: field for field in SCHEMA["fields"]}
+_ERROR = next(branch for branch in _FIELDS["error"]["type"] if branch != "null")
+_ERROR_FIELDS = {field["name"]: field for field in _ERROR["fields"]}
+_WRITER = fastavro.parse_schema(plain_schema(SCHEMA))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOWN_CHARACTERS = 80
+_INT_RANGES = {"int": 2**31, "long": 2**63}
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong. ``reason`` is that of the dead letter it would become; ``advice`` for what would not."""
+
+    reason: str
+    field: str
+    value: str
+    says: str
+
+
+def problems_of_json(value: Any) -> list[Problem]:
+    """Everything wrong with an event given as JSON; empty when a consumer would take it and there is no advice."""
+    if not isinstance(value, dict):
+        return [
+            _problem(
+                "malformed", "", value, f"expected a JSON object of an event's fields, got {_kind(value)}"
+            )
+        ]
+    found = list(_problems_of_fields(value, _FIELDS, ""))
+    if found:
+        return found
+    event = _completed(value)
+    refusal = _refusal(event)
+    return [refusal] if refusal else list(_advice(event))
+
+
+def problems_of_payload(payload: bytes, decode: Decoder) -> list[Problem]:
+    """Everything wrong with an encoded event, by the decoder of the schema it was written with."""
+    try:
+        if len(payload) > EVENT_BYTES:
+            raise too_large(len(payload))
+        event = decode(payload)
+    except DecodeError as error:
+        return [Problem(error.reason, error.field, "", error.detail)]
+    return list(_advice(event))
+
+
+def is_advice(problem: Problem) -> bool:
+    """Would the event be taken all the same?"""
+    return problem.reason == "advice"
+
+
+def _problems_of_fields(value: dict[Any, Any], fields: dict[str, Any], path: str) -> Iterator[Problem]:
+    for name, given in value.items():
+        if name not in fields:
+            near = difflib.get_close_matches(str(name), fields, 1)
+            hint = f"did you mean {path}{near[0]}?" if near else f"the fields are {', '.join(fields)}"
+            yield _problem("malformed", f"{path}{name}", given, f"there is no such field: {hint}")
+    for name, field in fields.items():
+        if name in value:
+            yield from _problems_of_type(value[name], field["type"], f"{path}{name}", name)
+        elif "default" not in field:
+            yield _problem(
+                "missing_field", f"{path}{name}", None, "required, and not there: every event says it"
+            )
+
+
+def _problems_of_type(value: Any, expected: Any, path: str, name: str) -> Iterator[Problem]:
+    if isinstance(expected, list):
+        if value is not None and not isinstance(value, dict):
+            yield _problem("malformed", path, value, f"expected an object or null, got {_kind(value)}")
+        elif value is not None:
+            yield from _problems_of_fields(value, _ERROR_FIELDS, f"{path}.")
+    elif isinstance(expected, dict) and expected["type"] == "enum":
+        if value not in STATES:
+            near = difflib.get_close_matches(str(value), STATES, 1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(STATES)}"
+            yield _problem("unknown_state", path, value, hint)
+    elif isinstance(expected, dict) and expected.get("logicalType") == "timestamp-micros":
+        yield from _problems_of_time(value, path)
+    elif isinstance(expected, dict) and expected["type"] == "array":
+        if not isinstance(value, list):
+            yield _problem("malformed", path, value, f"expected a list, got {_kind(value)}")
+            return
+        for at, item in enumerate(value):
+            yield from _problems_of_type(item, expected["items"], f"{path}[{at}]", name)
+    elif isinstance(expected, dict) and expected["type"] == "map":
+        if not isinstance(value, dict):
+            yield _problem("malformed", path, value, f"expected an object, got {_kind(value)}")
+            return
+        for key, item in value.items():
+            yield from _problems_of_type(key, "string", f"{path} (a key)", name)
+            yield from _problems_of_type(item, expected["values"], f"{path}[{key!r}]", name)
+    else:
+        yield from _problems_of_primitive(value, expected, path)
+
+
+def _problems_of_primitive(value: Any, expected: str, path: str) -> Iterator[Problem]:
+    if expected == "string":
+        if not isinstance(value, str):
+            unknown = ' (what is not known is "")' if value is None else ""
+            yield _problem("malformed", path, value, f"expected a text, got {_kind(value)}{unknown}")
+        elif any("\ud800" <= character <= "\udfff" for character in value):
+            yield _problem(
+                "malformed",
+                path,
+                value,
+                "holds half of a surrogate pair, which UTF-8 cannot: replace it before encoding",
+            )
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        yield _problem("malformed", path, value, f"expected a whole number, got {_kind(value)}")
+    elif not -_INT_RANGES[expected] <= value < _INT_RANGES[expected]:
+        yield _problem(
+            "out_of_range", path, value, f"does not fit an Avro {expected}: is it in the unit of the field?"
+        )
+
+
+def _problems_of_time(value: Any, path: str) -> Iterator[Problem]:
+    if isinstance(value, str) and _micros(value) is None:
+        yield _problem(
+            "malformed", path, value, "expected microseconds since 1970 or a time like 2026-11-22T20:51:03Z"
+        )
+    elif value is not None and not isinstance(value, str):
+        yield from _problems_of_primitive(value, "long", path)
+
+
+def _micros(text: str) -> int | None:
+    """Microseconds since 1970 of a time in RFC 3339 with an offset; None when it is no such time."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _completed(value: dict[str, Any]) -> Event:
+    """The event as it would be decoded: with the defaults, and with times as numbers."""
+    event = {name: value.get(name, field.get("default")) for name, field in _FIELDS.items()}
+    for name, field in _FIELDS.items():
+        if isinstance(field["type"], dict) and field["type"].get("logicalType"):
+            event[name] = _micros(event[name]) if isinstance(event[name], str) else event[name] or 0
+    if event["error"] is not None:
+        event["error"] = {
+            name: event["error"].get(name, field["default"]) for name, field in _ERROR_FIELDS.items()
+        }
+    return event
+
+
+def _refusal(event: Event) -> Problem | None:
+    try:
+        examine(event)
+        stream = io.BytesIO()
+        fastavro.schemaless_writer(stream, _WRITER, event)
+        if stream.tell() > EVENT_BYTES:
+            raise too_large(stream.tell())
+    except DecodeError as error:
+        value = event.get(error.field, "")
+        return _problem(error.reason, error.field, value, error.detail)
+    return None
+
+
+def _advice(event: Event) -> Iterator[Problem]:
+    if event["state"] in FAILURES and event["error"] is None:
+        yield _problem(
+            "advice", "error", None, "a failure without an error: all of them fall into one failure group"
+        )
+    if event["parent_job_id"] and (not event["root_job_id"] or event["depth"] < 0):
+        yield _problem(
+            "advice",
+            "root_job_id",
+            event["root_job_id"],
+            "a parent without root_job_id and depth: the job is found by its edge alone, not counted by an index",
+        )
+    if event["depth"] == 0 and event["root_job_id"] != event["job_id"]:
+        yield _problem("advice", "root_job_id", event["root_job_id"], "a root (depth 0) names itself here")
+    if 0 < event["max_attempts"] < event["attempt"]:
+        yield _problem(
+            "advice",
+            "attempt",
+            event["attempt"],
+            f"is more than max_attempts ({event['max_attempts']})",
+        )
+
+
+def _problem(reason: str, field: str, value: Any, says: str) -> Problem:
+    shown = "" if value is None else value if isinstance(value, str) else repr(value)
+    return Problem(reason, field, shown[:_SHOWN_CHARACTERS], says)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), f"the number {value!r:.40}")

@@ -1,0 +1,116 @@
+"""Dead letters taken out of the table again: settled, because their events could be read after all, or purged.
+
+Both keep the order of all writers: the shared lock first, rows in the order of the key, and dead letters between edges
+and attempts. Reading them to answer a question is `store/answers/dead_letters.py`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+import psycopg
+from psycopg.rows import class_row
+
+from store.batch import Batch, DeadLetter, Written
+from store.queries import queries
+from store.writer import begin, merge
+
+_QUERIES = queries("dead_letters")
+_TAKE_LOCK = queries("merge")["take_lock"]
+
+PART_ROWS = 500
+PART_BYTES = 32 * 1024 * 1024
+"""Most of one part that is read, and settled in one transaction."""
+
+_PURGED_ROWS = 1_000
+
+
+class Wanted(NamedTuple):
+    """Which dead letters; None stands for any. ``before``: published earlier than that, as the publisher says."""
+
+    reason: str | None = None
+    topic: str | None = None
+    message_id: str | None = None
+    before: datetime | None = None
+
+
+def count_matching(connection: psycopg.Connection, wanted: Wanted) -> int:
+    """How many there are now."""
+    with connection.transaction():
+        row = connection.execute(_QUERIES["count_matching"], wanted._asdict()).fetchone()
+    assert row is not None
+    count: int = row[0]
+    return count
+
+
+def next_matching(
+    connection: psycopg.Connection, wanted: Wanted, after: DeadLetter | None, rows: int = PART_ROWS
+) -> list[DeadLetter]:
+    """The next of them in the order of the key, at most ``rows`` and 32 MiB of payload, but one at least.
+
+    Nothing stays locked, and no transaction open.
+    """
+    parameters = {
+        **wanted._asdict(),
+        "after_topic": after.topic if after else "",
+        "after_message_id": after.message_id if after else "",
+        "after_time_us": after.publish_time_us if after else 0,
+        "rows": rows,
+        "bytes": PART_BYTES,
+    }
+    with connection.transaction(), connection.cursor(row_factory=class_row(DeadLetter)) as cursor:
+        return cursor.execute(_QUERIES["next_matching"], parameters).fetchall()
+
+
+def settle(
+    connection: psycopg.Connection,
+    batch: Batch,
+    settled: Sequence[DeadLetter],
+    after: Callable[[str], None] | None = None,
+) -> Written:
+    """Write a batch and remove the dead letters it was made of, in one transaction, committed.
+
+    What the batch brings in ``dead_letters`` is stored anew, so it may hold those that stay, with another reason.
+    ``after`` is told each step once it is done. Raises as ``store.writer.write_batch`` does; rolled back then.
+    """
+    try:
+        begin(connection, batch)
+        merge(connection, replace(batch, dead_letters=[], attempts=[], groups=[]), after)
+        _remove(connection, settled)
+        if after is not None:
+            after("remove_dead_letters")
+        written = merge(connection, replace(batch, jobs=[], edges=[]), after)
+        if after is not None:
+            after("before commit")
+        connection.commit()
+    except BaseException:
+        if not connection.closed:
+            connection.rollback()
+        raise
+    return written
+
+
+def purge(connection: psycopg.Connection, wanted: Wanted) -> Iterator[int]:
+    """Delete them, in transactions of 1,000 rows; gives the number of each. Ends when none is left."""
+    while True:
+        with connection.transaction():
+            connection.execute(_TAKE_LOCK)
+            deleted = connection.execute(
+                _QUERIES["purge_some"], {**wanted._asdict(), "rows": _PURGED_ROWS}
+            ).rowcount
+        if deleted:
+            yield deleted
+        if deleted < _PURGED_ROWS:
+            return
+
+
+def _remove(connection: psycopg.Connection, letters: Sequence[DeadLetter]) -> None:
+    keys = {
+        "topics": [letter.topic for letter in letters],
+        "message_ids": [letter.message_id for letter in letters],
+        "publish_times": [letter.publish_time_us for letter in letters],
+    }
+    if letters:
+        connection.execute(_QUERIES["lock_letters"], keys)
+        connection.execute(_QUERIES["remove_letters"], keys)
