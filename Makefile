@@ -14,10 +14,12 @@ BIN := .venv/bin
 # What is to be tested, and more options: make test TESTS=tests/unit PYTEST="-x -k fold"
 TESTS ?=
 PYTEST ?=
-# Options of the demo; see `make help`.
+# Options of the demo and of the faults; see `make help`.
 ONCE ?=
 SEED ?=
 BROKER ?=
+ONLY ?=
+LANES ?=
 
 # Each level of set-up leaves a stamp, made anew when the list of packages it installed has changed.
 STAMP := .venv/.installed
@@ -25,7 +27,7 @@ PACKAGES := pyproject.toml $(wildcard workers/pyproject.toml)
 SOURCES := $(wildcard schemas settings broker store consumers publishers cli servers demo bench tools tests workers conftest.py)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
-.PHONY: help install demo test check bench contract lock clean format
+.PHONY: help install demo test faults check bench contract lock clean format
 
 help:  ## list these commands
 	@echo 'make COMMAND [VARIABLE=value]'
@@ -39,6 +41,9 @@ demo: $(STAMP)-demo  ## see it work: ONCE=1 ends by itself, SEED=n varies it, BR
 
 test: $(STAMP)-dev  ## run all tests, on a real broker and real databases: TESTS=path PYTEST="options"
 	@$(BIN)/python -m pytest $(PYTEST) $(TESTS)
+
+faults: $(STAMP)-dev  ## kill, stop, cut and fill at every step, compare every table (an hour): SEED=n, ONLY=pattern, LANES=n
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed '$(SEED)') $(if $(ONLY),--only '$(ONLY)') $(if $(LANES),--lanes '$(LANES)')
 
 check: $(STAMP)-dev  ## lint, format, strict types, the arrows of the imports, generated code fresh
 	@echo 'check: lint'

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from servers.errors import ServerUnavailableError
@@ -27,8 +28,15 @@ def engine_problem() -> str | None:
 class DockerPulsar:
     """Pulsar in a container, which is removed at the end, with its data."""
 
-    def __init__(self, image: str, settings: Path, start_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        image: str,
+        settings: Path,
+        start_timeout_seconds: float,
+        added_settings: Mapping[str, object] | None = None,
+    ) -> None:
         self._image = image
+        self._added_settings = dict(added_settings or {})
         self._settings = settings
         self._start_timeout_seconds = start_timeout_seconds
         self._name = f"jobtrail-pulsar-{uuid.uuid4().hex[:12]}"
@@ -81,6 +89,7 @@ class DockerPulsar:
         ports = (self._broker_port, self._web_port)
         settings = {
             **self._read_settings(),
+            **self._added_settings,
             "brokerServicePort": str(ports[0]),
             "webServicePort": str(ports[1]),
         }

@@ -31,16 +31,22 @@ DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 
 
 class PostgresServer:
-    """One cluster in a folder of its own below the system's temporary one; gone when the `with` block ends.
+    """One cluster in a folder of its own below `parent` (the system's temporary one); gone when the `with` block ends.
 
     `durable` keeps what was committed even through a power cut, as in production (slower). `settings` are added to
     those of postgresql.conf.
     """
 
     def __init__(
-        self, version: int = NEWEST, *, durable: bool = False, settings: Mapping[str, str] | None = None
+        self,
+        version: int = NEWEST,
+        *,
+        durable: bool = False,
+        settings: Mapping[str, str] | None = None,
+        parent: Path | None = None,
     ) -> None:
         self.version = version
+        self._parent = parent
         self._settings = {**(DURABLE if durable else NOT_DURABLE), **(settings or {})}
         (self._port,) = free_ports(1)
         self._user = unprivileged_user()
@@ -57,6 +63,17 @@ class PostgresServer:
         """Its first process, to measure or signal; its sessions are children of it."""
         assert self._server is not None, "Postgres is not running"
         return self._server.process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its first process is there; a full disk may have ended it."""
+        return self._server is not None and self._server.is_running()
+
+    @property
+    def log(self) -> Path:
+        """The file that it writes its messages to."""
+        assert self._folder is not None, "Postgres was never started"
+        return self._folder / "postgres.log"
 
     def start(self) -> None:
         """Start it and return when it takes connections. Raises ServerUnavailableError."""
@@ -111,7 +128,9 @@ class PostgresServer:
         """Return the cluster's folder; make it the first time."""
         if self._folder is not None:
             return self._folder
-        self._folder = folder = Path(tempfile.mkdtemp(prefix=f"jobtrail-postgres-{self.version}-"))
+        self._folder = folder = Path(
+            tempfile.mkdtemp(prefix=f"jobtrail-postgres-{self.version}-", dir=self._parent)
+        )
         if self._user is not None:
             shutil.chown(folder, self._user, processes.primary_group(self._user))
         command = [

@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -69,10 +69,16 @@ class OwnPulsar(Pulsar, Protocol):
 class PulsarServer:
     """Pulsar by Java: broker and bookie in one process, their data in a folder of the caller's."""
 
-    def __init__(self, data: Path, java_options: Sequence[str] = ()) -> None:
-        """Choose the ports; `start` does the rest. The folder need not exist, and is not removed."""
+    def __init__(
+        self, data: Path, java_options: Sequence[str] = (), settings: Mapping[str, object] | None = None
+    ) -> None:
+        """Choose the ports; `start` does the rest. The folder need not exist, and is not removed.
+
+        `settings` are added to those of standalone.conf.
+        """
         self._data = data.resolve()
         self._java_options = tuple(java_options)
+        self._added_settings = dict(settings or {})
         self._broker_port, self._web_port, self._bookie_port = free_ports(3)
         self._server: processes.ServerProcess | None = None
 
@@ -133,6 +139,7 @@ class PulsarServer:
             "brokerServicePort": self._broker_port,
             "webServicePort": self._web_port,
             "listeningInterface": _loopback_interface(),
+            **self._added_settings,
         }
         return SETTINGS.read_text() + "".join(f"{name}={value}\n" for name, value in addresses.items())
 
@@ -188,16 +195,19 @@ def any_pulsar(java_options: Sequence[str] = QUICK_START) -> Iterator[Pulsar]:
 
 
 @contextlib.contextmanager
-def own_pulsar(java_options: Sequence[str] = ()) -> Iterator[OwnPulsar]:
+def own_pulsar(
+    java_options: Sequence[str] = (), settings: Mapping[str, object] | None = None
+) -> Iterator[OwnPulsar]:
     """Yield a running broker of the caller's own; afterwards it and its data are gone.
 
+    `settings` are added to those of standalone.conf.
     Raises ServerUnavailableError that says what is missing.
     """
     problems = [problem for problem in (java_problem(), maven_problem()) if problem]
     if not problems:
         with (
             tempfile.TemporaryDirectory(prefix="jobtrail-pulsar-") as data,
-            PulsarServer(Path(data), java_options) as server,
+            PulsarServer(Path(data), java_options, settings) as server,
         ):
             yield server
         return
@@ -208,7 +218,7 @@ def own_pulsar(java_options: Sequence[str] = ()) -> Iterator[OwnPulsar]:
             f"({engine_problem}), and for most tests a broker named by {URL_VARIABLE} and {ADMIN_URL_VARIABLE}."
         )
     with docker.DockerPulsar(
-        f"apachepulsar/pulsar:{pulsar_version()}", SETTINGS, START_TIMEOUT_SECONDS
+        f"apachepulsar/pulsar:{pulsar_version()}", SETTINGS, START_TIMEOUT_SECONDS, settings
     ) as server:
         yield server
 

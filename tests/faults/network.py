@@ -95,6 +95,11 @@ class Path:
         with self._changed:
             return len(self._connections)
 
+    def cut_is_due(self, direction: Direction) -> bool:
+        """Whether a cut was ordered that way and has not come yet."""
+        with self._changed:
+            return direction in self._bytes_left
+
     def __enter__(self) -> Self:
         self._listen()
         return self

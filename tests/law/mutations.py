@@ -101,10 +101,7 @@ def check_anchors(one: Break, root: Path = ROOT) -> None:
 
 def _try(one: Break, servers: dict[str, str]) -> Verdict:
     started = time.monotonic()
-    with _copy() as copy:
-        for edit in one.edits:
-            path = copy / edit.path
-            path.write_text(path.read_text(encoding="utf-8").replace(edit.old, edit.new), encoding="utf-8")
+    with broken_copy(one) as copy:
         missing = [test for test in one.tests if "/" in test and not (copy / test.split("::")[0]).exists()]
         if missing:
             return Verdict((), f"not there yet: {missing}", time.monotonic() - started)
@@ -157,10 +154,14 @@ def _line(one: Break, verdict: Verdict) -> str:
 
 
 @contextmanager
-def _copy() -> Iterator[Path]:
+def broken_copy(one: Break) -> Iterator[Path]:
+    """A copy of the checkout with this break in it; processes started with it as PYTHONPATH run the broken code."""
     with tempfile.TemporaryDirectory(prefix="jobtrail-mutation-") as folder:
         copy = Path(folder) / "checkout"
         shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
+        for edit in one.edits:
+            path = copy / edit.path
+            path.write_text(path.read_text(encoding="utf-8").replace(edit.old, edit.new), encoding="utf-8")
         yield copy
 
 

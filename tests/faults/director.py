@@ -1,0 +1,144 @@
+"""Where the processes under test stand: the other side of `consumers.barriers`.
+
+Every step that a process reaches comes in here and is answered at once, unless a trap waits for it: then the process
+stands there until the test releases or kills it.
+"""
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+import socketserver
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from consumers.barriers import VARIABLE
+
+
+@dataclass
+class Held:
+    """A process that stands at a step. Its other threads go on."""
+
+    pid: int
+    step: str
+    _connection: socket.socket
+
+    def release(self) -> None:
+        """Let it go on."""
+        with contextlib.suppress(OSError):
+            self._connection.sendall(b"g")
+        self._connection.close()
+
+    def kill(self) -> None:
+        """SIGKILL while it stands there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._connection.close()
+
+
+class Trap:
+    """Holds the process that reaches the step for the n-th time from now; only that one."""
+
+    def __init__(self, step: str, nth: int) -> None:
+        self.step = step
+        self._left = nth
+        self._caught: queue.SimpleQueue[Held] = queue.SimpleQueue()
+
+    def wait(self, seconds: float) -> Held | None:
+        """Who was caught, as soon as somebody is; None when nobody came within the time."""
+        with contextlib.suppress(queue.Empty):
+            return self._caught.get(timeout=seconds)
+        return None
+
+    def _takes(self, step: str) -> bool:
+        if step != self.step or self._left == 0:
+            return False
+        self._left -= 1
+        return self._left == 0
+
+
+class Director:
+    """Listens while the `with` block runs; processes started with `environment` tell it their steps."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="jobtrail-barriers-")
+        self.environment = {VARIABLE: str(Path(self._folder.name) / "socket")}
+        self.reached: Counter[str] = Counter()
+        self._traps: list[Trap] = []
+        self._lock = threading.Lock()
+        self._server = _Server(self.environment[VARIABLE], self._arrived)
+
+    def trap(self, step: str, nth: int = 1) -> Trap:
+        """Set a trap; it holds nobody any more once it has caught, or was taken away."""
+        trap = Trap(step, nth)
+        with self._lock:
+            self._traps.append(trap)
+        return trap
+
+    def take_away(self, trap: Trap) -> None:
+        """Set nobody's foot in it any more; who was caught and not fetched is released."""
+        with self._lock:
+            if trap in self._traps:
+                self._traps.remove(trap)
+        held = trap.wait(0)
+        if held is not None:
+            held.release()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=[0.1], name="director", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            traps = list(self._traps)
+        for trap in traps:
+            self.take_away(trap)
+        self._server.shutdown()
+        self._server.server_close()
+        self._folder.cleanup()
+
+    def _arrived(self, connection: socket.socket) -> None:
+        line = b""
+        while not line.endswith(b"\n"):
+            part = connection.recv(256)
+            if not part:  # killed before it could say where it is
+                connection.close()
+                return
+            line += part
+        pid, _, step = line.decode().strip().partition(" ")
+        held = Held(int(pid), step, connection)
+        with self._lock:
+            self.reached[step] += 1
+            trap = next((trap for trap in self._traps if trap._takes(step)), None)
+            if trap is not None:
+                self._traps.remove(trap)
+        if trap is None:
+            held.release()
+        else:
+            trap._caught.put(held)
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    """A thread for each arrival: one that is stopped before it said its step keeps nobody else waiting."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, path: str, arrived: Callable[[socket.socket], None]) -> None:
+        self._arrived = arrived
+        super().__init__(path, socketserver.BaseRequestHandler)
+
+    def process_request_thread(self, request: object, client_address: object) -> None:
+        """The connection is closed by who answers it, not here."""
+        assert isinstance(request, socket.socket)
+        with contextlib.suppress(OSError):
+            self._arrived(request)

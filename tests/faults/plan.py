@@ -1,0 +1,113 @@
+"""Which faults a scenario has, at which steps and in which order: a function of a seed, so that it can be had again."""
+
+import random
+from collections.abc import Mapping
+from typing import NamedTuple
+
+STEPS = (
+    "after receive",
+    "after fold",
+    "during copy",
+    "merge_jobs",
+    "merge_edges",
+    "merge_attempts",
+    "merge_group_jobs",
+    "add_to_failure_groups",
+    "add_to_failure_groups_hourly",
+    "add_to_outcomes_hourly",
+    "before commit",
+    "after commit",
+    "during ack",
+)
+"""Where in a batch a fault happens, in the batch's order."""
+
+EXCLUSIVE = frozenset({"postgres killed", "broker killed", "disk full"})
+"""Faults of a whole server: no other scenario may be on it."""
+
+MOST_REPLICAS = 4
+
+
+class Fault(NamedTuple):
+    """What happens when a replica reaches ``step`` for the ``nth`` time. ``seconds``: how long it lasts, if it lasts."""
+
+    kind: str
+    step: str
+    nth: int
+    seconds: float
+    variant: int
+    """Chooses among the ways of one kind: which table is locked, which path is cut, after how many bytes."""
+
+
+class PublisherPlan(NamedTuple):
+    """One publisher."""
+
+    clock_seconds: int
+    duplicated: float
+    backwards: bool
+
+
+class Plan(NamedTuple):
+    """One scenario."""
+
+    name: str
+    seed: int
+    faults: tuple[Fault, ...]
+    publishers: tuple[PublisherPlan, ...]
+    replicas: int
+    batch_events: int
+    settings: Mapping[str, str]
+    """Of the aggregators, beside their addresses."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it needs the servers for itself."""
+        return any(fault.kind in EXCLUSIVE for fault in self.faults)
+
+    @property
+    def needs_small_disk(self) -> bool:
+        """Whether its Postgres must lie on a small file system."""
+        return any(fault.kind == "disk full" for fault in self.faults)
+
+
+def plan(name: str, seed: int, mix: Mapping[str, int], *, lock_seconds: float, first_step: int = 0) -> Plan:
+    """The scenario of this name and seed: of each kind so many faults, in any order.
+
+    Kills take the steps in turn, beginning with number ``first_step``, so that all scenarios together are even.
+    """
+    rng = random.Random(f"{seed}/{name}")
+    faults = []
+    for kind, count in mix.items():
+        for number in range(count):
+            step = STEPS[(first_step + number) % len(STEPS)] if kind == "killed" else rng.choice(STEPS)
+            faults.append(
+                Fault(
+                    kind=kind,
+                    step=step,
+                    nth=rng.choice((1, 1, 1, 2, 3, 5)),
+                    seconds=lock_seconds if kind == "lock held" else round(rng.uniform(0.5, 3.0), 1),
+                    variant=rng.randrange(1_000_000),
+                )
+            )
+    rng.shuffle(faults)
+    count = rng.randint(2, 3)
+    clocks = [rng.choice((-3600, 3600)), *(rng.choice((0, 0, -3600, 3600)) for _ in range(count - 1))]
+    directions = [True, *(rng.random() < 0.3 for _ in range(count - 1))]
+    rng.shuffle(clocks)
+    rng.shuffle(directions)
+    return Plan(
+        name=name,
+        seed=seed,
+        faults=tuple(faults),
+        publishers=tuple(
+            PublisherPlan(clock, round(rng.uniform(0.02, 0.15), 2), backwards)
+            for clock, backwards in zip(clocks, directions, strict=True)
+        ),
+        replicas=rng.randint(1, MOST_REPLICAS),
+        batch_events=rng.choice((50, 200, 1_000, 10_000)),
+        settings={
+            "JOBTRAIL_AGGREGATOR_RETRY_LONGEST_SECONDS": "0.5",
+            "JOBTRAIL_AGGREGATOR_RECEIVER_QUEUE": rng.choice(("500", "5000", "40000")),
+            "JOBTRAIL_DATABASE_LOCK_TIMEOUT_SECONDS": rng.choice(("2", "10", "60")),
+            "JOBTRAIL_DATABASE_IDLE_IN_TRANSACTION_SECONDS": rng.choice(("3", "60")),
+        },
+    )

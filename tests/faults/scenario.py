@@ -1,0 +1,272 @@
+"""One scenario: events are published, aggregators work, faults happen, everything is caught up with, the tables are compared."""
+
+import json
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from psycopg import OperationalError
+
+from tests.faults.director import Director, Held
+from tests.faults.kinds import KINDS, NO_EFFECT, Ongoing
+from tests.faults.plan import EXCLUSIVE, Fault, Plan
+from tests.faults.publisher import Orders
+from tests.faults.replicas import Fleet
+from tests.faults.site import PARTITIONS, Servers, Site, provisioned
+from tests.faults.truth import Judgement, judge, read_topic
+
+EVENTS_A_SECOND = 600
+REACHED_WITHIN_SECONDS = 30
+CAUGHT_UP_WITHIN_SECONDS = 240
+_HOURS_BACK_US = 8 * 3600 * 1_000_000
+
+
+class Done(NamedTuple):
+    """A fault that happened, or did not: then the note says why."""
+
+    kind: str
+    step: str
+    counts: bool
+    note: str
+
+
+class Outcome(NamedTuple):
+    """What became of one scenario."""
+
+    name: str
+    seed: int
+    replicas: int
+    done: tuple[Done, ...]
+    published: Mapping[str, int]
+    """What the publishers say they did, together."""
+    judgement: Judgement | None
+    failures: tuple[str, ...]
+    """What went wrong beside the tables: replicas that ended by themselves, a backlog that stayed."""
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        """Every table is right and nothing else failed."""
+        return not self.failures and self.judgement is not None and self.judgement.holds
+
+
+def play(
+    plan: Plan,
+    servers: Servers,
+    folder: Path,
+    say: Callable[[str], None] = lambda _line: None,
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Play it; ``folder`` keeps the logs. ``environment`` is added to that of the aggregators. Never raises for what failed."""
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    played = _Played(plan, say)
+    try:
+        played.run(servers, folder, environment or {})
+    except Exception:  # noqa: BLE001  # one scenario's trouble is reported, and the next is played
+        played.failures.append(traceback.format_exc())
+    return Outcome(
+        name=plan.name,
+        seed=plan.seed,
+        replicas=plan.replicas,
+        done=tuple(played.done),
+        published=played.published,
+        judgement=played.judgement,
+        failures=tuple(played.failures),
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+class _Played:
+    """The course of one scenario."""
+
+    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._say = say
+        self._ongoing: list[Ongoing] = []
+        self.done: list[Done] = []
+        self.failures: list[str] = []
+        self.published: dict[str, int] = {}
+        self.judgement: Judgement | None = None
+
+    def run(self, servers: Servers, folder: Path, environment: Mapping[str, str]) -> None:
+        with ExitStack() as opened:
+            director = opened.enter_context(Director())
+            url = opened.enter_context(servers.database(small_disk=self._plan.needs_small_disk))
+            topic = provisioned(servers.broker, self._plan.name)
+            settings = {
+                "JOBTRAIL_PULSAR_URL": servers.broker.url,
+                "JOBTRAIL_PULSAR_ADMIN_URL": servers.broker.admin_url,
+                "JOBTRAIL_TOPIC": topic,
+                "JOBTRAIL_AGGREGATOR_BATCH_EVENTS": str(self._plan.batch_events),
+                **self._plan.settings,
+                **director.environment,
+                **environment,
+            }
+            fleet = Fleet(settings, url, folder)
+            opened.callback(fleet.kill_all)
+            postgres = servers.postgres(small_disk=self._plan.needs_small_disk)
+            site = Site(servers, topic, url, postgres, director, fleet)
+            publishers = _Publishers(self._plan, servers.broker.url, topic, folder)
+            opened.callback(publishers.kill)
+            for _ in range(self._plan.replicas):
+                fleet.join()
+            for fault in self._plan.faults:
+                self._strike(site, publishers, fault)
+            self._until(site, lambda: not self._ongoing, CAUGHT_UP_WITHIN_SECONDS, "the faults to end")
+            self.published = publishers.finish()
+            self._catch_up(site)
+            self.failures += fleet.ended_by_themselves
+            with site.observer() as observer:
+                self.judgement = judge(
+                    read_topic(servers.broker.url, topic, PARTITIONS), publishers.tallies, observer
+                )
+
+    def _strike(self, site: Site, publishers: "_Publishers", fault: Fault) -> None:
+        if fault.kind in EXCLUSIVE:  # one server at a time: none can start on a full disk, or twice
+            self._until(
+                site,
+                lambda: not any(one.fault.kind in EXCLUSIVE for one in self._ongoing),
+                CAUGHT_UP_WITHIN_SECONDS,
+                "the servers to be there",
+            )
+        trap = site.director.trap(fault.step, fault.nth)
+        caught: list[Held] = []
+
+        def met() -> bool:
+            held = trap.wait(0.05)
+            if held is not None:
+                caught.append(held)
+            return held is not None
+
+        # A lock of a minute keeps everybody from most steps: its time does not count.
+        until = time.monotonic() + REACHED_WITHIN_SECONDS
+        while not met():
+            before = time.monotonic()
+            self._tend(site)
+            until += time.monotonic() - before  # a broker may be starting again
+            if self._ongoing:
+                until = max(until, time.monotonic() + REACHED_WITHIN_SECONDS / 2)
+            publishers.check()
+            if time.monotonic() > until:
+                site.director.take_away(trap)
+                self._note(fault, counts=False, note="nobody reached the step")
+                return
+        ongoing = KINDS[fault.kind](site, fault, caught[0])
+        if ongoing is None:
+            self._note(fault, counts=True, note="")
+        else:
+            self._ongoing.append(ongoing)
+
+    def _tend(self, site: Site) -> None:
+        for one in list(self._ongoing):
+            try:
+                over = one.over()
+            except OperationalError:
+                continue
+            if over:
+                self._ongoing.remove(one)
+                note = one.end()
+                self._note(one.fault, counts=note != NO_EFFECT, note=note)
+        site.fleet.tend()
+
+    def _note(self, fault: Fault, *, counts: bool, note: str) -> None:
+        self.done.append(Done(fault.kind, fault.step, counts, note))
+        self._say(f"{self._plan.name}: {fault.kind} at {fault.step!r}{': ' if note else ''}{note}")
+
+    def _catch_up(self, site: Site) -> None:
+        if not site.fleet.working():
+            site.fleet.join()
+        drained = self._until(
+            site, site.is_drained, CAUGHT_UP_WITHIN_SECONDS, "the backlog to be worked off", 0.3
+        )
+        if not drained:
+            self.failures.append(f"what the broker says: {json.dumps(site.subscription())[:4_000]}")
+            self.failures += [f"{one.service.log}: {one.service.end_of_log()}" for one in site.fleet.replicas]
+        site.fleet.stop_all()
+
+    def _until(
+        self, site: Site, holds: Callable[[], bool], seconds: float, what: str, poll_seconds: float = 0.05
+    ) -> bool:
+        until = time.monotonic() + seconds
+        while not holds():
+            self._tend(site)
+            if time.monotonic() > until:
+                self.failures.append(f"waited {seconds:.0f} s for {what}")
+                return False
+            time.sleep(poll_seconds)
+        return True
+
+
+class _Publishers:
+    """The publishing processes of one scenario."""
+
+    def __init__(self, plan: Plan, url: str, topic: str, folder: Path) -> None:
+        self.tallies = [folder / f"tally-{number}" for number in range(len(plan.publishers))]
+        self._log = (folder / "publishers.log").open("wb")
+        start_us = time.time_ns() // 1_000 - _HOURS_BACK_US
+        self._processes = []
+        for share, (one, tally) in enumerate(zip(plan.publishers, self.tallies, strict=True)):
+            orders = Orders(
+                url=url,
+                topic=topic,
+                seed=plan.seed,
+                share=share,
+                of=len(plan.publishers),
+                events_a_second=EVENTS_A_SECOND / len(plan.publishers),
+                start_us=start_us,
+                clock_seconds=one.clock_seconds,
+                duplicated=one.duplicated,
+                backwards=one.backwards,
+                tally=str(tally),
+            )
+            self._processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.faults.publisher", json.dumps(orders._asdict())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._log,
+                )
+            )
+        self._clocks = sum(1 for one in plan.publishers if one.clock_seconds)
+
+    def check(self) -> None:
+        """Raises RuntimeError when one has ended that should not."""
+        for process in self._processes:
+            if process.poll() is not None:
+                raise RuntimeError(
+                    f"a publisher ended with status {process.returncode}: see {self._log.name}"
+                )
+
+    def finish(self) -> dict[str, int]:
+        """Ask them to end; what they did, added up. Raises RuntimeError when one failed."""
+        total: dict[str, int] = {"publishers": len(self._processes), "clocks_off": self._clocks}
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.close()
+        for process in self._processes:
+            assert process.stdout is not None
+            said = process.stdout.read()
+            if process.wait(CAUGHT_UP_WITHIN_SECONDS):
+                raise RuntimeError(
+                    f"a publisher ended with status {process.returncode}: see {self._log.name}"
+                )
+            for name, count in json.loads(said.splitlines()[-1]).items():
+                total[name] = total.get(name, 0) + count
+        return total
+
+    def kill(self) -> None:
+        """End those that still run."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+        self._log.close()

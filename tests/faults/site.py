@@ -1,0 +1,166 @@
+"""What a scenario plays on: the servers, and a topic and a database of its own on them."""
+
+import contextlib
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from broker import provision
+from servers.postgres import PostgresServer
+from servers.pulsar import QUICK_START, OwnPulsar, own_pulsar
+from settings.provision import ProvisionSettings
+from tests.databases import Databases
+from tests.faults.director import Director
+from tests.faults.replicas import Fleet
+
+KEEP_ALIVE_SECONDS = 4
+"""How often the broker asks a client for a sign of life; one that gives none is dropped after twice that."""
+PARTITIONS = 3
+SMALL_DISK_MEGABYTES = 640
+SUBSCRIPTION = "aggregator"
+
+
+class Servers:
+    """A broker, and a Postgres on an ordinary disk or on a small one of its own. Started when first asked for."""
+
+    def __init__(self) -> None:
+        self._open = contextlib.ExitStack()
+        self._databases: dict[bool, Databases] = {}
+        self._postgres: dict[bool, PostgresServer] = {}
+        self._broker: OwnPulsar | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Servers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    @property
+    def broker(self) -> OwnPulsar:
+        with self._lock:
+            if self._broker is None:
+                settings = {"keepAliveIntervalSeconds": KEEP_ALIVE_SECONDS}
+                self._broker = self._open.enter_context(own_pulsar(QUICK_START, settings))
+            return self._broker
+
+    def postgres(self, *, small_disk: bool) -> PostgresServer:
+        """Durable. On a small disk its folder's parent is the mount point."""
+        with self._lock:
+            if small_disk not in self._postgres:
+                parent = self._open.enter_context(small_file_system()) if small_disk else None
+                server = self._open.enter_context(
+                    PostgresServer(
+                        durable=True,
+                        parent=parent,
+                        settings={"max_wal_size": "64MB", "min_wal_size": "32MB"} if small_disk else None,
+                    )
+                )
+                self._postgres[small_disk] = server
+                self._databases[small_disk] = Databases(server)
+            return self._postgres[small_disk]
+
+    @contextlib.contextmanager
+    def database(self, *, small_disk: bool) -> Iterator[str]:
+        """The URL of a new, migrated database; dropped afterwards."""
+        server = self.postgres(small_disk=small_disk)
+        with contextlib.ExitStack() as opened:
+            with self._lock:
+                url = opened.enter_context(self._databases[small_disk].migrated())
+            try:
+                yield url
+            finally:
+                if not server.is_running:
+                    server.start()
+
+
+@contextlib.contextmanager
+def small_file_system() -> Iterator[Path]:
+    """A folder that holds no more than SMALL_DISK_MEGABYTES. Raises OSError where this user may not mount one."""
+    with tempfile.TemporaryDirectory(prefix="jobtrail-small-disk-") as folder:
+        Path(folder).chmod(0o755)
+        options = f"size={SMALL_DISK_MEGABYTES}m,mode=755"
+        answer = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "jobtrail", folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode:
+            raise OSError(f"cannot mount a small file system: {answer.stderr.strip()}")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def can_mount() -> bool:
+    """Whether this user may have a small file system."""
+    try:
+        with small_file_system():
+            return True
+    except OSError:
+        return False
+
+
+@dataclass
+class Site:
+    """One scenario's part of the servers, and what runs there."""
+
+    servers: Servers
+    topic: str
+    database_url: str
+    postgres: PostgresServer
+    director: Director
+    fleet: Fleet
+    notes: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def observer(self) -> Iterator[psycopg.Connection[Any]]:
+        """A session of the test's, straight to Postgres, in autocommit."""
+        with psycopg.connect(self.database_url, autocommit=True, connect_timeout=10) as connection:
+            yield connection
+
+    def subscription(self) -> list[dict[str, Any]]:
+        """What the broker says of the subscription, for each partition; fewer than there are while it starts."""
+        path = self.topic.replace("://", "/", 1)
+        try:
+            answer = httpx.get(
+                f"{self.servers.broker.admin_url}/admin/v2/{path}/partitioned-stats?perPartition=true",
+                timeout=30,
+            )
+            answer.raise_for_status()
+        except httpx.HTTPError:
+            return []
+        partitions = answer.json().get("partitions", {}).values()
+        return [
+            one["subscriptions"][SUBSCRIPTION] for one in partitions if SUBSCRIPTION in one["subscriptions"]
+        ]
+
+    def is_drained(self) -> bool:
+        """Whether every message of every partition is acknowledged."""
+        found = self.subscription()
+        return len(found) == PARTITIONS and all(
+            one["msgBacklog"] == 0 and one["unackedMessages"] == 0 for one in found
+        )
+
+
+def provisioned(broker: OwnPulsar, name: str) -> str:
+    """The topic of a scenario, provisioned."""
+    settings = ProvisionSettings.load(
+        pulsar_url=broker.url,
+        pulsar_admin_url=broker.admin_url,
+        topic=f"persistent://faults/{name}-{time.time_ns()}/job-events",
+        provision_partitions=PARTITIONS,
+        provision_subscriptions=(SUBSCRIPTION,),
+    )
+    provision.run(settings, check=False)
+    return settings.topic
