@@ -15,6 +15,7 @@ from cli.failures import failures
 from cli.importing import import_group
 from cli.lineage import lineage
 from cli.operate import aggregate, metrics, migrate, provision
+from cli.rebuild import rebuild
 from cli.runs import runs
 from cli.sources import sources
 from cli.verify import verify
@@ -61,6 +62,7 @@ for _command in (
     migrate,
     aggregate,
     metrics,
+    rebuild,
     import_group,
 ):
     command.add_command(_command)

@@ -116,6 +116,11 @@ def check_version(connection: psycopg.Connection) -> None:
         )
 
 
+def applied_version(connection: psycopg.Connection) -> int:
+    """The newest migration that the database has; 0 for an empty one."""
+    return _version(connection)[0]
+
+
 def _apply(connection: psycopg.Connection, migration: Migration) -> None:
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(migration.schema)))
     connection.execute("SELECT set_config('search_path', %s, true)", [migration.schema])

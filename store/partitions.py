@@ -12,6 +12,10 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 from psycopg import sql
 
+from store.queries import queries
+
+_RETENTION = queries("retention")
+
 DAYS_BACK = 8
 DAYS_AHEAD = 7
 LOCK_TIMEOUT = "2s"
@@ -23,12 +27,34 @@ def ensure_near_days(connection: psycopg.Connection, now: datetime | None = None
     Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; those before it stay.
     """
     today = (now or datetime.now(UTC)).date()
+    return ensure_days(connection, today - timedelta(days=DAYS_BACK), today + timedelta(days=DAYS_AHEAD))
+
+
+def ensure_days(connection: psycopg.Connection, first: date, last: date) -> list[str]:
+    """Create the partitions of these days that are missing, both ends included, each in a transaction of its own.
+
+    Returns the names of those that were created, in the order of time. Days before the horizon get none: no row of theirs
+    will come. Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; those before it
+    stay.
+    """
+    with connection.transaction():
+        known = connection.execute(_RETENTION["read_horizon_day"]).fetchone()
+    if known is not None and known[0] is not None:
+        first = max(first, known[0])
     created = []
-    for offset in range(-DAYS_BACK, DAYS_AHEAD + 1):
-        name = _create(connection, today + timedelta(days=offset))
+    for offset in range((last - first).days + 1):
+        name = _create(connection, first + timedelta(days=offset))
         if name:
             created.append(name)
     return created
+
+
+def expired_days(connection: psycopg.Connection, horizon: date) -> list[tuple[date, str]]:
+    """The days before the horizon that have a partition, with its name, the oldest first."""
+    with connection.transaction():
+        rows = connection.execute(_RETENTION["day_partitions"]).fetchall()
+    days = [(date(int(name[9:13]), int(name[13:15]), int(name[15:17])), name) for (name,) in rows]
+    return sorted((day, name) for day, name in days if day < horizon)
 
 
 def _create(connection: psycopg.Connection, day: date) -> str | None:

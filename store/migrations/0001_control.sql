@@ -58,5 +58,7 @@ CREATE TABLE rebuild_positions (
     entry_id        bigint  NOT NULL DEFAULT -1,
     batch_index     integer NOT NULL DEFAULT -1,
     events          bigint  NOT NULL DEFAULT 0,
+    expired         bigint  NOT NULL DEFAULT 0,
+    dead_letters    bigint  NOT NULL DEFAULT 0,
     CONSTRAINT rebuild_positions_pkey PRIMARY KEY (rebuild_id, partition_index)
 );

@@ -1,0 +1,99 @@
+"""Reading the log of the events from a place in it, one partition at a time, without a subscription.
+
+Nothing is acknowledged, and the broker remembers nothing of a reader: whoever reads keeps the place.
+"""
+
+import re
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import pulsar
+
+from broker.client import broker_errors
+from settings.broker import BrokerSettings
+
+_PARTITION = re.compile(r"-partition-(\d+)$")
+
+
+class Position(NamedTuple):
+    """A message's place in its partition. ``batch_index``: within what the publisher sent at once, -1 if alone."""
+
+    ledger_id: int
+    entry_id: int
+    batch_index: int
+
+
+START: Final = Position(-1, -1, -1)
+"""Before the first message."""
+
+
+class PartitionReader:
+    """Reads one partition onwards from a position. Used by one thread."""
+
+    def __init__(
+        self,
+        client: pulsar.Client,
+        settings: BrokerSettings,
+        partition: int,
+        position: Position,
+        receiver_queue: int,
+        published_from: datetime | None = None,
+    ) -> None:
+        """``position``: of the last message that is not to be read again. ``published_from`` counts at the start alone.
+
+        Raises BrokerError.
+        """
+        self.partition = partition
+        self.position = position
+        self._settings = settings
+        self._topic = f"{settings.topic}-partition-{partition}"
+        start = (
+            pulsar.MessageId.earliest
+            if position == START
+            else pulsar.MessageId(partition, *position)  # the message after this one is the first
+        )
+        with broker_errors(f"read {self._topic}", settings):
+            self._reader = client.create_reader(
+                self._topic, start, receiver_queue_size=receiver_queue, reader_name="jobtrail rebuild"
+            )
+            if position == START and published_from is not None:
+                self._reader.seek(round(published_from.timestamp() * 1000))
+
+    def read(self, most: int, wait_ms: int) -> list[pulsar.Message]:
+        """The next messages, as many as are there; waits for each of them no longer than ``wait_ms``."""
+        messages: list[pulsar.Message] = []
+        read_next = self._reader.read_next
+        with broker_errors(f"read {self._topic}", self._settings):
+            try:
+                while len(messages) < most:
+                    messages.append(read_next(wait_ms))
+            except pulsar.Timeout:
+                pass
+        if messages:
+            self.position = position_of(messages[-1])
+        return messages
+
+    def has_reached(self, last: Position) -> bool:
+        """Has this message been read, or is there nothing more to read? The broker's own markers are no messages."""
+        if self.position >= last and last.entry_id >= 0:
+            return True
+        with broker_errors(f"read {self._topic}", self._settings):
+            return not self._reader.has_message_available()
+
+    def close(self) -> None:
+        """Leave the partition."""
+        with broker_errors(f"close the reader of {self._topic}", self._settings):
+            self._reader.close()
+
+
+def position_of(message: pulsar.Message) -> Position:
+    """Where a message stands."""
+    found = message.message_id()
+    return Position(found.ledger_id(), found.entry_id(), found.batch_index())
+
+
+def partitions(client: pulsar.Client, settings: BrokerSettings) -> list[int]:
+    """The numbers of the topic's partitions. Raises BrokerError, also when the topic has none."""
+    with broker_errors(f"look up the partitions of {settings.topic}", settings):
+        names = client.get_topic_partitions(settings.topic)
+    return sorted(int(found[1]) for name in names if (found := _PARTITION.search(name)))

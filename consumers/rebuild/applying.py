@@ -1,0 +1,126 @@
+"""From messages to rows in the rebuilt tables: decode, partitions for their days, two connections in turn.
+
+A commit need not be on disk before the next batch begins: what a crash of Postgres takes away it takes away together with
+the position, so it is read again; and the swap's commit, which does wait, is after all others in the same log.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+
+import psycopg
+import structlog
+
+from broker.client import Client
+from broker.registry import WriterSchemas
+from consumers.pipeline import Pipeline
+from consumers.rebuild.source import Taken
+from consumers.receive import Received, decode_batch
+from consumers.stop import Stop
+from schemas.contract import FINISHED, Event
+from schemas.errors import StoreError
+from settings.rebuild import RebuildSettings
+from store.batch import Batch
+from store.connection import REBUILD_SCHEMA, connect
+from store.partitions import DAYS_AHEAD, ensure_days
+from store.rebuild import Step, advance
+
+log = structlog.get_logger(__name__)
+
+APPLICATION = "jobtrail rebuild"
+_DAY_US = 24 * 60 * 60 * 1_000_000
+_EPOCH = date(1970, 1, 1)
+_MOST_DAYS_BACK = 400
+"""Days further back have no partition of their own, as in the live tables: a wrong clock can name any day."""
+
+
+def open_session(settings: RebuildSettings) -> psycopg.Connection:
+    """A session that writes to the rebuilt tables, without waiting for the disk."""
+    connection = connect(settings, APPLICATION, schema=REBUILD_SCHEMA)
+    connection.execute("SET synchronous_commit = off")
+    connection.commit()
+    return connection
+
+
+class Applier:
+    """Takes batches in order. What it was given is safe after ``drain``. Used by one thread."""
+
+    def __init__(
+        self,
+        settings: RebuildSettings,
+        client: Client,
+        rebuild: int,
+        stop: Stop,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._rebuild = rebuild
+        self._stop = stop
+        self._on_wait = on_wait
+        self.schemas = WriterSchemas(client, settings)
+        self._days: set[int] = set()
+        self._pipeline = Pipeline(
+            partial(open_session, settings), stop, settings.rebuild_retry_longest_seconds
+        )
+
+    def open(self) -> bool:
+        """Connect; False when asked to stop while the database was away."""
+        return self._pipeline.open()
+
+    def decode(self, taken: Taken) -> Received | None:
+        """Events and dead letters; None when asked to stop while the broker did not give a schema."""
+        return decode_batch(
+            taken.messages,
+            self.schemas,
+            self._stop,
+            self._settings.rebuild_retry_longest_seconds,
+            self._on_wait,
+        )
+
+    def take(self, taken: Taken) -> None:
+        """Have a batch written, together with how far it goes. What is not written when asked to stop is read again."""
+        if not taken.messages:
+            return
+        received = self.decode(taken)
+        if received is None:
+            return
+        self._make_days(received.events)
+        self._pipeline.submit(received, partial(note, self._rebuild, taken.steps))
+
+    def drain(self) -> None:
+        """Wait until all that was taken is committed."""
+        self._pipeline.drain()
+
+    def close(self) -> None:
+        """End the sessions."""
+        self._pipeline.close()
+
+    def _make_days(self, events: list[Event]) -> None:
+        """Partitions of `attempts` for the days of these events. Where that fails the rows go into the default one."""
+        met = {event["occurred_at"] // _DAY_US for event in events if event["state"] in FINISHED}
+        new = met - self._days
+        if not new:
+            return
+        self._days |= new
+        today = (datetime.now(UTC).date() - _EPOCH).days
+        wanted = [day for day in sorted(new) if today - _MOST_DAYS_BACK <= day <= today + DAYS_AHEAD]
+        if not wanted:
+            return
+        try:
+            with open_session(self._settings) as connection:
+                for day in wanted:
+                    ensure_days(connection, _date(day), _date(day))
+        except (psycopg.Error, StoreError) as error:
+            self._days -= set(wanted)
+            log.warning(
+                "partitions_not_created", error=str(error).strip(), then="tries again with the next batch"
+            )
+
+
+def note(rebuild: int, steps: list[Step], connection: psycopg.Connection, batch: Batch) -> None:
+    """How far a batch goes, in its transaction."""
+    advance(connection, rebuild, steps, batch.expired, len(batch.dead_letters))
+
+
+def _date(day: int) -> date:
+    return _EPOCH + timedelta(days=day)

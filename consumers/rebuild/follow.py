@@ -1,0 +1,82 @@
+"""Following: one process reads on where loading ended, until it is level with the publishers; then the swap is tried."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from broker.admin import Admin
+from broker.client import Client
+from broker.reading import START, Position, partitions
+from broker.topic_log import last_positions
+from consumers.rebuild.applying import Applier
+from consumers.rebuild.source import Source
+from consumers.rebuild.swap import Moment, Outcome
+from consumers.stop import Stop
+from settings.rebuild import RebuildSettings
+
+log = structlog.get_logger(__name__)
+
+_WAIT_SECONDS = 0.25
+_LOOK_EVERY_SECONDS = 1.0
+LEVEL_ENTRIES: Final = 200
+"""Level: of no partition more entries are left than this. What is left is read in the moment of the swap."""
+
+_PAUSE_SECONDS = 3.0
+"""Writers that were held up by a try get so much time before the next."""
+
+
+def follow(
+    settings: RebuildSettings,
+    client: Client,
+    broker: Admin,
+    source: Source,
+    applier: Applier,
+    moment: Moment,
+    new_partition: Callable[[int], None],
+    stop: Stop,
+    turned: Callable[[], None],
+) -> bool:
+    """Read on and try to swap until that is done; False when asked to stop before. Raises JobtrailError."""
+    look_at = try_at = time.monotonic()
+    tries = 0
+    while not stop.requested:
+        applier.take(source.next_batch(_WAIT_SECONDS))
+        turned()
+        now = time.monotonic()
+        if now < look_at:
+            continue
+        look_at = now + _LOOK_EVERY_SECONDS
+        for partition in set(partitions(client, settings)) - set(source.positions):
+            new_partition(partition)
+            source.add(partition, START)
+        if now < try_at or not is_level(
+            source.positions, last_positions(broker, settings, list(source.positions))
+        ):
+            continue
+        applier.drain()
+        if stop.wait(0):
+            break
+        tries += 1
+        tried = moment.swap(source, applier)
+        if tried.outcome is Outcome.DONE:
+            return True
+        log.info("not_swapped", tries=tries, why=tried.why, then="follows on and tries again")
+        applier.take(tried.left)
+        try_at = time.monotonic() + _PAUSE_SECONDS
+    applier.drain()
+    return False
+
+
+def is_level(read: Mapping[int, Position], ends: Mapping[int, Position]) -> bool:
+    """Is what is left of every partition little enough to be read while writers wait?"""
+    return all(_is_near(position, ends[partition]) for partition, position in read.items())
+
+
+def _is_near(position: Position, end: Position) -> bool:
+    if position >= end or end.entry_id < 0:
+        return True
+    if position.ledger_id == end.ledger_id:
+        return end.entry_id - position.entry_id <= LEVEL_ENTRIES
+    return False  # still in an older ledger: soon it is not

@@ -1,0 +1,224 @@
+"""May a rebuild begin, and would anything be lost: what the topic still has against what the tables cover.
+
+The log says when its earliest message was published, and its first messages say how old what they tell is: seconds, or
+years where somebody published history. Rows that are clearly older than that may be of events that the topic no longer
+has. That is no proof; the proof is made before the swap, which is refused when the live tables know of an hour more ends of
+attempts than the rebuilt ones.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import psycopg
+
+from broker.admin import admin
+from broker.client import Client
+from broker.reading import START, PartitionReader, partitions
+from broker.registry import WriterSchemas
+from broker.topic_log import partition_logs
+from schemas.errors import BrokerError, DecodeError
+from settings.rebuild import RebuildSettings
+from store.connection import OLD_SCHEMA, REBUILD_SCHEMA
+from store.rebuild_cover import Cover, RowsBefore, read_cover, rights_problems, rows_before, strangers
+from store.rebuild_tables import schemas_there
+
+_FIRST_MESSAGES = 200
+_FIRST_WAIT_MS = 2_000
+_CLOCKS = timedelta(minutes=10)
+_YOUNGER = 0.9
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class TopicCover:
+    """What the log has."""
+
+    partitions: int
+    entries: int
+    bytes: int
+    published_from: datetime | None
+    """When the earliest message was published; None: the topic is empty."""
+    speaks_from: datetime | None
+    """Nine of ten of its first messages speak of times after this; None: they speak of none."""
+
+    @property
+    def begins(self) -> datetime | None:
+        """Clearly before anything that the topic begins with: what is told may be twice as old, and clocks differ."""
+        if self.published_from is None:
+            return None
+        age = self.published_from - (self.speaks_from or self.published_from)
+        return self.published_from - 2 * max(age, timedelta(0)) - _CLOCKS
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found. A rebuild begins when there are no problems."""
+
+    topic: str
+    log: TopicCover
+    tables: Cover
+    history_from: datetime | None
+    older: RowsBefore
+    """Rows that are older than what the topic begins with."""
+    given_up: RowsBefore
+    """Rows that are older than ``history_from``."""
+    problems: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            **asdict(self),
+            "older": self.older._asdict(),
+            "given_up": self.given_up._asdict(),
+            "tables": self.tables._asdict(),
+        }
+
+
+def preflight(
+    settings: RebuildSettings,
+    client: Client,
+    connection: psycopg.Connection,
+    history_from: datetime | None,
+    *,
+    is_open: bool,
+    accept_loss: bool,
+) -> Preflight:
+    """Look at both sides; changes nothing. ``is_open``: a rebuild goes on, so its tables are to be there.
+
+    Raises BrokerError when the broker does not answer.
+    """
+    log = _topic_cover(settings, client)
+    tables = read_cover(connection)
+    older = rows_before(connection, log.begins or datetime.now(UTC))
+    problems = [
+        *rights_problems(connection),
+        *_left_over(connection, is_open),
+        *_strangers(connection),
+    ]
+    if not accept_loss:
+        problems += _history_problems(log, tables, older, history_from)
+    return Preflight(
+        topic=settings.topic,
+        log=log,
+        tables=tables,
+        history_from=history_from,
+        older=older,
+        given_up=rows_before(connection, history_from) if history_from else RowsBefore(0, 0, 0),
+        problems=problems,
+    )
+
+
+def _history_problems(
+    log: TopicCover, tables: Cover, older: RowsBefore, history_from: datetime | None
+) -> list[str]:
+    begins = log.published_from
+    if begins is None:
+        if tables.earliest is None:
+            return []
+        return [
+            f"the topic is empty, and the tables hold {_rows(older)}: all of it would be gone. Is JOBTRAIL_TOPIC right? "
+            "`--accept-loss` goes on all the same"
+        ]
+    if history_from is not None:
+        if history_from < begins:
+            return [
+                f"the topic has events only from {shown(begins)} on, later than --from {shown(history_from)}: "
+                f"say --from {shown(begins)} if what is older may go"
+            ]
+        return []
+    if not any(older):
+        return []
+    return [
+        f"the topic begins with events published from {shown(begins)} on, and the tables reach back to "
+        f"{shown(tables.earliest)}: {_rows(older)} are older than anything the topic begins with, and would be lost. "
+        f"`--from {shown(begins)}` says that they may go"
+    ]
+
+
+def _left_over(connection: psycopg.Connection, is_open: bool) -> list[str]:
+    there = schemas_there(connection)
+    problems = []
+    if OLD_SCHEMA in there:
+        problems.append(
+            f"the schema {OLD_SCHEMA} of the last rebuild is still there: look at it, and drop it with "
+            "`jobtrail rebuild --drop-old`"
+        )
+    if REBUILD_SCHEMA in there and not is_open:
+        problems.append(
+            f"the schema {REBUILD_SCHEMA} is there, and no rebuild is under way: DROP SCHEMA {REBUILD_SCHEMA} CASCADE"
+        )
+    if REBUILD_SCHEMA not in there and is_open:
+        problems.append(f"the schema {REBUILD_SCHEMA} is gone: start anew with --restart")
+    return problems
+
+
+def _strangers(connection: psycopg.Connection) -> list[str]:
+    found = strangers(connection)
+    if not found:
+        return []
+    shown_ones = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+    return [
+        f"the live tables have what no release of jobtrail made, and it would stay behind with the old ones: {shown_ones}. "
+        "Drop it, and make it again after the rebuild"
+    ]
+
+
+def _topic_cover(settings: RebuildSettings, client: Client) -> TopicCover:
+    numbers = partitions(client, settings)
+    if not numbers:
+        raise BrokerError(
+            f"{settings.topic} has no partitions: run `jobtrail provision`, or correct JOBTRAIL_TOPIC."
+        )
+    with admin(settings) as broker:
+        logs = partition_logs(broker, settings, numbers)
+    published: list[datetime] = []
+    ages: list[timedelta] = []
+    for number in numbers:
+        if logs[number].entries:
+            for time, age in _first_messages(settings, client, number):
+                published.append(time)
+                ages += age
+    earliest = min(published, default=None)
+    ages.sort()
+    return TopicCover(
+        partitions=len(numbers),
+        entries=sum(log.entries for log in logs.values()),
+        bytes=sum(log.bytes for log in logs.values()),
+        published_from=earliest,
+        speaks_from=earliest - ages[int(len(ages) * _YOUNGER)] if earliest and ages else None,
+    )
+
+
+def _first_messages(
+    settings: RebuildSettings, client: Client, partition: int
+) -> Iterator[tuple[datetime, list[timedelta]]]:
+    """When each of the first messages of a partition was published, and how old what it tells was then, if that can be read."""
+    reader = PartitionReader(client, settings, partition, START, _FIRST_MESSAGES)
+    try:
+        messages = reader.read(1, _FIRST_WAIT_MS) + reader.read(_FIRST_MESSAGES - 1, 20)
+    finally:
+        reader.close()
+    schemas = WriterSchemas(client, settings)
+    for message in messages:
+        published = _EPOCH + timedelta(milliseconds=message.publish_timestamp())
+        try:
+            occurred = _EPOCH + timedelta(microseconds=schemas.decode(message)["occurred_at"])
+        except (DecodeError, OverflowError):
+            yield published, []  # a dead letter says nothing of time
+        else:
+            yield published, [published - occurred]
+
+
+def _rows(rows: RowsBefore) -> str:
+    return f"{rows.attempts:,} attempts, {rows.jobs:,} jobs and {rows.dead_letters:,} dead letters"
+
+
+def shown(time: datetime | None) -> str:
+    """A time as `--from` takes it."""
+    return (
+        "nothing"
+        if time is None
+        else f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z".replace(".000000Z", "Z")
+    )

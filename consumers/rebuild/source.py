@@ -1,0 +1,127 @@
+"""Batches of messages from several partitions in turn, and how far each batch goes in each of them."""
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from broker.client import Client, Message
+from broker.private import payload_length
+from broker.reading import PartitionReader, Position
+from settings.rebuild import RebuildSettings
+from store.rebuild import Place, Step
+
+_CHUNK_MESSAGES = 1_000
+"""Taken from one partition before the next has its turn."""
+
+_WAIT_MS = 1
+_IDLE_SECONDS = 0.005
+
+
+class Taken(NamedTuple):
+    """One batch."""
+
+    messages: list[Message]
+    steps: list[Step]
+
+
+class Source:
+    """Reads some partitions of the topic. Used by one thread."""
+
+    def __init__(
+        self,
+        client: Client,
+        settings: RebuildSettings,
+        positions: Mapping[int, Place],
+        published_from: datetime | None,
+    ) -> None:
+        """``positions``: by partition, the last message that is not to be read again. Raises BrokerError."""
+        self._client = client
+        self._settings = settings
+        self._published_from = published_from
+        self._queue = max(1, settings.rebuild_receiver_queue // max(1, len(positions)))
+        self._readers: dict[int, PartitionReader] = {}
+        for partition, place in positions.items():
+            self.add(partition, place)
+
+    def add(self, partition: int, place: Place) -> None:
+        """Read one more partition."""
+        self._readers[partition] = PartitionReader(
+            self._client, self._settings, partition, Position(*place), self._queue, self._published_from
+        )
+
+    @property
+    def positions(self) -> dict[int, Position]:
+        """How far each partition has been read, whether that is written or not."""
+        return {partition: reader.position for partition, reader in self._readers.items()}
+
+    def next_batch(self, wait_seconds: float) -> Taken:
+        """A full batch, or after so many seconds what there is."""
+        return self._take(
+            self._readers.values(), self._settings.rebuild_batch_events, time.monotonic() + wait_seconds
+        )
+
+    def next_up_to(self, ends: Mapping[int, Position], wait_seconds: float) -> Taken | None:
+        """A batch of the partitions whose end is not reached; None when all are."""
+        left = [
+            reader for partition, reader in self._readers.items() if not reader.has_reached(ends[partition])
+        ]
+        if not left:
+            return None
+        return self._take(left, self._settings.rebuild_batch_events, time.monotonic() + wait_seconds)
+
+    def rest_up_to(self, ends: Mapping[int, Position], most: int, deadline: float) -> tuple[Taken, bool]:
+        """Everything up to these ends, and whether that was all: no more than ``most``, and not after the deadline."""
+        parts: list[Taken] = []
+        for partition, reader in self._readers.items():
+            while not reader.has_reached(ends[partition]):
+                left = most - sum(len(part.messages) for part in parts)
+                if left <= 0 or time.monotonic() > deadline:
+                    return _joined(parts), False
+                parts.append(self._take([reader], min(left, _CHUNK_MESSAGES), min(deadline, _soon())))
+        return _joined(parts), True
+
+    def _take(self, readers: Iterable[PartitionReader], most: int, deadline: float) -> Taken:
+        readers = list(readers)
+        before = {reader.partition: reader.position for reader in readers}
+        counts = dict.fromkeys(before, 0)
+        messages: list[Message] = []
+        size = 0
+        while True:
+            found = 0
+            for reader in readers:
+                part = reader.read(min(_CHUNK_MESSAGES, most - len(messages)), _WAIT_MS)
+                found += len(part)
+                counts[reader.partition] += len(part)
+                messages += part
+                size += sum(map(payload_length, part))
+                if len(messages) >= most or size >= self._settings.rebuild_batch_bytes:
+                    return Taken(messages, self._steps(before, counts))
+            if time.monotonic() >= deadline:
+                return Taken(messages, self._steps(before, counts))
+            if not found:
+                time.sleep(_IDLE_SECONDS)
+
+    def _steps(self, before: Mapping[int, Position], counts: Mapping[int, int]) -> list[Step]:
+        return [
+            Step(partition, before[partition], self._readers[partition].position, count)
+            for partition, count in counts.items()
+            if count
+        ]
+
+
+def _soon() -> float:
+    return time.monotonic() + 0.05
+
+
+def _joined(parts: Iterable[Taken]) -> Taken:
+    """Parts read one after the other: of each partition one step, from the first's start to the last's end."""
+    messages: list[Message] = []
+    steps: dict[int, Step] = {}
+    for part in parts:
+        messages += part.messages
+        for step in part.steps:
+            first = steps.get(step.partition, step)
+            events = step.events if first is step else first.events + step.events
+            steps[step.partition] = Step(step.partition, first.before, step.after, events)
+    return Taken(messages, list(steps.values()))

@@ -1,0 +1,107 @@
+"""What a rebuild asks before it starts: what the live tables cover, how large they are, and whether it may do its work."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+import psycopg
+
+from store.queries import queries
+from store.rebuild_tables import DERIVED
+
+_REBUILD = queries("rebuild")
+
+
+class Cover(NamedTuple):
+    """The live tables within the horizon. Times are of hours for attempts; None where there is nothing."""
+
+    earliest_attempt: datetime | None
+    earliest_job: datetime | None
+    bytes: int
+    jobs: int
+    """About: as the planner knows it."""
+
+    @property
+    def earliest(self) -> datetime | None:
+        """The earliest of both."""
+        return min((time for time in (self.earliest_attempt, self.earliest_job) if time), default=None)
+
+
+class RowsBefore(NamedTuple):
+    """How much of the live tables is older than a time."""
+
+    attempts: int
+    jobs: int
+    dead_letters: int
+
+
+class MissingHours(NamedTuple):
+    """Hours of which the live tables know more ends of attempts than the rebuilt ones."""
+
+    hours: int
+    attempts: int
+    first: datetime | None
+    last: datetime | None
+
+
+def read_cover(connection: psycopg.Connection) -> Cover:
+    """What there is now. Reads all of `jobs`, once."""
+    earliest = connection.execute(_REBUILD["earliest_rows"]).fetchone()
+    sizes = connection.execute(_REBUILD["sizes"]).fetchone()
+    assert earliest is not None
+    assert sizes is not None
+    return Cover(*earliest, *sizes)
+
+
+def rows_before(connection: psycopg.Connection, time: datetime) -> RowsBefore:
+    """What would be lost if nothing from before this time came again."""
+    row = connection.execute(_REBUILD["rows_before"], {"time": time}).fetchone()
+    assert row is not None
+    return RowsBefore(*row)
+
+
+def missing_hours(
+    connection: psycopg.Connection, since: datetime | None, until: datetime | None
+) -> MissingHours:
+    """What the live tables hold and the rebuilt ones do not. The session's schema is the rebuilt one."""
+    row = connection.execute(_REBUILD["missing_hours"], {"since": since, "until": until}).fetchone()
+    assert row is not None
+    return MissingHours(*row)
+
+
+def bound(connection: psycopg.Connection, history_from: datetime | None) -> datetime | None:
+    """Before this time rows may be missing: of before the horizon, or before the log is read. None: never."""
+    row = connection.execute(_REBUILD["bound"], {"history_from": history_from}).fetchone()
+    assert row is not None
+    time: datetime | None = row[0]
+    return time
+
+
+def rights_problems(connection: psycopg.Connection) -> list[str]:
+    """What this user may not do, each with its cure."""
+    row = connection.execute(_REBUILD["rights"]).fetchone()
+    if row is None:
+        return ["there is no schema jobtrail: run `jobtrail migrate`"]
+    user, may_create, is_owner, owner = row
+    problems = []
+    if not may_create:
+        problems.append(
+            f"{user} may not create schemas in this database: GRANT CREATE ON DATABASE … TO {user}"
+        )
+    if not is_owner:
+        problems.append(
+            f"{user} may not rename the schema jobtrail, which is {owner}'s: run this as {owner}, or GRANT {owner} TO {user}"
+        )
+    return problems
+
+
+def strangers(connection: psycopg.Connection) -> list[str]:
+    """What people have attached to the live tables: it would go on with the old ones, and be dropped with them."""
+    return [what for (what,) in connection.execute(_REBUILD["strangers"], {"ours": list(DERIVED)}).fetchall()]
+
+
+def forgotten_words(connection: psycopg.Connection) -> int:
+    """How many groups that people said something of are not in the tables. What was said is kept."""
+    row = connection.execute(_REBUILD["forgotten_words"]).fetchone()
+    assert row is not None
+    count: int = row[0]
+    return count

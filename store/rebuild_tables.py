@@ -1,0 +1,99 @@
+"""The tables of a rebuild: made in a schema of their own, indexed when they are full, swapped with the live ones, dropped.
+
+They are made by the same migrations as the live ones, so they are the same, down to names and storage parameters.
+"""
+
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from store.connection import OLD_SCHEMA, REBUILD_SCHEMA, SCHEMA
+from store.migrate import LOCK_KEY, create_derived
+from store.queries import queries
+
+DERIVED: Final = (
+    "derivation",
+    "jobs",
+    "attempts",
+    "lineage_edges",
+    "dead_letters",
+    "failure_groups",
+    "failure_group_jobs",
+    "failure_groups_hourly",
+    "outcomes_hourly",
+)
+"""The derived tables; `attempts` has partitions beside them."""
+
+_REBUILD = queries("rebuild")
+
+
+def create(connection: psycopg.Connection, fingerprint_version: int) -> list[str]:
+    """Make the empty tables in the caller's transaction; gives the definitions of the indexes that are left for later.
+
+    An index that no constraint needs costs more when it grows row by row: while `jobs` has none that knows the state, a
+    new state of a job needs no new entry in any index.
+    """
+    create_derived(connection, REBUILD_SCHEMA)
+    connection.execute("UPDATE derivation SET fingerprint_version = %s", [fingerprint_version])
+    found = connection.execute(_REBUILD["secondary_indexes"], {"schema": REBUILD_SCHEMA}).fetchall()
+    for name, _ in found:
+        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(REBUILD_SCHEMA, name)))
+    return [definition for _, definition in found]
+
+
+def make_indexes(connection: psycopg.Connection, definitions: list[str]) -> None:
+    """Make the indexes that were left for later, in the caller's transaction."""
+    for definition in definitions:
+        # Postgres's own text of an index of our migrations.
+        connection.execute(definition)
+
+
+def settle(connection: psycopg.Connection) -> None:
+    """What autovacuum would do later: statistics for the planner, and pages that an index alone can answer for.
+
+    The session is in autocommit.
+    """
+    for table in DERIVED:
+        connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(REBUILD_SCHEMA, table)))
+
+
+def lock_all_out(connection: psycopg.Connection) -> None:
+    """Wait until no migration, no new partition and no writer is under way, and let none begin in this transaction.
+
+    Raises psycopg.errors.LockNotAvailable after the session's lock_timeout. Writers come last: they are to be held up
+    for the shortest time.
+    """
+    connection.execute(_REBUILD["lock_migrations"], {"key": LOCK_KEY})
+    connection.execute(_REBUILD["lock_partitions"])
+    connection.execute(_REBUILD["lock_writers_out"])
+
+
+def swap(connection: psycopg.Connection) -> None:
+    """The rebuilt tables become the live ones, in the caller's transaction, which holds all locks.
+
+    By renaming: SET SCHEMA would take a lock on every table, for which readers would have to wait.
+    """
+    _rename(connection, SCHEMA, OLD_SCHEMA)
+    _rename(connection, REBUILD_SCHEMA, SCHEMA)
+
+
+def drop(connection: psycopg.Connection, schema: str) -> None:
+    """Drop the tables of an abandoned rebuild, or the old ones, in the caller's transaction.
+
+    Raises psycopg.errors.LockNotAvailable when somebody reads them for longer than the session's lock_timeout.
+    """
+    if schema not in (REBUILD_SCHEMA, OLD_SCHEMA):
+        raise ValueError(f"expected {REBUILD_SCHEMA} or {OLD_SCHEMA}, got {schema}")
+    connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+
+
+def schemas_there(connection: psycopg.Connection) -> set[str]:
+    """Which of the two other schemas exist."""
+    return {name for (name,) in connection.execute(_REBUILD["schemas_there"]).fetchall()}
+
+
+def _rename(connection: psycopg.Connection, old: str, new: str) -> None:
+    connection.execute(
+        sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
+    )
