@@ -1,47 +1,87 @@
-"""`make bench`: every measurement in one run, printed with the machine it was made on.
+"""`make bench`: every measurement in one run, printed with the machine it was made on, and its aims.
 
-Two parts: `throughput` of the aggregator, and what the `sdk` costs a job. JOBTRAIL_BENCH_JOBS (default 200000, a fifth
-of the whole workload; 1000000 is all of it) and JOBTRAIL_BENCH_REPEATS (default 3) change the throughput run. `--json
-FILE` keeps the results as data.
+Without options it takes some 15 minutes on two cores. --only names parts of it: --list says which there are. --json keeps
+the results as data, and --picture draws them; `python -m bench.picture RESULTS.json PICTURE.svg` draws kept ones.
 """
 
 import argparse
 import json
-import os
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from bench import sdk, throughput
+from bench.frame import Options, say_on_stderr
 from bench.machine import machine
+from bench.parts import PARTS, Part
+from bench.picture import draw
+
+KEPT = Path(__file__).with_name("results")
 
 
-def main() -> None:
+def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", choices=["throughput", "sdk"], help="one part; both by default")
+    options = _parser().parse_args()
+    if options.list:
+        print("\n".join(f"{part.name:<12} {part.about}" for part in PARTS))
+        return 0
+    chosen = _chosen(options.only)
+    how_much = Options(options.jobs, options.repeats, options.full)
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parts": {},
+    }
+    print("\n".join(f"{name}: {value}" for name, value in results["machine"].items()), flush=True)
+    for part in chosen:
+        say_on_stderr(f"{part.name}: {part.about}")
+        found = part.run(how_much, say_on_stderr)
+        results["parts"][part.name] = found.as_json()
+        print(f"\n{part.name}: {part.about}\n\n{found.table}", flush=True)
+        if found.aims:
+            print("\n" + "\n".join(aim.line() for aim in found.aims), flush=True)
+        # After each part: what was measured by then is kept when a later one fails.
+        _keep(results, options.json, options.picture)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    defaults = Options()
+    parser.add_argument("--list", action="store_true", help="name the parts and end")
+    parser.add_argument("--only", metavar="NAME[,NAME]", help="these parts alone; all by default")
+    parser.add_argument(
+        "--jobs", type=int, default=defaults.jobs, help="jobs of the workload, 3.5 events each"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=defaults.repeats, help="runs of each consumer; medians count"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="the long forms, an hour or two: 10⁷ stored jobs and so on"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results as JSON")
-    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBTRAIL_BENCH_JOBS", "200000")))
-    parser.add_argument("--repeats", type=int, default=int(os.environ.get("JOBTRAIL_BENCH_REPEATS", "3")))
-    parser.add_argument("--events", type=int, default=sdk.EVENTS, help="sdk: events of each kind")
-    parser.add_argument("--pairs", type=int, default=sdk.PAIRS, help="sdk: pairs of rounds of the loop")
-    options = parser.parse_args()
-    say = throughput.Say()
-    tables: list[str] = []
-    where = machine()
-    results: dict[str, object] = {"machine": where}
-    if options.only != "throughput":
-        cost = sdk.measure(options.events, options.pairs, say)
-        tables.append(sdk.table(cost))
-        results["sdk"] = sdk.as_json(cost)
-    if options.only != "sdk":
-        found = throughput.measure(options.jobs, options.repeats, say)
-        tables.append(throughput.table(found))
-        results["throughput"] = throughput.as_json(found)
-    print("\n".join(f"{name}: {value}" for name, value in where.items()))
-    for text in tables:
-        print(f"\n{text}")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2))
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="also draw the results as SVG")
+    return parser
+
+
+def _chosen(only: str | None) -> list[Part]:
+    if only is None:
+        return list(PARTS)
+    names = only.split(",")
+    unknown = set(names) - {part.name for part in PARTS}
+    if unknown:
+        sys.exit(
+            f"no part is called {', '.join(sorted(unknown))}: there are {', '.join(part.name for part in PARTS)}"
+        )
+    return [part for part in PARTS if part.name in names]
+
+
+def _keep(results: dict[str, Any], data: Path | None, picture: Path | None) -> None:
+    if data is not None:
+        data.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if picture is not None:
+        picture.write_text(draw(results), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

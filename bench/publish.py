@@ -11,12 +11,12 @@ from schemas.contract import SCHEMA_TEXT
 
 
 class EncodedEvents(Schema):  # type: ignore[misc]  # pulsar ships without types
-    """Registers the contract's schema; the payloads are encoded already."""
+    """Registers a schema, the contract's by default; the payloads are encoded already."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema_text: str = SCHEMA_TEXT) -> None:
         super().__init__(bytes, pulsar.schema.schema._pulsar.SchemaType.AVRO, {}, "JobEvent")
         self._schema_info = pulsar.schema.schema._pulsar.SchemaInfo(
-            pulsar.schema.schema._pulsar.SchemaType.AVRO, "JobEvent", SCHEMA_TEXT
+            pulsar.schema.schema._pulsar.SchemaType.AVRO, "JobEvent", schema_text
         )
 
     def encode(self, obj: bytes) -> bytes:
@@ -26,7 +26,7 @@ class EncodedEvents(Schema):  # type: ignore[misc]  # pulsar ships without types
         return data
 
 
-def publish(url: str, topic: str, messages: Iterable[Message]) -> int:
+def publish(url: str, topic: str, messages: Iterable[Message], schema_text: str = SCHEMA_TEXT) -> int:
     """Send all, wait until the broker has acknowledged each; returns how many. Raises RuntimeError on a refusal."""
     client = pulsar.Client(url, logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error))
     refused: list[str] = []
@@ -41,7 +41,7 @@ def publish(url: str, topic: str, messages: Iterable[Message]) -> int:
     try:
         producer = client.create_producer(
             topic,
-            schema=EncodedEvents(),
+            schema=EncodedEvents(schema_text),
             batching_enabled=True,
             batching_max_messages=1_000,
             batching_max_publish_delay_ms=10,

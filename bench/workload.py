@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import fastavro
@@ -25,6 +26,12 @@ SCHEDULED = 0.34
 
 _START_US = 1_790_000_000_000_000
 _HOURS = 6
+
+
+def recent_start_us() -> int:
+    """Midnight of yesterday: within any retention, and the same for every run of one day."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    return int(midnight.timestamp()) * 1_000_000
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""The measurements of `make bench`, by name, in the order in which they run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from bench import sdk
+from bench.frame import Options, Result, Say
+
+
+@dataclass(frozen=True)
+class Part:
+    """One measurement."""
+
+    name: str
+    about: str
+    run: Callable[[Options, Say], Result]
+
+
+def _module(name: str) -> Callable[[Options, Say], Result]:
+    """The `run` of a module, imported when it is wanted: a part that is left out costs nothing."""
+
+    def run(options: Options, say: Say) -> Result:
+        result: Result = import_module(f"bench.{name}").run(options, say)
+        return result
+
+    return run
+
+
+def _sdk(options: Options, say: Say) -> Result:
+    found = sdk.measure(sdk.EVENTS, sdk.PAIRS, say)
+    return Result(sdk.table(found), sdk.as_json(found))
+
+
+PARTS = (
+    Part(
+        "throughput",
+        "one aggregator, beside naive consumers and Pulsar's own JDBC sink",
+        _module("throughput"),
+    ),
+    Part("metrics", "the metrics consumer, beside the aggregator", _module("metrics")),
+    Part("replicas", "two and four aggregators, and what they wait for", _module("replicas")),
+    Part("sdk", "what the SDK costs a job", _sdk),
+)
+"""Throughput first: the shares of the others are of its run."""

@@ -1,0 +1,76 @@
+"""The peer's jars: Pulsar's own JDBC sink for Postgres and what runs it without a cluster, in the cache (270 MB, once)."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+from servers.cache import cache_directory, locked
+from servers.errors import ServerUnavailableError
+from servers.pulsar_jars import DOWNLOAD_TIMEOUT_SECONDS, is_complete, write_manifest
+
+POM = Path(__file__).with_name("peer_pom.xml")
+
+
+def connector_version() -> str:
+    """Return the version of the sink that peer_pom.xml names."""
+    version = ElementTree.parse(POM).find(".//{*}connector.version")
+    assert version is not None
+    assert version.text
+    return version.text
+
+
+def peer_jars() -> Path:
+    """Return the folder of the jars, downloading them if they are not there or not complete.
+
+    Raises ServerUnavailableError if Maven is missing or fails.
+    """
+    folder = cache_directory() / f"pulsar-sink-{connector_version()}"
+    if not is_complete(folder):
+        with locked(folder.name):
+            if not is_complete(folder):
+                _download(folder)
+    return folder
+
+
+def runner_class_path(folder: Path) -> str:
+    """Every jar but the connector's, which the runner loads by itself."""
+    connector = _connector(folder)
+    return ":".join(str(jar) for jar in sorted(folder.glob("*.jar")) if jar != connector)
+
+
+def connector_archive(folder: Path, place: Path) -> Path:
+    """The connector under the name that the runner insists on, `.nar`, as a link in a folder of the caller's."""
+    archive = place / _connector(folder).with_suffix(".nar").name
+    archive.symlink_to(_connector(folder))
+    return archive
+
+
+def _connector(folder: Path) -> Path:
+    return folder / f"pulsar-io-jdbc-postgres-{connector_version()}.jar"
+
+
+def _download(folder: Path) -> None:
+    what = f"Pulsar's JDBC sink {connector_version()}"
+    if shutil.which("mvn") is None:
+        raise ServerUnavailableError(f"cannot get {what}: no `mvn` on PATH (Maven fetches it, once)")
+    print(f"downloading {what} into {folder} (270 MB, once)", file=sys.stderr, flush=True)
+    # In a folder beside the last one, which gets its name only when it is whole.
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as temporary:
+        partial = Path(temporary) / "jars"
+        command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", str(POM)]
+        command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_TIMEOUT_SECONDS
+        )
+        if answer.returncode:
+            raise ServerUnavailableError(
+                f"cannot get {what}: `{' '.join(command)}` ended with status {answer.returncode}.\n"
+                + (answer.stdout + answer.stderr)[-3000:]
+            )
+        write_manifest(partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
