@@ -165,7 +165,10 @@ def purge(
             _demand_one(connection, message, topic)
         count = count_matching(connection, wanted)
         if count and not yes:
-            click.confirm(f"Delete {plural(count, 'dead letter')}, payloads and all?", abort=True, err=True)
+            click.echo(f"{plural(count, 'dead letter')} would be deleted, payloads and all.", err=True)
+            if not click.confirm("Delete them?", err=True):
+                click.echo("nothing was deleted.", err=True)
+                context.exit(1)
         deleted = sum(delete(connection, wanted)) if count else 0
     if as_json:
         say_json({"deleted": deleted})
