@@ -40,6 +40,8 @@ PARTS = (
     ),
     Part("metrics", "the metrics consumer, beside the aggregator", _module("metrics")),
     Part("replicas", "two and four aggregators, and what they wait for", _module("replicas")),
+    Part("bad_input", "the aggregator beside messages that are no events", _module("bad_input")),
+    Part("scale", "the aggregator with 10⁵ and 10⁶ (--full: 10⁷) jobs stored", _module("scale")),
     Part("sdk", "what the SDK costs a job", _sdk),
 )
 """Throughput first: the shares of the others are of its run."""
