@@ -54,7 +54,12 @@ class PartitionReader:
         )
         with broker_errors(f"read {self._topic}", settings):
             self._reader = client.create_reader(
-                self._topic, start, receiver_queue_size=receiver_queue, reader_name="jobtrail rebuild"
+                self._topic,
+                start,
+                receiver_queue_size=receiver_queue,
+                reader_name="jobtrail rebuild",
+                # As for the consumers: what is encrypted comes as it is; by default it would never come.
+                crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
             )
             if position == START and published_from is not None:
                 self._reader.seek(round(published_from.timestamp() * 1000))
