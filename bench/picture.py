@@ -16,7 +16,7 @@ from bench.frame import number
 WIDTH = 920
 _LABELS = 310
 """Width of the column of labels."""
-_BARS = 250
+BAR_LENGTH = 250
 """Length of the longest bar."""
 _VALUES = 72
 """Width of the column behind the longest bar, of its value; the notes have the rest."""
@@ -86,16 +86,16 @@ def _chart(chart: dict[str, Any], top: int) -> Iterator[str]:
     yield _text(left, top + 18, chart["unit"], "quiet")
     for place, bar in enumerate(bars):
         middle = row + place * _ROW + _BAR - 3
-        length = bar["value"] / longest * _BARS
+        length = bar["value"] / longest * BAR_LENGTH
         yield _text(left - 8, middle, bar["label"], "label", anchor="end")
         kind = "ours" if bar["ours"] else "other"
         yield (
             f'<rect class="{kind}" x="{left}" y="{row + place * _ROW}" width="{max(length, 1):.1f}" height="{_BAR}" rx="2"/>'
         )
         yield _text(left + length + 8, middle, number(bar["value"]), "value")
-        yield _text(left + _BARS + _VALUES, middle, bar["note"], "quiet")
+        yield _text(left + BAR_LENGTH + _VALUES, middle, bar["note"], "quiet")
     if mark:
-        at = left + mark / longest * _BARS
+        at = left + mark / longest * BAR_LENGTH
         yield f'<line class="aim" x1="{at:.1f}" x2="{at:.1f}" y1="{row - 6}" y2="{row + _ROW * len(bars) - 3}"/>'
         yield _text(at, row - 10, "aim", "aim-text", anchor="middle")
 

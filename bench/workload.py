@@ -7,7 +7,7 @@ together 1 kB in 500 groups, 20 sources, runs of 1 to 10,000 jobs, events in ran
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,9 @@ GROUPS = 500
 FAILING = 0.08
 SCHEDULED = 0.34
 """Share of the jobs that have a `scheduled` event before the others; makes it 3.5 events a job."""
+
+FIRST_ID = 10_000_000
+"""The id of the first job is this number; those of the others follow it."""
 
 _START_US = 1_790_000_000_000_000
 _HOURS = 6
@@ -42,17 +45,20 @@ class Message:
     payload: bytes
 
 
-def events(jobs: int, seed: int = 1, start_us: int = _START_US) -> Iterator[dict[str, Any]]:
-    """All events of so many jobs, job by job."""
+def events(
+    jobs: int, seed: int = 1, start_us: int = _START_US, first_job: int = 0
+) -> Iterator[dict[str, Any]]:
+    """All events of so many jobs, job by job; their ids are numbers that go on from that of the first job."""
     rng = random.Random(seed)
     stack = "".join(f'  File "app/scrapers/step_{line}.py", line {line}, in fetch\n' for line in range(40))[
         :900
     ]
-    number = 0
-    while number < jobs:
+    number = first_job
+    last_job = first_job + jobs
+    while number < last_job:
         # Sizes of runs spread evenly over the orders of magnitude, as real ones do.
-        size = min(int(10 ** rng.uniform(0, 4)), jobs - number)
-        root = f"{10_000_000 + number}"
+        size = min(int(10 ** rng.uniform(0, 4)), last_job - number)
+        root = f"{FIRST_ID + number}"
         for place in range(size):
             yield from _events_of_job(rng, number, root, place, stack, start_us)
             number += 1
@@ -67,7 +73,7 @@ def _events_of_job(
     source = f"source-{number % SOURCES:02d}"
     said: dict[str, Any] = {
         "namespace": NAMESPACE,
-        "job_id": f"{10_000_000 + number}",
+        "job_id": f"{FIRST_ID + number}",
         "worker": worker,
         "queue": "scraping" if depth else "imports",
         "source": source,
@@ -115,11 +121,16 @@ def _error(kind: int, number: int, stack: str) -> dict[str, str]:
 
 def messages(jobs: int, seed: int = 1, start_us: int = _START_US) -> list[Message]:
     """The workload encoded by the released schema, shuffled."""
+    return encoded(events(jobs, seed, start_us), seed)
+
+
+def encoded(made: Iterable[dict[str, Any]], seed: int = 1) -> list[Message]:
+    """Events encoded by the released schema, shuffled."""
     writer = fastavro.parse_schema(json.loads(SCHEMA_TEXT))
-    encoded = []
-    for event in events(jobs, seed, start_us):
+    result = []
+    for event in made:
         stream = io.BytesIO()
         fastavro.schemaless_writer(stream, writer, event)
-        encoded.append(Message(event["job_id"], stream.getvalue()))
-    random.Random(seed + 1).shuffle(encoded)
-    return encoded
+        result.append(Message(event["job_id"], stream.getvalue()))
+    random.Random(seed + 1).shuffle(result)
+    return result

@@ -1,0 +1,181 @@
+"""A database with many jobs of the workload stored, as if they had been aggregated, in minutes instead of hours.
+
+A template of 20,000 jobs goes in by the product's own fold and writer. The other jobs are copies of it, made by SQL, with
+ids of their own; sums are multiplied. A test compares such tables with what aggregating the same events gives.
+
+Ids are numbers in order, as a sequence in a database gives them, or scattered, as UUIDs are: then every new row goes to
+another page of every index.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import md5
+from itertools import islice
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from bench.workload import encoded, events
+from consumers.fold import fold
+from schemas.contract import SCHEMA_TEXT
+from schemas.decode import decoder
+from settings.database import DatabaseSettings
+from store.connection import connect
+from store.writer import prepare_session, write_batch
+
+TEMPLATE_JOBS: Final = 20_000
+_COPIES_AT_ONCE: Final = 10
+_BATCH_EVENTS: Final = 10_000
+
+# What is another job's in each copy, and what is summed over the copies. Tables not named here hold nothing of jobs.
+_ID_COLUMNS: Final = {
+    "jobs": ("job_id", "root_job_id", "parent_job_id"),
+    "attempts": ("job_id",),
+    "lineage_edges": ("upstream_job_id", "job_id"),
+    "failure_group_jobs": ("job_id",),
+}
+_SUM_COLUMNS: Final = {
+    "failure_groups": ("occurrence_count", "job_count"),
+    "failure_groups_hourly": ("occurrence_count",),
+    "outcomes_hourly": ("completed", "retryable", "discarded", "cancelled"),
+}
+
+
+@dataclass(frozen=True)
+class Ids:
+    """How jobs are called: what becomes of the number of a job, in Python and as SQL."""
+
+    name: str
+    of: Callable[[int], str]
+    statement: sql.SQL
+
+
+IN_ORDER: Final = Ids("ids in order", str, sql.SQL("({})::text"))
+SCATTERED: Final = Ids(
+    "ids scattered", lambda number: md5(str(number).encode()).hexdigest(), sql.SQL("md5(({})::text)")
+)
+
+
+def renamed(made: Iterator[dict[str, Any]], ids: Ids, shift: int = 0) -> Iterator[dict[str, Any]]:
+    """Events of the workload with other ids: those of jobs so many numbers later."""
+    for event in made:
+        named = {
+            name: ids.of(int(event[name]) + shift)
+            for name in ("job_id", "root_job_id", "parent_job_id")
+            if event[name]
+        }
+        yield {**event, **named}
+
+
+def template(start_us: int, jobs: int) -> Iterator[dict[str, Any]]:
+    """The events that the template is made of."""
+    return events(jobs, seed=11, start_us=start_us)
+
+
+def store(database_url: str, made: Iterator[dict[str, Any]]) -> None:
+    """Aggregate events of the workload as the product does, batch by batch."""
+    decode = decoder(SCHEMA_TEXT)
+    with closing(_connect(database_url)) as connection:
+        prepare_session(connection)
+        while batch := list(islice(made, _BATCH_EVENTS)):
+            write_batch(connection, fold([decode(message.payload) for message in encoded(batch)]))
+
+
+def fill(database_url: str, jobs: int, ids: Ids, start_us: int, template_jobs: int = TEMPLATE_JOBS) -> None:
+    """Store so many jobs, a multiple of the template's, into empty tables; then VACUUM ANALYZE and a checkpoint.
+
+    Raises ValueError when it is no multiple.
+    """
+    copies, rest = divmod(jobs, template_jobs)
+    if rest:
+        raise ValueError(f"expected a multiple of {template_jobs:,} jobs, got {jobs:,}")
+    store(database_url, template(start_us, template_jobs))
+    with closing(_connect(database_url)) as connection:
+        connection.execute("SET synchronous_commit = off")
+        for table in (*_ID_COLUMNS, *_SUM_COLUMNS):
+            # Not temporary ones: several sessions may want to look.
+            connection.execute(
+                sql.SQL("CREATE TABLE {} AS TABLE {}").format(_template_name(table), sql.Identifier(table))
+            )
+            connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(table)))
+        connection.commit()
+        for first in range(0, copies, _COPIES_AT_ONCE):
+            last = min(first + _COPIES_AT_ONCE, copies) - 1
+            for table, columns in _ID_COLUMNS.items():
+                connection.execute(
+                    _copy(connection, table, columns, ids, template_jobs), {"first": first, "last": last}
+                )
+            connection.commit()
+        for table, columns in _SUM_COLUMNS.items():
+            connection.execute(_multiplied(connection, table, columns, copies))
+        for table in (*_ID_COLUMNS, *_SUM_COLUMNS):
+            connection.execute(sql.SQL("DROP TABLE {}").format(_template_name(table)))
+        connection.commit()
+        connection.autocommit = True
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
+
+
+def new_events(jobs: int, first_job: int, ids: Ids, start_us: int) -> Iterator[dict[str, Any]]:
+    """Events of jobs that are not stored yet: all have numbers beyond those that are."""
+    return renamed(events(jobs, seed=13, start_us=start_us, first_job=first_job), ids)
+
+
+def _copy(
+    connection: psycopg.Connection, table: str, id_columns: tuple[str, ...], ids: Ids, step: int
+) -> sql.Composed:
+    """Rows of the template once for each copy, under the ids of that copy; a place that names no job stays empty."""
+    shown: list[sql.Composable] = []
+    for column in _columns(connection, table):
+        name = sql.Identifier(column)
+        if column in id_columns:
+            number = sql.SQL("{}::bigint + copy * {}").format(name, sql.Literal(step))
+            shown.append(
+                sql.SQL("CASE WHEN {} = '' THEN '' ELSE {} END").format(name, ids.statement.format(number))
+            )
+        else:
+            shown.append(name)
+    return sql.SQL(
+        "INSERT INTO {} ({}) SELECT {} FROM generate_series(%(first)s::bigint, %(last)s) AS copy, {} ORDER BY copy"
+    ).format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, _columns(connection, table))),
+        sql.SQL(", ").join(shown),
+        _template_name(table),
+    )
+
+
+def _multiplied(
+    connection: psycopg.Connection, table: str, sum_columns: tuple[str, ...], copies: int
+) -> sql.Composed:
+    columns = _columns(connection, table)
+    shown: list[sql.Composable] = [
+        sql.SQL("{} * {}").format(sql.Identifier(column), sql.Literal(copies))
+        if column in sum_columns
+        else sql.Identifier(column)
+        for column in columns
+    ]
+    return sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join(shown),
+        _template_name(table),
+    )
+
+
+def _columns(connection: psycopg.Connection, table: str) -> list[str]:
+    found = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (table,),
+    )
+    return [name for (name,) in found]
+
+
+def _template_name(table: str) -> sql.Identifier:
+    return sql.Identifier(f"template_{table}")
+
+
+def _connect(database_url: str) -> psycopg.Connection:
+    return connect(DatabaseSettings.load(database_url=database_url), "jobtrail bench")
