@@ -23,6 +23,7 @@ from consumers.log import configure_log
 from consumers.pipeline import Committed, Pipeline
 from consumers.progress import Progress
 from consumers.receive import decode_batch
+from consumers.receiver_queue import ReceiverQueue
 from consumers.stop import Stop, stop_on_signals
 from consumers.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
 from consumers.upkeep import PartitionUpkeep
@@ -90,12 +91,15 @@ def _consume(
 ) -> None:
     progress = Progress("aggregated")
     watchdog = Watchdog(settings, settings.aggregator_subscription)
+    queue = ReceiverQueue(settings.aggregator_receiver_queue, settings.aggregator_receiver_queue_bytes)
     collect_rarely()
     try:
         while not stop.requested:
             client = connect(settings)
             try:
-                _consume_by(client, settings, stop, health, metrics, pipeline, upkeep, progress, watchdog)
+                _consume_by(
+                    client, settings, stop, health, metrics, pipeline, upkeep, progress, watchdog, queue
+                )
             finally:
                 leave(client)
     finally:
@@ -112,6 +116,7 @@ def _consume_by(
     upkeep: PartitionUpkeep,
     progress: Progress,
     watchdog: Watchdog,
+    queue: ReceiverQueue,
 ) -> None:
     """Until the stop is asked for, or the client is to be made anew."""
     consumer = subscribe_patiently(
@@ -123,7 +128,7 @@ def _consume_by(
         batch_messages=settings.aggregator_batch_events,
         batch_bytes=settings.aggregator_batch_bytes,
         batch_wait_seconds=settings.aggregator_batch_wait_seconds,
-        receiver_queue=settings.aggregator_receiver_queue,
+        receiver_queue=queue.messages,
         longest_pause_seconds=settings.aggregator_retry_longest_seconds,
     )
     if consumer is None:
@@ -150,6 +155,10 @@ def _consume_by(
             if received is None:
                 break
             acknowledged(pipeline.submit(received))
+            if queue.is_outgrown(messages):
+                acknowledged(pipeline.drain())
+                close(consumer, settings)
+                return
         elif reconnection.due(connected):
             acknowledged(pipeline.drain())
             return

@@ -22,6 +22,7 @@ from consumers.metrics_page import TallyCollector
 from consumers.metrics_service import ServiceMetrics
 from consumers.progress import Progress
 from consumers.receive import Received, decode_batch
+from consumers.receiver_queue import ReceiverQueue
 from consumers.stop import Stop, stop_on_signals
 from consumers.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
 from consumers.tally import Tally
@@ -62,12 +63,13 @@ def _consume(
     progress: Progress,
 ) -> None:
     watchdog = Watchdog(settings, settings.metrics_subscription)
+    queue = ReceiverQueue(settings.metrics_receiver_queue, settings.metrics_receiver_queue_bytes)
     collect_rarely()
     try:
         while not stop.requested:
             client = connect(settings)
             try:
-                _consume_by(client, settings, stop, health, tally, service, progress, watchdog)
+                _consume_by(client, settings, stop, health, tally, service, progress, watchdog, queue)
             finally:
                 leave(client)
     finally:
@@ -83,6 +85,7 @@ def _consume_by(
     service: ServiceMetrics,
     progress: Progress,
     watchdog: Watchdog,
+    queue: ReceiverQueue,
 ) -> None:
     """Until the stop is asked for, or the client is to be made anew."""
     consumer = subscribe_patiently(
@@ -94,7 +97,7 @@ def _consume_by(
         batch_messages=settings.metrics_batch_events,
         batch_bytes=settings.metrics_batch_bytes,
         batch_wait_seconds=settings.metrics_batch_wait_seconds,
-        receiver_queue=settings.metrics_receiver_queue,
+        receiver_queue=queue.messages,
         longest_pause_seconds=settings.metrics_retry_longest_seconds,
     )
     if consumer is None:
@@ -124,6 +127,8 @@ def _consume_by(
             events, undecodable = len(received.events), len(received.dead_letters)
             log.debug("counted_batch", events=events, undecodable=undecodable)
             progress.add(events=events, undecodable=undecodable)
+            if queue.is_outgrown(messages):
+                break
         elif reconnection.due(connected):
             return
         progress.say_when_due()

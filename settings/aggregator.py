@@ -35,6 +35,12 @@ class AggregatorSettings(ConsumerSettings, DatabaseSettings, ServiceSettings):
         le=200_000,
         description="messages fetched ahead; below the broker's limits of unacknowledged ones",
     )
+    aggregator_receiver_queue_bytes: int = Field(
+        128 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=16 * 1024 * 1024 * 1024,
+        description="most bytes fetched ahead, by the mean size of the messages of late; at least 64 messages",
+    )
     aggregator_retry_longest_seconds: float = Field(
         5,
         gt=0,

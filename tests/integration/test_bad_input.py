@@ -149,3 +149,20 @@ def test_a_thousand_schema_versions_that_nobody_gave_are_not_asked_for_one_by_on
     assert rows(database_url, "SELECT count(*) FROM dead_letters WHERE reason = 'unknown_schema'") == [
         (1_000,)
     ]
+
+
+def test_of_large_messages_fewer_are_fetched_ahead(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """The library counts messages and not bytes. Subscribing anew for it loses nothing and counts nothing twice."""
+    large = [RawMessage(encode(event(f"good-{number}", args="x" * 100_000))) for number in range(300)]
+    send(topic, [*large, *(good(number) for number in range(300, 600))])
+    settings = environment(topic, database_url) | {
+        "JOBTRAIL_AGGREGATOR_RECEIVER_QUEUE_BYTES": str(4 * 1024 * 1024),
+        "JOBTRAIL_AGGREGATOR_BATCH_BYTES": str(1024 * 1024),
+    }
+    with service("aggregate", settings, tmp_path / "log") as running:
+        wait_until(lambda: good_ones(database_url) == 600, "every event", running.end_of_log)
+        wait_acknowledged(topic, running)
+        assert running.log.read_text().count("receiver_queue_resized") == 1
+    assert rows(database_url, "SELECT sum(completed) FROM outcomes_hourly") == [(600,)]

@@ -1,0 +1,66 @@
+"""How many messages Pulsar's client may fetch ahead. It counts messages and not bytes; so here they are weighed.
+
+40,000 events of the usual size are some 20 MB; of 5 MB each they would be 200 GB. The mean of a few messages of each
+batch says how many fit into the bytes that are allowed. When those are far fewer than asked for, the service subscribes
+anew with fewer: what was fetched ahead is dropped by the library, and comes again. And with more, when they have been
+small again for a while.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from broker.client import Message
+from broker.private import payload_length
+
+log = structlog.get_logger(__name__)
+
+LEAST_MESSAGES = 64
+"""Never fewer: each partition needs a few."""
+
+_WEIGHED = 64
+_OVERHEAD_BYTES = 400
+"""What the library keeps of a message besides its payload, about."""
+_SMALL_AGAIN_SECONDS = 60.0
+
+
+class ReceiverQueue:
+    """The size of the queue to subscribe with next, in messages."""
+
+    def __init__(
+        self, most_messages: int, most_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most_messages = most_messages
+        self._most_bytes = most_bytes
+        self._clock = clock
+        self._small_since: float | None = None
+        self.messages = most_messages
+
+    def is_outgrown(self, batch: Sequence[Message]) -> bool:
+        """Weigh a batch that is not empty. True: leave the subscription, and subscribe anew with ``messages``."""
+        step = max(1, len(batch) // _WEIGHED)
+        weighed = [payload_length(message) for message in batch[::step]]
+        mean = sum(weighed) // len(weighed) + _OVERHEAD_BYTES
+        fitting = min(max(self._most_bytes // mean, LEAST_MESSAGES), self._most_messages)
+        if fitting < self.messages // 2:
+            return self._changed(fitting, mean)
+        if fitting < self.messages * 2:
+            self._small_since = None
+            return False
+        now = self._clock()
+        if self._small_since is None:
+            self._small_since = now
+        return now - self._small_since >= _SMALL_AGAIN_SECONDS and self._changed(fitting, mean)
+
+    def _changed(self, fitting: int, mean: int) -> bool:
+        log.info(
+            "receiver_queue_resized",
+            messages=fitting,
+            before=self.messages,
+            mean_message_bytes=mean,
+            then="subscribes anew; what was fetched ahead comes again",
+        )
+        self.messages = fitting
+        self._small_since = None
+        return True

@@ -1,0 +1,54 @@
+"""How many messages are fetched ahead: fewer while they are large, so that they fit into memory."""
+
+from types import SimpleNamespace
+from typing import cast
+
+from broker.client import Message
+from consumers.receiver_queue import LEAST_MESSAGES, ReceiverQueue
+
+MIB = 1024 * 1024
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def batch(size: int, messages: int = 1_000) -> list[Message]:
+    """Of a message only its length is asked."""
+    message = SimpleNamespace(_message=SimpleNamespace(length=lambda: size))
+    return [cast(Message, message)] * messages
+
+
+def test_of_usual_events_as_many_are_fetched_ahead_as_was_set() -> None:
+    queue = ReceiverQueue(40_000, 128 * MIB)
+    assert not queue.is_outgrown(batch(300))
+    assert not queue.is_outgrown(batch(3_000)), "less than half too many is no reason to subscribe anew"
+    assert queue.messages == 40_000
+
+
+def test_of_large_ones_as_many_as_fit() -> None:
+    queue = ReceiverQueue(40_000, 128 * MIB)
+    assert queue.is_outgrown(batch(100_000))
+    assert queue.messages == 128 * MIB // 100_400
+    assert not queue.is_outgrown(batch(100_000))
+    assert queue.is_outgrown(batch(5 * MIB, 6))
+    assert queue.messages == LEAST_MESSAGES
+
+
+def test_after_a_minute_of_small_ones_it_grows_again() -> None:
+    clock = Clock()
+    queue = ReceiverQueue(40_000, 128 * MIB, clock)
+    assert queue.is_outgrown(batch(100_000))
+    for second in range(60):
+        clock.now = float(second)
+        assert not queue.is_outgrown(batch(300))
+    assert not queue.is_outgrown(batch(100_000)), "a large one in between: the minute begins anew"
+    clock.now = 61.0
+    assert not queue.is_outgrown(batch(300))
+    clock.now = 121.0
+    assert queue.is_outgrown(batch(300, 1))
+    assert queue.messages == 40_000
