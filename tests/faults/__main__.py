@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bench.machine import machine
 from tests.faults.plan import Plan
-from tests.faults.report import load, markdown, save, totals
+from tests.faults.report import load, markdown, put_between_marks, save, totals
 from tests.faults.runs import LEAST, Control, controls, long_form, more
 from tests.faults.scenario import Outcome, play
 from tests.faults.site import Servers, can_mount
 from tests.law.mutations import broken_copy
 
 RESULTS = Path(__file__).parents[2] / "build" / "faults"
+DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 ROUNDS_MORE = 3
 
 
@@ -37,8 +39,10 @@ def main() -> int:
             run.make_up_for_what_is_lacking(given.seed)
         if not given.without_controls:
             run.play_controls(controls(given.seed, given.only))
-    text = markdown(run.outcomes, run.controls)
+    text = markdown(run.outcomes, run.controls, seed=given.seed, machine=machine())
     (folder / "report.md").write_text(text)
+    if given.docs:
+        put_between_marks(DOCS, text)
     print(text)
     holds = all(one.holds for one in run.outcomes)
     caught = not any(outcome.holds for _, outcome in run.controls)
@@ -119,6 +123,7 @@ def _arguments() -> argparse.Namespace:
         "--lanes", type=int, default=4, help="scenarios at once, where they may share the servers"
     )
     parser.add_argument("--anew", action="store_true", help="forget what an earlier run with this seed did")
+    parser.add_argument("--docs", action="store_true", help="put the report into docs/faults.md as well")
     parser.add_argument("--without-controls", action="store_true", help="do not break the law on purpose")
     return parser.parse_args()
 

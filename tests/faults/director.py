@@ -1,7 +1,7 @@
 """Where the processes under test stand: the other side of `consumers.barriers`.
 
-Every step that a process reaches comes in here and is answered at once, unless a trap waits for it: then the process
-stands there until the test releases or kills it.
+A process that reaches a step for which a trap is set comes in here, and is answered at once unless the trap is for it: then
+it stands there until the test releases or kills it.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import socket
 import socketserver
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +45,9 @@ class Held:
 class Trap:
     """Holds the process that reaches the step for the n-th time from now; only that one."""
 
-    def __init__(self, step: str, nth: int) -> None:
+    def __init__(self, step: str, nth: int, whom: Callable[[int], bool]) -> None:
         self.step = step
+        self._whom = whom
         self._left = nth
         self._caught: queue.SimpleQueue[Held] = queue.SimpleQueue()
 
@@ -57,8 +57,8 @@ class Trap:
             return self._caught.get(timeout=seconds)
         return None
 
-    def _takes(self, step: str) -> bool:
-        if step != self.step or self._left == 0:
+    def _takes(self, held: Held) -> bool:
+        if held.step != self.step or self._left == 0 or not self._whom(held.pid):
             return False
         self._left -= 1
         return self._left == 0
@@ -69,24 +69,24 @@ class Director:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="jobtrail-barriers-")
-        self.environment = {VARIABLE: str(Path(self._folder.name) / "socket")}
-        self.reached: Counter[str] = Counter()
+        self.environment = {VARIABLE: self._folder.name}
         self._traps: list[Trap] = []
         self._lock = threading.Lock()
-        self._server = _Server(self.environment[VARIABLE], self._arrived)
+        self._server = _Server(f"{self._folder.name}/socket", self._arrived)
 
-    def trap(self, step: str, nth: int = 1) -> Trap:
-        """Set a trap; it holds nobody any more once it has caught, or was taken away."""
-        trap = Trap(step, nth)
+    def trap(self, step: str, nth: int = 1, whom: Callable[[int], bool] = lambda _pid: True) -> Trap:
+        """Set a trap for the processes that ``whom`` says yes to; once it has caught, or was taken away, it holds nobody."""
+        trap = Trap(step, nth, whom)
         with self._lock:
             self._traps.append(trap)
+            (Path(self._folder.name) / step).touch()
         return trap
 
     def take_away(self, trap: Trap) -> None:
         """Set nobody's foot in it any more; who was caught and not fetched is released."""
         with self._lock:
             if trap in self._traps:
-                self._traps.remove(trap)
+                self._forget(trap)
         held = trap.wait(0)
         if held is not None:
             held.release()
@@ -106,6 +106,11 @@ class Director:
         self._server.server_close()
         self._folder.cleanup()
 
+    def _forget(self, trap: Trap) -> None:
+        self._traps.remove(trap)
+        if all(other.step != trap.step for other in self._traps):
+            (Path(self._folder.name) / trap.step).unlink()
+
     def _arrived(self, connection: socket.socket) -> None:
         line = b""
         while not line.endswith(b"\n"):
@@ -117,10 +122,9 @@ class Director:
         pid, _, step = line.decode().strip().partition(" ")
         held = Held(int(pid), step, connection)
         with self._lock:
-            self.reached[step] += 1
-            trap = next((trap for trap in self._traps if trap._takes(step)), None)
+            trap = next((trap for trap in self._traps if trap._takes(held)), None)
             if trap is not None:
-                self._traps.remove(trap)
+                self._forget(trap)
         if trap is None:
             held.release()
         else:

@@ -18,7 +18,7 @@ import psycopg
 
 from tests.faults.director import Held
 from tests.faults.network import BOTH, TO_SERVER, TO_SERVICE
-from tests.faults.plan import Fault
+from tests.faults.plan import REBUILD_KILLED, Fault
 from tests.faults.site import Site
 
 NO_EFFECT = "no effect"
@@ -248,6 +248,11 @@ def leaves(site: Site, fault: Fault, held: Held) -> Ongoing | None:
     return Ongoing(fault, lambda: process.poll() is not None, lambda: f"ended with status {process.poll()}")
 
 
+def rebuild_killed(_site: Site, _fault: Fault, held: Held) -> None:
+    """SIGKILL of a process of the rebuild; what it did goes on when it is begun again."""
+    held.kill()
+
+
 KINDS: dict[str, Callable[[Site, Fault, Held], Ongoing | None]] = {
     "killed": killed,
     "stopped": stopped,
@@ -260,6 +265,7 @@ KINDS: dict[str, Callable[[Site, Fault, Held], Ongoing | None]] = {
     "path cut": path_cut,
     "joins": joins,
     "leaves": leaves,
+    REBUILD_KILLED: rebuild_killed,
 }
 """By name, as plans and reports have them."""
 

@@ -21,6 +21,21 @@ STEPS = (
 )
 """Where in a batch a fault happens, in the batch's order."""
 
+REBUILD_STEPS = (
+    "before start",
+    "started",
+    "loading",
+    "loaded",
+    "indexed",
+    "before swap",
+    "during swap",
+    "after swap",
+    "compared",
+)
+"""Where a rebuild is killed, in its order."""
+
+REBUILD_KILLED = "rebuild killed"
+
 EXCLUSIVE = frozenset({"postgres killed", "broker killed", "disk full"})
 """Faults of a whole server: no other scenario may be on it."""
 
@@ -78,12 +93,17 @@ def plan(name: str, seed: int, mix: Mapping[str, int], *, lock_seconds: float, f
     faults = []
     for kind, count in mix.items():
         for number in range(count):
-            step = STEPS[(first_step + number) % len(STEPS)] if kind == "killed" else rng.choice(STEPS)
+            if kind == REBUILD_KILLED:
+                step = REBUILD_STEPS[(first_step + number) % len(REBUILD_STEPS)]
+            elif kind == "killed":
+                step = STEPS[(first_step + number) % len(STEPS)]
+            else:
+                step = rng.choice(STEPS)
             faults.append(
                 Fault(
                     kind=kind,
                     step=step,
-                    nth=rng.choice((1, 1, 1, 2, 3, 5)),
+                    nth=1 if kind == REBUILD_KILLED else rng.choice((1, 1, 1, 2, 3, 5)),
                     seconds=lock_seconds if kind == "lock held" else round(rng.uniform(0.5, 3.0), 1),
                     variant=rng.randrange(1_000_000),
                 )
@@ -103,7 +123,7 @@ def plan(name: str, seed: int, mix: Mapping[str, int], *, lock_seconds: float, f
             for clock, backwards in zip(clocks, directions, strict=True)
         ),
         replicas=rng.randint(1, MOST_REPLICAS),
-        batch_events=rng.choice((50, 200, 1_000, 10_000)),
+        batch_events=rng.choice((100, 300, 1_000, 10_000)),
         settings={
             "JOBTRAIL_AGGREGATOR_RETRY_LONGEST_SECONDS": "0.5",
             "JOBTRAIL_AGGREGATOR_RECEIVER_QUEUE": rng.choice(("500", "5000", "40000")),

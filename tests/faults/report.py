@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ CLOCK = "a publisher's clock an hour off"
 BACKWARDS = "a slice of events sent last first"
 DUPLICATE = "an event sent twice"
 TIMED_OUT = "a send without an answer, repeated"
+
+MARK_BEGIN = "<!-- report of make faults: begin -->"
+MARK_END = "<!-- report of make faults: end -->"
 
 
 def totals(outcomes: Iterable[Outcome]) -> Counter[str]:
@@ -28,12 +31,20 @@ def totals(outcomes: Iterable[Outcome]) -> Counter[str]:
     return found
 
 
-def markdown(outcomes: Sequence[Outcome], controls: Sequence[tuple[str, Outcome]]) -> str:
+def markdown(
+    outcomes: Sequence[Outcome],
+    controls: Sequence[tuple[str, Outcome]],
+    *,
+    seed: int,
+    machine: Mapping[str, str],
+) -> str:
     """The report, for docs/faults.md and the terminal."""
     judged = [one.judgement for one in outcomes if one.judgement is not None]
     lines = [
-        f"{len(outcomes)} scenarios of 1 to 4 replicas, {sum(one.seconds for one in outcomes) / 60:.0f} minutes of them "
-        "(several at once).",
+        f"Seed {seed}, on {'; '.join(machine.values())}.",
+        "",
+        f"{len(outcomes)} scenarios, {sum(one.seconds for one in outcomes) / 60:.0f} minutes of them (several at once), with "
+        f"{_replicas(outcomes)} replicas at their start.",
         "",
         "| | |",
         "|---|---|",
@@ -55,6 +66,14 @@ def markdown(outcomes: Sequence[Outcome], controls: Sequence[tuple[str, Outcome]
         lines += ["", *_controls(controls)]
     lines += _broken(outcomes)
     return "\n".join(lines) + "\n"
+
+
+def put_between_marks(path: Path, text: str) -> None:
+    """Put the report into a page, where the last one is."""
+    before, _, rest = path.read_text().partition(f"{MARK_BEGIN}\n")
+    _, found, after = rest.partition(MARK_END)
+    assert found, f"expected {MARK_BEGIN} and {MARK_END} in {path}"
+    path.write_text(f"{before}{MARK_BEGIN}\n\n{text}\n{found}{after}")
 
 
 def bound(times: int) -> str:
@@ -91,6 +110,11 @@ def _outcome(record: dict[str, Any]) -> Outcome:
             "judgement": judgement,
         }
     )
+
+
+def _replicas(outcomes: Sequence[Outcome]) -> str:
+    counts = Counter(one.replicas for one in outcomes)
+    return ", ".join(f"{replicas} ({count} times)" for replicas, count in sorted(counts.items()))
 
 
 def _kinds(outcomes: Sequence[Outcome]) -> list[str]:

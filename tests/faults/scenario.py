@@ -1,6 +1,7 @@
 """One scenario: events are published, aggregators work, faults happen, everything is caught up with, the tables are compared."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,15 +15,19 @@ from psycopg import OperationalError
 
 from tests.faults.director import Director, Held
 from tests.faults.kinds import KINDS, NO_EFFECT, Ongoing
-from tests.faults.plan import EXCLUSIVE, Fault, Plan
+from tests.faults.maintenance import Rebuilding
+from tests.faults.plan import EXCLUSIVE, REBUILD_KILLED, Fault, Plan
 from tests.faults.publisher import Orders
 from tests.faults.replicas import Fleet
 from tests.faults.site import PARTITIONS, Servers, Site, provisioned
 from tests.faults.truth import Judgement, judge, read_topic
+from tests.services import JOBTRAIL
 
 EVENTS_A_SECOND = 600
-REACHED_WITHIN_SECONDS = 30
+REACHED_WITHIN_SECONDS = 60
 CAUGHT_UP_WITHIN_SECONDS = 240
+NO_PROGRESS_SECONDS = 120
+TEND_EVERY_SECONDS = 0.3
 _HOURS_BACK_US = 8 * 3600 * 1_000_000
 
 
@@ -89,6 +94,7 @@ class _Played:
         self._plan = plan
         self._say = say
         self._ongoing: list[Ongoing] = []
+        self._tended_at = 0.0
         self.done: list[Done] = []
         self.failures: list[str] = []
         self.published: dict[str, int] = {}
@@ -111,7 +117,9 @@ class _Played:
             fleet = Fleet(settings, url, folder)
             opened.callback(fleet.kill_all)
             postgres = servers.postgres(small_disk=self._plan.needs_small_disk)
-            site = Site(servers, topic, url, postgres, director, fleet)
+            rebuilding = Rebuilding(settings, url, folder)
+            opened.callback(rebuilding.kill)
+            site = Site(servers, topic, url, postgres, director, fleet, rebuilding)
             publishers = _Publishers(self._plan, servers.broker.url, topic, folder)
             opened.callback(publishers.kill)
             for _ in range(self._plan.replicas):
@@ -119,9 +127,13 @@ class _Played:
             for fault in self._plan.faults:
                 self._strike(site, publishers, fault)
             self._until(site, lambda: not self._ongoing, CAUGHT_UP_WITHIN_SECONDS, "the faults to end")
+            self._until(
+                site, lambda: not rebuilding.is_unfinished, CAUGHT_UP_WITHIN_SECONDS, "the rebuild to end"
+            )
             self.published = publishers.finish()
             self._catch_up(site)
-            self.failures += fleet.ended_by_themselves
+            self.failures += [*fleet.ended_by_themselves, *rebuilding.failures]
+            self._verify(settings, url)
             with site.observer() as observer:
                 self.judgement = judge(
                     read_topic(servers.broker.url, topic, PARTITIONS), publishers.tallies, observer
@@ -135,7 +147,12 @@ class _Played:
                 CAUGHT_UP_WITHIN_SECONDS,
                 "the servers to be there",
             )
-        trap = site.director.trap(fault.step, fault.nth)
+        of_rebuild = fault.kind == REBUILD_KILLED
+        trap = site.director.trap(
+            fault.step, fault.nth, lambda pid: (site.fleet.by_pid(pid) is None) == of_rebuild
+        )
+        if of_rebuild:
+            site.rebuilding.begin()
         caught: list[Held] = []
 
         def met() -> bool:
@@ -149,6 +166,8 @@ class _Played:
         while not met():
             before = time.monotonic()
             self._tend(site)
+            if of_rebuild:
+                site.rebuilding.tend(again=True)  # one that is past the step ends, and the next comes to it
             until += time.monotonic() - before  # a broker may be starting again
             if self._ongoing:
                 until = max(until, time.monotonic() + REACHED_WITHIN_SECONDS / 2)
@@ -164,6 +183,10 @@ class _Played:
             self._ongoing.append(ongoing)
 
     def _tend(self, site: Site) -> None:
+        """End what is over, replace who ended. Called often; it looks rarely, as some of it asks the servers."""
+        if time.monotonic() - self._tended_at < TEND_EVERY_SECONDS:
+            return
+        self._tended_at = time.monotonic()
         for one in list(self._ongoing):
             try:
                 over = one.over()
@@ -174,6 +197,7 @@ class _Played:
                 note = one.end()
                 self._note(one.fault, counts=note != NO_EFFECT, note=note)
         site.fleet.tend()
+        site.rebuilding.tend(again=False)
 
     def _note(self, fault: Fault, *, counts: bool, note: str) -> None:
         self.done.append(Done(fault.kind, fault.step, counts, note))
@@ -182,13 +206,33 @@ class _Played:
     def _catch_up(self, site: Site) -> None:
         if not site.fleet.working():
             site.fleet.join()
-        drained = self._until(
-            site, site.is_drained, CAUGHT_UP_WITHIN_SECONDS, "the backlog to be worked off", 0.3
-        )
-        if not drained:
-            self.failures.append(f"what the broker says: {json.dumps(site.subscription())[:4_000]}")
-            self.failures += [f"{one.service.log}: {one.service.end_of_log()}" for one in site.fleet.replicas]
+        least, since = float("inf"), time.monotonic()
+        while (backlog := site.backlog()) != 0:
+            self._tend(site)
+            if backlog is not None and backlog < least:
+                least, since = backlog, time.monotonic()
+            if time.monotonic() - since > NO_PROGRESS_SECONDS:
+                self.failures.append(f"the backlog stays: {json.dumps(site.subscription())[:4_000]}")
+                self.failures += [
+                    f"{one.service.log}: {one.service.end_of_log()}" for one in site.fleet.replicas
+                ]
+                break
+            time.sleep(0.3)
         site.fleet.stop_all()
+
+    def _verify(self, settings: Mapping[str, str], url: str) -> None:
+        """What the product itself says of its sums and edges."""
+        answer = subprocess.run(
+            [JOBTRAIL, "verify"],
+            env={**os.environ, **settings, "JOBTRAIL_DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode:
+            self.failures.append(
+                f"`jobtrail verify` ended with status {answer.returncode}:\n{answer.stdout[-2_000:]}{answer.stderr[-2_000:]}"
+            )
 
     def _until(
         self, site: Site, holds: Callable[[], bool], seconds: float, what: str, poll_seconds: float = 0.05

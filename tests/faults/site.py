@@ -19,6 +19,7 @@ from servers.pulsar import QUICK_START, OwnPulsar, own_pulsar
 from settings.provision import ProvisionSettings
 from tests.databases import Databases
 from tests.faults.director import Director
+from tests.faults.maintenance import Rebuilding
 from tests.faults.replicas import Fleet
 
 KEEP_ALIVE_SECONDS = 4
@@ -121,6 +122,7 @@ class Site:
     postgres: PostgresServer
     director: Director
     fleet: Fleet
+    rebuilding: Rebuilding
     notes: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -145,12 +147,12 @@ class Site:
             one["subscriptions"][SUBSCRIPTION] for one in partitions if SUBSCRIPTION in one["subscriptions"]
         ]
 
-    def is_drained(self) -> bool:
-        """Whether every message of every partition is acknowledged."""
+    def backlog(self) -> int | None:
+        """What is not acknowledged, in entries and messages; None while the broker does not say so of every partition."""
         found = self.subscription()
-        return len(found) == PARTITIONS and all(
-            one["msgBacklog"] == 0 and one["unackedMessages"] == 0 for one in found
-        )
+        if len(found) < PARTITIONS:
+            return None
+        return sum(int(one["msgBacklog"]) + int(one["unackedMessages"]) for one in found)
 
 
 def provisioned(broker: OwnPulsar, name: str) -> str:
