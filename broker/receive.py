@@ -1,5 +1,6 @@
 """Batches of messages and their acknowledgement, with the library's errors turned into ours."""
 
+import contextlib
 from collections.abc import Iterable
 
 import pulsar
@@ -32,6 +33,12 @@ def acknowledge(consumer: Consumer, messages: Iterable[Message], settings: Broke
 def close(consumer: Consumer, settings: BrokerSettings) -> None:
     """Send the acknowledgements that wait and leave the subscription. Raises BrokerError."""
     with broker_errors("close the consumer", settings):
+        consumer.close()
+
+
+def abandon(consumer: Consumer) -> None:
+    """Give up a consumer that is not connected. Without this the library goes on trying to connect it, for ever."""
+    with contextlib.suppress(pulsar.PulsarException):
         consumer.close()
 
 

@@ -12,7 +12,7 @@ import psycopg
 import structlog
 
 from broker.client import Client, Consumer, connect
-from broker.receive import acknowledge, close, leave, receive_batch
+from broker.receive import abandon, acknowledge, close, leave, receive_batch
 from broker.registry import WriterSchemas
 from consumers.aggregator_metrics import AggregatorMetrics
 from consumers.barriers import halfway, reached
@@ -161,6 +161,7 @@ def _consume_by(
                 return
         elif reconnection.due(connected):
             acknowledged(pipeline.drain())
+            abandon(consumer)
             return
         acknowledged(pipeline.done())
     log.info("stopping", then="finishes the batches in hand")

@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from broker.client import Client, connect
-from broker.receive import acknowledge, close, leave, receive_batch
+from broker.receive import abandon, acknowledge, close, leave, receive_batch
 from broker.registry import WriterSchemas
 from consumers.garbage import collect_rarely
 from consumers.health import Health, serve
@@ -130,6 +130,7 @@ def _consume_by(
             if queue.is_outgrown(messages):
                 break
         elif reconnection.due(connected):
+            abandon(consumer)
             return
         progress.say_when_due()
     close(consumer, settings)

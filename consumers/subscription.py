@@ -15,8 +15,8 @@ from settings.broker import BrokerSettings
 
 log = structlog.get_logger(__name__)
 
-_LIBRARY_SECONDS = 5.0
-"""How long the library may try to connect again by itself; what it needs after a short outage."""
+_LIBRARY_SECONDS = 2.0
+"""How long the library may try to connect again by itself: after a short outage it needs less."""
 _PROBE_EVERY_SECONDS = 1.0
 
 

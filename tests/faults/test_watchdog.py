@@ -17,7 +17,7 @@ from tests.faults.network import TO_SERVICE, pulsar_path
 from tests.integration.topics import EVENT, encode, own_topic
 from tests.services import Service, service, wait_until
 
-LIMIT_SECONDS = 3.0
+LIMIT_SECONDS = 2.0
 QUIET = pulsar_client.ConsoleLogger(pulsar_client.LoggerLevel.Error)
 CONSUMERS = {"aggregate": "aggregator", "metrics": "metrics"}
 
