@@ -21,7 +21,7 @@ from store.answers.tree import (
     order_of,
     spawn_tree,
 )
-from store.answers.walk import DOWNSTREAM, UPSTREAM, Edges, kinds_of, walk
+from store.answers.walk import DOWNSTREAM, Edges, kinds_of, walk, walk_up
 from store.queries import queries
 
 _QUERIES = queries("answers_lineage")
@@ -220,7 +220,7 @@ def get_ancestors(
     """All jobs above one, cycles included once, farthest first. Raises NotFoundError."""
     with snapshot(connection):
         found = find_job(connection, namespace, job)
-        above = walk(connection, namespace, {found.job_id: 0}, UPSTREAM, edges, limit_jobs)
+        above = walk_up(connection, namespace, found.job_id, edges, limit_jobs)
         ids = [job_id for job_id in above.levels if job_id != found.job_id]
         known = {
             row.job_id: row

@@ -2,13 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 
 Row = TypeVar("Row")
+
+# Sent as one. A run of 1,000,000 jobs is joined and grouped in memory instead of in files; compiling a query of this kind
+# takes longer than it saves.
+_SESSION: Final = """
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL work_mem = '64MB';
+SET LOCAL jit = off;
+"""
 
 
 @contextmanager
@@ -18,11 +26,7 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
         yield
         return
     with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        # A run of 1,000,000 jobs is joined and grouped in memory instead of in files.
-        connection.execute("SET LOCAL work_mem = '64MB'")
-        # Compiling a query of this kind takes longer than it saves.
-        connection.execute("SET LOCAL jit = off")
+        connection.execute(_SESSION)
         yield
 
 

@@ -5,11 +5,11 @@ Aggregated in the database, so a run of a million jobs is a few rows here.
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 
-from store.answers.reading import read
+from store.answers.reading import Row, read
 from store.answers.scope import Scope
 from store.answers.stuck import StageFacts, Stuck, StuckRule, judge
 from store.queries import queries
@@ -79,6 +79,19 @@ class _Facts(NamedTuple):
     longest_execution_seconds: float | None
 
 
+class _Execution(NamedTuple):
+    depth: int
+    worker: str
+    at: datetime
+
+
+class _Waiting(NamedTuple):
+    depth: int
+    worker: str
+    waiting: int
+    oldest_waiting_at: datetime
+
+
 class _Pace(NamedTuple):
     depth: int
     worker: str
@@ -122,32 +135,76 @@ def _stuck_stages(
     now: datetime,
     rule: StuckRule,
 ) -> dict[Key, Stuck]:
-    """Judge the stages where jobs may wait; only of those that look stuck by the floors alone is the pace read."""
-    candidates = [stage for stage, counts in states.items() if MAY_WAIT & counts.keys()]
-    if not candidates:
-        return {}
-    found = read(
-        connection, _Facts, _QUERIES["stage_facts"], **scope.parameters(), **_columns(candidates), now=now
-    )
-    facts = {Key(row.depth, row.worker): StageFacts(*row[2:]) for row in found}
-    suspects = [stage for stage, known in facts.items() if judge(known, now, rule) is not None]
-    if not suspects:
-        return {}
-    paces = read(
-        connection,
-        _Pace,
-        _QUERIES["stage_pace"],
-        **scope.parameters(),
-        **_columns(suspects),
-        newest=PACE_JOBS,
-    )
-    for row in paces:
+    """Judge the stages where jobs may wait, the cheapest question first: each further one can only acquit.
+
+    A stage where a job executes since lately is acquitted by that alone, so of a run at work hardly a job is read.
+    """
+    at_work = _at_work(connection, scope, states, now, rule)
+    candidates = [
+        stage for stage, counts in states.items() if MAY_WAIT & counts.keys() and stage not in at_work
+    ]
+    facts = {
+        Key(row.depth, row.worker): StageFacts(*row[2:])
+        for row in _of_stages(connection, _Facts, "stage_facts", scope, candidates, now=now)
+    }
+    suspects = _stuck(facts, now, rule)
+    # Which of them wait for others, rightly.
+    waiting = {
+        Key(row.depth, row.worker): row
+        for row in _of_stages(connection, _Waiting, "stage_waiting", scope, list(suspects), now=now)
+    }
+    facts = {
+        key: replace(
+            facts[key], waiting=waiting[key].waiting, oldest_waiting_at=waiting[key].oldest_waiting_at
+        )
+        for key in suspects
+        if key in waiting
+    }
+    suspects = _stuck(facts, now, rule)
+    for row in _of_stages(connection, _Pace, "stage_pace", scope, list(suspects), newest=PACE_JOBS):
         key = Key(row.depth, row.worker)
         facts[key] = replace(
             facts[key], usual_gap_seconds=row.usual_gap_seconds, usual_wait_seconds=row.usual_wait_seconds
         )
-    verdicts = {stage: judge(facts[stage], now, rule) for stage in suspects}
+    return _stuck({key: facts[key] for key in suspects}, now, rule)
+
+
+def _at_work(
+    connection: psycopg.Connection,
+    scope: Scope,
+    states: dict[Key, dict[str, int]],
+    now: datetime,
+    rule: StuckRule,
+) -> set[Key]:
+    """The stages where jobs may wait, and one executes that is not lost, however short the others of its kind were."""
+    executing = [
+        stage for stage, counts in states.items() if "executing" in counts and MAY_WAIT & counts.keys()
+    ]
+    newest = _of_stages(connection, _Execution, "newest_executions", scope, executing)
+    return {
+        Key(row.depth, row.worker)
+        for row in newest
+        if (now - row.at).total_seconds() <= rule.lost_floor_seconds
+    }
+
+
+def _stuck(facts: dict[Key, StageFacts], now: datetime, rule: StuckRule) -> dict[Key, Stuck]:
+    verdicts = {stage: judge(known, now, rule) for stage, known in facts.items()}
     return {stage: verdict for stage, verdict in verdicts.items() if verdict is not None}
+
+
+def _of_stages(
+    connection: psycopg.Connection,
+    row_type: type[Row],
+    name: str,
+    scope: Scope,
+    stages: list[Key],
+    **parameters: Any,
+) -> list[Row]:
+    """The rows of a query about these stages; without any it is not asked."""
+    if not stages:
+        return []
+    return read(connection, row_type, _QUERIES[name], **scope.parameters(), **_columns(stages), **parameters)
 
 
 def _columns(stages: list[Key]) -> dict[str, list[int] | list[str]]:

@@ -1,6 +1,7 @@
 """Walking the edges level by level: cycles end where they began, and bounds on jobs and levels are kept.
 
-A level is one query, so the walk costs as many round trips as the lineage is deep.
+A level is one query, so the walk costs as many round trips as the lineage is deep; but the way up from a job, which is
+short as a rule, is one query in all.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ Edges = Literal["spawned", "depends_on", "all"]
 
 MAX_LEVELS = 1_000
 
+# So many jobs above one are found in one query; where there are more, a query a level costs no more than they do.
+NEAR_JOBS = 256
+
 _QUERIES = queries("answers_walk")
 DOWNSTREAM = _QUERIES["downstream"]
 DOWNSTREAM_UNPLACED = _QUERIES["downstream_unplaced"]
@@ -23,6 +27,11 @@ UPSTREAM = _QUERIES["upstream"]
 
 
 class _Reached(NamedTuple):
+    job_id: str
+
+
+class _Near(NamedTuple):
+    level: int
     job_id: str
 
 
@@ -78,3 +87,21 @@ def walk(
         if new:
             waves.setdefault(level + 1, []).extend(new)
     return Walk(levels, cut=bool(waves))
+
+
+def walk_up(
+    connection: psycopg.Connection, namespace: str, job_id: str, edges: Edges, limit_jobs: int
+) -> Walk:
+    """As `walk`, of all jobs above one."""
+    near = read(
+        connection,
+        _Near,
+        _QUERIES["upstream_near"],
+        namespace=namespace,
+        job_id=job_id,
+        kinds=kinds_of(edges),
+        enough=NEAR_JOBS,
+    )
+    if len(near) > min(NEAR_JOBS, limit_jobs):
+        return walk(connection, namespace, {job_id: 0}, UPSTREAM, edges, limit_jobs)
+    return Walk({row.job_id: row.level for row in near}, cut=False)

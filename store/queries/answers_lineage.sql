@@ -48,9 +48,102 @@ CROSS JOIN LATERAL jsonb_each_text(expecting.expected_children) AS child (key, v
 GROUP BY 1, 2
 ORDER BY 1, 2;
 
+-- name: newest_executions
+-- The newest start of a job that executes, of these stages: the few executing jobs alone are read.
+WITH candidates AS (
+    SELECT depth, worker
+    FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
+),
+executing AS (
+    SELECT job.depth, job.worker, job.occurred_at, job.started_at
+    FROM candidates
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s
+       AND job.root_job_id = %(run)s
+       AND job.depth = candidates.depth
+       AND job.worker = candidates.worker
+    WHERE job.depth >= 0
+      AND job.state = 'executing'
+    UNION ALL
+    SELECT place.depth, job.worker, job.occurred_at, job.started_at
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    JOIN candidates
+        ON candidates.depth = place.depth AND candidates.worker = job.worker
+    WHERE job.state = 'executing'
+)
+SELECT depth, worker, max(coalesce(started_at, occurred_at)) AS at
+FROM executing
+GROUP BY depth, worker;
+
 -- name: stage_facts
--- What the rule of "stuck" needs to know of the stages where jobs may be waiting: how many wait rightly or wrongly since
--- when, what executes, and the last movement. The stage's pace is asked for apart, where it matters.
+-- What the rule of "stuck" needs to know of a stage, in one pass over its jobs: how many wait, since when, what executes,
+-- and the last movement. Whether they wait rightly for others, and the stage's pace, is asked for apart, where it matters.
+WITH candidates AS (
+    SELECT depth, worker
+    FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
+),
+stage_jobs AS (
+    SELECT job.depth, job.worker, job.state, job.occurred_at, job.scheduled_at, job.started_at
+    FROM candidates
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s
+       AND job.root_job_id = %(run)s
+       AND job.depth = candidates.depth
+       AND job.worker = candidates.worker
+    WHERE job.depth >= 0
+    UNION ALL
+    SELECT place.depth, job.worker, job.state, job.occurred_at, job.scheduled_at, job.started_at
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    JOIN candidates
+        ON candidates.depth = place.depth AND candidates.worker = job.worker
+),
+-- Jobs in one state are alike in what is asked of them, so each is looked at for what concerns its state alone.
+by_state AS (
+    SELECT
+        depth,
+        worker,
+        state,
+        count(*) AS jobs,
+        count(*) FILTER (
+            WHERE scheduled_at <= %(now)s OR (scheduled_at IS NULL AND state <> 'scheduled')
+        ) AS ready,
+        min(greatest(occurred_at, scheduled_at)) FILTER (
+            WHERE scheduled_at <= %(now)s OR (scheduled_at IS NULL AND state <> 'scheduled')
+        ) AS oldest_ready_at,
+        max(started_at) AS newest_start_at,
+        max(occurred_at) AS newest_at,
+        max(occurred_at) FILTER (WHERE started_at IS NULL) AS newest_without_start_at,
+        max(occurred_at - started_at) AS longest
+    FROM stage_jobs
+    GROUP BY depth, worker, state
+)
+SELECT
+    depth,
+    worker,
+    coalesce(sum(ready) FILTER (WHERE state IN ('available', 'retryable', 'suspended', 'scheduled')), 0)::bigint
+        AS waiting,
+    min(oldest_ready_at) FILTER (WHERE state IN ('available', 'retryable', 'suspended', 'scheduled'))
+        AS oldest_waiting_at,
+    coalesce(sum(jobs) FILTER (WHERE state = 'executing'), 0)::bigint AS executing,
+    max(greatest(newest_start_at, newest_without_start_at)) FILTER (WHERE state = 'executing') AS newest_execution_at,
+    greatest(
+        max(newest_start_at),
+        max(newest_at) FILTER (WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')),
+        max(newest_without_start_at) FILTER (WHERE state = 'executing')
+    ) AS last_movement_at,
+    extract(epoch FROM max(longest) FILTER (
+        WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')
+    ))::double precision AS longest_execution_seconds
+FROM by_state
+GROUP BY depth, worker
+ORDER BY depth, worker;
+
+-- name: stage_waiting
+-- Of the jobs that wait in these stages those that do not wait for a job that is known and not over, and since when.
 WITH candidates AS (
     SELECT depth, worker
     FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
@@ -73,77 +166,27 @@ waiting_jobs AS (
     JOIN candidates
         ON candidates.depth = place.depth AND candidates.worker = job.worker
     WHERE job.state IN ('available', 'retryable', 'suspended', 'scheduled')
-),
-waiting AS (
-    SELECT
-        stage.depth,
-        stage.worker,
-        count(*) AS jobs,
-        min(greatest(stage.occurred_at, stage.scheduled_at, dependency.over_at)) AS oldest_at
-    FROM waiting_jobs AS stage
-    LEFT JOIN LATERAL (
-        SELECT
-            max(upstream.occurred_at) AS over_at,
-            bool_or(upstream.state NOT IN ('completed', 'cancelled', 'discarded')) AS unfinished
-        FROM lineage_edges AS edge
-        JOIN jobs AS upstream
-            ON upstream.namespace = edge.namespace AND upstream.job_id = edge.upstream_job_id
-        WHERE edge.namespace = %(namespace)s
-          AND edge.job_id = stage.job_id
-          AND edge.kind = 'depends_on'
-    ) AS dependency ON true
-    WHERE (stage.scheduled_at <= %(now)s OR (stage.scheduled_at IS NULL AND stage.state <> 'scheduled'))
-      AND dependency.unfinished IS NOT TRUE
-    GROUP BY stage.depth, stage.worker
-),
-moved_jobs AS (
-    SELECT job.depth, job.worker, job.state, job.occurred_at, job.started_at
-    FROM candidates
-    JOIN jobs AS job
-        ON job.namespace = %(namespace)s
-       AND job.root_job_id = %(run)s
-       AND job.depth = candidates.depth
-       AND job.worker = candidates.worker
-    WHERE job.depth >= 0
-    UNION ALL
-    SELECT place.depth, job.worker, job.state, job.occurred_at, job.started_at
-    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
-    JOIN jobs AS job
-        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
-    JOIN candidates
-        ON candidates.depth = place.depth AND candidates.worker = job.worker
-),
-moving AS (
-    SELECT
-        depth,
-        worker,
-        count(*) FILTER (WHERE state = 'executing') AS executing,
-        max(coalesce(started_at, occurred_at)) FILTER (WHERE state = 'executing') AS newest_execution_at,
-        greatest(
-            max(started_at),
-            max(occurred_at) FILTER (
-                WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')
-                   OR (state = 'executing' AND started_at IS NULL)
-            )
-        ) AS last_movement_at,
-        max(occurred_at - started_at) FILTER (
-            WHERE state IN ('retryable', 'cancelled', 'discarded', 'completed')
-        ) AS longest_execution
-    FROM moved_jobs
-    GROUP BY depth, worker
 )
 SELECT
-    waiting.depth,
-    waiting.worker,
-    waiting.jobs AS waiting,
-    waiting.oldest_at AS oldest_waiting_at,
-    coalesce(moving.executing, 0) AS executing,
-    moving.newest_execution_at,
-    moving.last_movement_at,
-    extract(epoch FROM moving.longest_execution)::double precision AS longest_execution_seconds
-FROM waiting
-LEFT JOIN moving USING (depth, worker)
-ORDER BY waiting.depth, waiting.worker;
+    stage.depth,
+    stage.worker,
+    count(*) AS waiting,
+    min(greatest(stage.occurred_at, stage.scheduled_at, dependency.over_at)) AS oldest_waiting_at
+FROM waiting_jobs AS stage
+LEFT JOIN LATERAL (
+    SELECT
+        max(upstream.occurred_at) AS over_at,
+        bool_or(upstream.state NOT IN ('completed', 'cancelled', 'discarded')) AS unfinished
+    FROM lineage_edges AS edge
+    JOIN jobs AS upstream
+        ON upstream.namespace = edge.namespace AND upstream.job_id = edge.upstream_job_id
+    WHERE edge.namespace = %(namespace)s
+      AND edge.job_id = stage.job_id
+      AND edge.kind = 'depends_on'
+) AS dependency ON true
+WHERE (stage.scheduled_at <= %(now)s OR (stage.scheduled_at IS NULL AND stage.state <> 'scheduled'))
+  AND dependency.unfinished IS NOT TRUE
+GROUP BY stage.depth, stage.worker;
 
 -- name: stage_pace
 -- A stage's own pace, from the newest of its jobs that started: the usual (95th percentile) time between two starts or
