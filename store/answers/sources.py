@@ -16,7 +16,7 @@ _QUERIES = queries("answers_sources")
 
 
 class Source(NamedTuple):
-    """Ends of attempts of one source by outcome; ``recovered``: jobs that failed at least once and then completed."""
+    """Ends of attempts of one source by outcome; ``recovered``: jobs that failed, and completed in a later attempt."""
 
     namespace: str
     source: str

@@ -181,6 +181,10 @@ CREATE TABLE attempts (
 -- Days outside the created ones; `store/partitions.py` creates a partition for each day that is near.
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 
+-- The few attempts in which a job may have recovered from an earlier failure.
+CREATE INDEX attempts_late_success_idx ON attempts (finished_at, namespace, job_id)
+    WHERE state = 'completed' AND attempt > 1;
+
 -- Samples of a failure group, the newest first.
 CREATE INDEX attempts_failure_group_idx ON attempts (failure_group_id, finished_at DESC)
     WHERE failure_group_id IS NOT NULL;

@@ -1,7 +1,7 @@
 -- How well each source does.
 
 -- name: sources
--- Ends of attempts since an hour of UTC, and jobs that failed and then completed since then.
+-- Ends of attempts since an hour of UTC, and jobs that failed and completed in a later attempt since then.
 WITH outcomes AS (
     SELECT
         namespace, source,
@@ -14,17 +14,27 @@ WITH outcomes AS (
       AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
     GROUP BY namespace, source
 ),
-recovered AS (
-    SELECT failure.namespace, failure.source, count(DISTINCT job.job_id) AS jobs
-    FROM failure_groups AS failure
+-- By attempts_late_success_idx and the jobs that the groups have met, without a look at a job or an attempt itself.
+completed_late AS (
+    SELECT DISTINCT namespace, job_id
+    FROM attempts
+    WHERE state = 'completed'
+      AND attempt > 1
+      AND finished_at >= %(since)s
+      AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
+),
+recovered_jobs AS (
+    SELECT DISTINCT failure.namespace, failure.source, late.job_id
+    FROM completed_late AS late
     JOIN failure_group_jobs AS met
-        ON met.failure_group_id = failure.id
-    JOIN jobs AS job
-        ON job.namespace = failure.namespace AND job.job_id = met.job_id
-    WHERE (%(namespace)s::text IS NULL OR failure.namespace = %(namespace)s)
-      AND job.state = 'completed'
-      AND job.occurred_at >= %(since)s
-    GROUP BY failure.namespace, failure.source
+        ON met.job_id = late.job_id
+    JOIN failure_groups AS failure
+        ON failure.id = met.failure_group_id AND failure.namespace = late.namespace
+),
+recovered AS (
+    SELECT namespace, source, count(*) AS jobs
+    FROM recovered_jobs
+    GROUP BY namespace, source
 )
 SELECT
     outcomes.namespace, outcomes.source, outcomes.completed, outcomes.retryable, outcomes.discarded,
