@@ -63,8 +63,8 @@ format: $(STAMP)-dev  ## put the source in order: imports, simple fixes, format
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-bench: $(STAMP)-dev  ## measure, on a real broker and a durable database
-	@$(BIN)/python -m bench
+bench: $(STAMP)-dev  ## measure, on a real broker and a durable database: BENCH="--only throughput,scale --json FILE --picture FILE"
+	@$(BIN)/python -m bench $(BENCH)
 
 contract: $(STAMP)-run  ## write the SDK's copy of the contract anew, from schemas/job_event.avsc
 	@$(BIN)/python -m schemas.generate

@@ -42,6 +42,9 @@ PARTS = (
     Part("replicas", "two and four aggregators, and what they wait for", _module("replicas")),
     Part("bad_input", "the aggregator beside messages that are no events", _module("bad_input")),
     Part("scale", "the aggregator with 10⁵ and 10⁶ (--full: 10⁷) jobs stored", _module("scale")),
+    Part("latency", "from event() in a worker to visible in Postgres", _module("latency")),
+    Part("questions", "how long questions take while the aggregator works", _module("questions")),
+    Part("memory", "memory of both consumers over a long stream", _module("memory")),
     Part("sdk", "what the SDK costs a job", _sdk),
 )
 """Throughput first: the shares of the others are of its run."""
