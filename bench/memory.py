@@ -1,0 +1,177 @@
+"""Memory of both consumers over a long stream: 5·10⁵ events, with --full 10⁷. It is to be flat.
+
+A small workload is published again and again under other job ids, made while it runs, and never further ahead than what
+the consumers have in hand: neither the bench nor the broker (retention 0) holds the stream.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from bench.frame import Aim, Options, Result, Say
+from bench.publish import publish
+from bench.services import RUN_SECONDS, counted, database, environment, servers
+from bench.workload import Message, messages, recent_start_us
+from broker import provision
+from settings.provision import ProvisionSettings
+from tests.services import Service, wait_until
+
+EVENTS = 500_000
+FULL_EVENTS = 10_000_000
+AIM_MB_PER_MILLION = 1.0
+AIM_MAXIMUM_MB = {"aggregate": 300.0, "metrics": 200.0}
+
+_TEMPLATE_JOBS = 10_000  # ids 10000000 to 10009999: their first four digits tell the rounds apart
+_AHEAD = 150_000
+_SAMPLE_EVERY_EVENTS = 10_000
+_MB = 1_000_000
+_TOPIC = "persistent://jobtrail/lifecycle/bench-memory"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Resident memory of one process at one moment."""
+
+    events: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One consumer over the stream."""
+
+    command: str
+    samples: list[Sample]
+
+    @property
+    def maximum(self) -> float:
+        """Megabytes."""
+        return max(sample.megabytes for sample in self.samples)
+
+    @property
+    def slope(self) -> float:
+        """Megabytes per 10⁶ events, by least squares over the last 80 % of the events."""
+        last = [one for one in self.samples if one.events >= self.samples[-1].events * 0.2]
+        fitted = statistics.linear_regression(
+            [one.events / 1e6 for one in last], [one.megabytes for one in last]
+        )
+        return fitted.slope
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that `measure` found."""
+
+    events: int
+    consumers: list[Memory]
+
+
+def run(options: Options, say: Say) -> Result:
+    """Measure, and compare with the aims. The slope of a short stream is mostly the caches' filling: no aim then."""
+    found = measure(FULL_EVENTS if options.full else EVENTS, say)
+    aims = []
+    for one in found.consumers:
+        name = f"jobtrail {one.command}"
+        aims.append(
+            Aim(f"{name}, most memory", one.maximum, AIM_MAXIMUM_MB[one.command], " MB", at_most=True)
+        )
+        if options.full:
+            what = f"{name}, growth over the last 80 %"
+            aims.append(Aim(what, one.slope, AIM_MB_PER_MILLION, " MB per 10⁶ events", at_most=True))
+    return Result(table(found), as_json(found), aims)
+
+
+def measure(events: int, say: Say) -> Found:
+    """Both consumers at once on one topic, until each has done so many events."""
+    with servers() as on, database(on.postgres, "bench_memory") as url, ExitStack() as stack:
+        settings = ProvisionSettings.load(
+            pulsar_url=on.pulsar.url,
+            pulsar_admin_url=on.pulsar.admin_url,
+            topic=_TOPIC,
+            provision_retention_days=0,
+        )
+        provision.run(settings, check=False)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        running = {}
+        for command in AIM_MAXIMUM_MB:
+            service = Service(command, environment(on.pulsar, url, _TOPIC), folder / command)
+            stack.callback(_kill, service)
+            service.wait_ready()
+            running[command] = service
+        samples: dict[str, list[Sample]] = {command: [] for command in running}
+
+        def look() -> float:
+            """Take a sample of each; the events that the slower one is done with."""
+            done = []
+            for command, service in running.items():
+                resident = psutil.Process(service.process.pid).memory_info().rss / _MB
+                done.append(counted(service, command))
+                samples[command].append(Sample(done[-1], resident))
+            return min(done)
+
+        say(f"{events:,} events")
+        publish(on.pulsar.url, _TOPIC, _paced(events, look, say))
+        wait_until(lambda: look() >= events, "every event", deadline_seconds=RUN_SECONDS, poll_seconds=0.5)
+        for service in running.values():
+            service.stop()
+    return Found(events, [Memory(command, taken) for command, taken in samples.items()])
+
+
+def table(found: Found) -> str:
+    """What a person reads."""
+    lines = [
+        f"{found.events:,} events, both consumers on one topic",
+        "",
+        f"{'consumer':<22}{'at 20 %':>10}{'at the end':>12}{'most':>10}   growth over the last 80 %",
+    ]
+    for one in found.consumers:
+        early = next(sample for sample in one.samples if sample.events >= found.events * 0.2)
+        lines.append(
+            f"{'jobtrail ' + one.command:<22}{early.megabytes:>7.0f} MB{one.samples[-1].megabytes:>9.0f} MB"
+            f"{one.maximum:>7.0f} MB   {one.slope:.2f} MB per 10⁶ events"
+        )
+    return "\n".join(lines)
+
+
+def as_json(found: Found) -> dict[str, object]:
+    """The result as plain data, with the slopes."""
+    return {**asdict(found), "slopes": {one.command: one.slope for one in found.consumers}}
+
+
+def _paced(events: int, look: Callable[[], float], say: Say) -> Iterator[Message]:
+    """So many messages, never more than a few ahead of the slower consumer."""
+    done = 0.0
+    for sent, message in enumerate(_stream(events)):
+        if sent % _SAMPLE_EVERY_EVENTS == 0:
+            done = look()
+            while sent - done > _AHEAD:
+                time.sleep(0.2)
+                done = look()
+            if sent and sent % 1_000_000 == 0:
+                say(f"  {sent:,} events sent")
+        yield message
+
+
+def _stream(events: int) -> Iterator[Message]:
+    template = messages(_TEMPLATE_JOBS, start_us=recent_start_us())
+    made = 0
+    for number in range(1000, 10_000):
+        digits = str(number)
+        said = digits.encode()
+        for message in template:
+            if made == events:
+                return
+            made += 1
+            # Of the same length, so that the encoding stays whole; what else holds these digits changes with them.
+            yield Message(digits + message.key[4:], message.payload.replace(b"1000", said))
+
+
+def _kill(running: Service) -> None:
+    if running.process.poll() is None:
+        running.kill()
