@@ -59,7 +59,7 @@ TUNED = (
     ),
 )
 """The best of these is its best. Two threads of it (``parallelism``) are no choice: they upsert rows in the order in which
-these came, lock each other out, and after Postgres has ended one of them as a deadlock its events are not tried again.
+these came, lock each other out, and after Postgres had ended one of them as a deadlock, nothing moved for two minutes.
 """
 
 
