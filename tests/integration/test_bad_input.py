@@ -71,10 +71,6 @@ def test_each_is_kept_with_its_reason_and_every_good_event_around_it_is_counted(
     messages = between([bad.message for bad in BAD], 0)
     expected = Counter(bad.reason for bad in BAD if bad.reason)
     taken = len(BAD) - expected.total()
-    for pieces, reason in in_chunks():
-        messages += pieces
-        expected.update([reason] if reason else [])
-        taken += reason is None
     send(topic, messages)
     with service("aggregate", environment(topic, database_url_each), tmp_path / "log") as running:
         wait_acknowledged(topic, running)
@@ -87,6 +83,22 @@ def test_each_is_kept_with_its_reason_and_every_good_event_around_it_is_counted(
     assert all(len(payload) <= EVENT_BYTES for _, payload in found)
     ((ends,),) = rows(database_url_each, "SELECT sum(completed + discarded) FROM outcomes_hourly")
     assert ends == len(BAD) + 1 + taken
+
+
+def test_a_message_in_chunks_is_taken_as_the_one_it_was(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """As long as the consumer lives: of chunks that come again to another one, the broker may lose the thread."""
+    messages = [piece for pieces, _ in in_chunks() for piece in pieces]
+    send(topic, [good(0), *messages, good(1)])
+    settings = environment(topic, database_url) | {"JOBTRAIL_AGGREGATOR_RECEIVER_QUEUE_BYTES": str(16 << 30)}
+    with service("aggregate", settings, tmp_path / "log") as running:
+        wait_acknowledged(topic, running)
+        assert running.stop() == 0
+    reasons = [reason for _, reason in in_chunks()]
+    found = [reason for (reason,) in rows(database_url, "SELECT reason FROM dead_letters")]
+    assert found == [reason for reason in reasons if reason]
+    assert rows(database_url, "SELECT count(*) FROM jobs") == [(2 + reasons.count(None),)]
 
 
 def test_messages_of_other_schemas_and_of_a_registry_that_lost_them(
