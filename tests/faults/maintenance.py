@@ -39,9 +39,14 @@ class Rebuilding:
 
     def tend(self, *, again: bool) -> None:
         """Take note of its end; begin again what was killed or could not be done, and with ``again`` also what is done."""
-        if self._process is None or self._process.poll() is None:
+        if self._process is None:
+            if again:
+                self.begin()
             return
-        status, self._process = self._process.returncode, None
+        status = self._process.poll()
+        if status is None:
+            return
+        self._process = None
         if status == 0:
             self._unfinished = False
             self.ended += 1

@@ -122,6 +122,7 @@ class _Played:
             site = Site(servers, topic, url, postgres, director, fleet, rebuilding)
             publishers = _Publishers(self._plan, servers.broker.url, topic, folder)
             opened.callback(publishers.kill)
+            opened.callback(self._end_all)  # whatever happens, the next scenario finds its servers
             for _ in range(self._plan.replicas):
                 fleet.join()
             for fault in self._plan.faults:
@@ -198,6 +199,11 @@ class _Played:
                 self._note(one.fault, counts=note != NO_EFFECT, note=note)
         site.fleet.tend()
         site.rebuilding.tend(again=False)
+
+    def _end_all(self) -> None:
+        for one in self._ongoing:
+            self._note(one.fault, counts=False, note=f"ended with the scenario: {one.end()}")
+        self._ongoing.clear()
 
     def _note(self, fault: Fault, *, counts: bool, note: str) -> None:
         self.done.append(Done(fault.kind, fault.step, counts, note))
