@@ -124,7 +124,7 @@ def _store(connection: psycopg.Connection[Any], event: Event) -> None:
         )
         connection.execute(_OUTCOME, (attempt[0], attempt[8], attempt[6], attempt[7], finished, *states))
         for group in batch.groups:
-            connection.execute(_GROUP, (*group, finished, finished))
+            connection.execute(_GROUP, (*group[:6], group[7], finished, finished))  # without the hour
 
 
 def _time(micros: str | int) -> datetime | None:
