@@ -18,6 +18,13 @@ from tests.services import wait_until
 from workers.tests.reading import Topic
 
 
+@pytest.fixture(autouse=True)
+def spool_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A spool of the test's own: none of it stays in the user's state directory."""
+    monkeypatch.setenv("JOBTRAIL_SPOOL_DIR", str(tmp_path / "spool"))
+    return tmp_path / "spool"
+
+
 @pytest.fixture(scope="session")
 def pulsar_url(pulsar: Pulsar) -> str:
     """The real broker."""
@@ -47,7 +54,9 @@ def topic(lite_url: str) -> Topic:
 def events(topic: Topic) -> Iterator[Topic]:
     """The SDK set up for a topic of the test's own; `events.read()` flushes and gives what was published."""
     fresh()
-    jobtrail.configure(namespace="tests", pulsar_url=topic.url, topic=topic.name, linger_seconds=0)
+    jobtrail.configure(
+        namespace="tests", pulsar_url=topic.url, topic=topic.name, linger_seconds=0, spool_after_seconds=60
+    )
     yield topic
     jobtrail.shutdown(5)
     fresh()
@@ -55,10 +64,12 @@ def events(topic: Topic) -> Iterator[Topic]:
 
 @pytest.fixture
 def unsent() -> Iterator[None]:
-    """The SDK set up for a broker that is not there."""
+    """The SDK set up for a broker that is not there, without a spool."""
     fresh()
     (port,) = free_ports(1)
-    jobtrail.configure(namespace="tests", pulsar_url=f"pulsar://{HOST}:{port}", shutdown_timeout_seconds=0)
+    jobtrail.configure(
+        namespace="tests", pulsar_url=f"pulsar://{HOST}:{port}", shutdown_timeout_seconds=0, spool=False
+    )
     yield
     jobtrail.shutdown(0)
     fresh()

@@ -67,7 +67,7 @@ def test_all_events_arrive_and_those_of_a_job_share_a_partition(parts: list[Topi
 def test_what_one_partition_does_not_take_never_counts_as_taken(parts: list[Topic], pulsar: Pulsar) -> None:
     """Pulsar's client says of a flush what the last partition to finish says, and the broken one finishes first."""
     connection = connect(_runtime.config())
-    messages = [(job_id, encode({**EVENT, "job_id": job_id})) for job_id in JOBS]
+    messages = [encode({**EVENT, "job_id": job_id}) for job_id in JOBS]
     connection.publish(messages)
     ask(pulsar, "POST", parts[1].name, "/terminate", b"")
     for _ in range(3):

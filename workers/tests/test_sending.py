@@ -26,7 +26,7 @@ AT_ONCE_SECONDS = 0.5
 def test_events_reach_both_brokers(any_url: str) -> None:
     fresh()
     topic = Topic(any_url, new_topic())
-    jobtrail.configure(namespace="tests", pulsar_url=topic.url, topic=topic.name)
+    jobtrail.configure(namespace="tests", pulsar_url=topic.url, topic=topic.name, spool_after_seconds=60)
     for number in range(2_500):
         jobtrail.event(job_id=f"job-{number}", worker="Many", state="completed")
     assert jobtrail.flush(30)
@@ -56,7 +56,7 @@ def test_refused_schema_is_said_in_one_line_with_the_cure(pulsar_url: str) -> No
             time.sleep(0.05)
         jobtrail.shutdown(0)
     """
-    ended = run(program, topic, shutdown_timeout_seconds=0)
+    ended = run(program, topic, JOBTRAIL_SHUTDOWN_TIMEOUT_SECONDS=0, JOBTRAIL_SPOOL="false")
     lines = (ended.stdout + ended.stderr).splitlines()
     assert "incompatible" in lines[0]
     assert topic.name in lines[0]
@@ -77,7 +77,9 @@ def test_job_is_not_held_up_while_the_broker_is_away(unsent: None) -> None:
 
 
 def test_queue_is_bounded_in_bytes(unsent: None) -> None:
-    jobtrail.configure(pulsar_url=jobtrail_url(), queue_max_bytes=100_000, shutdown_timeout_seconds=0)
+    jobtrail.configure(
+        pulsar_url=jobtrail_url(), queue_max_bytes=100_000, shutdown_timeout_seconds=0, spool=False
+    )
     for number in range(100):
         jobtrail.event(job_id=str(number), worker="W", state="completed", args="x" * 8_000)
     assert jobtrail.stats().queued <= 100_000 // 8_000
@@ -92,7 +94,7 @@ def test_events_made_while_the_broker_is_away_arrive_when_it_is_back(tmp_path: P
     fresh()
     server = LiteServer(tmp_path)
     topic = Topic(server.url, new_topic())
-    jobtrail.configure(namespace="tests", pulsar_url=topic.url, topic=topic.name)
+    jobtrail.configure(namespace="tests", pulsar_url=topic.url, topic=topic.name, spool=False)
     for number in range(10):
         jobtrail.event(job_id=f"early-{number}", worker="W", state="completed")
     assert not jobtrail.flush(0.2)
@@ -181,13 +183,15 @@ def test_event_larger_than_the_broker_takes_is_dropped_and_said(
     assert "at most 1000 can be sent: job 'large'" in caplog.records[0].getMessage()
 
 
-def run(program: str, topic: Topic, **kwargs: object) -> subprocess.CompletedProcess[str]:
+def run(program: str, topic: Topic, **settings: object) -> subprocess.CompletedProcess[str]:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("JOBTRAIL")},
+        "JOBTRAIL_SPOOL_DIR": os.environ["JOBTRAIL_SPOOL_DIR"],
         "JOBTRAIL_PULSAR_URL": topic.url,
         "JOBTRAIL_TOPIC": topic.name,
         "JOBTRAIL_NAMESPACE": "tests",
         "PYTHONPATH": os.pathsep.join(sys.path),
+        **{name: str(value) for name, value in settings.items()},
     }
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
@@ -227,7 +231,7 @@ def test_program_ends_in_time_and_unharmed_while_the_broker_is_away() -> None:
     (port,) = free_ports(1)
     program = """
         import jobtrail
-        jobtrail.configure(shutdown_timeout_seconds=0.5)
+        jobtrail.configure(shutdown_timeout_seconds=0.5, spool=False)
         with jobtrail.job("Lost"):
             pass
     """
@@ -241,7 +245,7 @@ def test_program_ends_in_time_and_unharmed_while_the_broker_is_away() -> None:
 def test_program_ends_unharmed_while_the_broker_hangs(tmp_path: Path) -> None:
     program = """
         import os, signal, sys, jobtrail
-        jobtrail.configure(shutdown_timeout_seconds=0.5)
+        jobtrail.configure(shutdown_timeout_seconds=0.5, spool=False)
         with jobtrail.job("Sent"):
             pass
         assert jobtrail.flush(30)

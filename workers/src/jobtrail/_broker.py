@@ -7,6 +7,7 @@ that ends in the middle of one.
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -15,6 +16,7 @@ import pulsar
 
 from jobtrail._config import Config
 from jobtrail._contract import SCHEMA_TEXT
+from jobtrail._segment import Message
 from jobtrail._text import shown_url
 
 OPERATION_TIMEOUT_SECONDS: Final = 5
@@ -22,28 +24,28 @@ CONNECTION_TIMEOUT_MS: Final = 3_000
 SEND_TIMEOUT_SECONDS: Final = 10
 MESSAGES_AT_ONCE: Final = 1_000
 
-Message = tuple[str, bytes]
-"""A job id, by which the partition is chosen, and the bytes of an event."""
-
 
 class Connection(Protocol):
     """Where the sender puts encoded events."""
 
-    def publish(self, messages: Sequence[Message]) -> None:
-        """Return when the broker has all of them; else raise, and nothing is known of any."""
+    def publish(self, messages: Sequence[Message], schema: str = SCHEMA_TEXT) -> None:
+        """Return when the broker has all of them; else raise, and nothing is known of any.
+
+        ``schema`` is the text of the one that they were encoded with: another release's, from the spool.
+        """
 
     def abandon(self) -> None:
         """Give the connection up without waiting."""
 
 
 class _EventSchema(pulsar.schema.Schema):  # type: ignore[misc]  # pulsar-client carries no types
-    """Registers the contract at the broker; the events come already encoded.
+    """Registers the writer's schema at the broker; the events come already encoded.
 
     pulsar-client's own AvroSchema is not used: it would build another schema from a class of its own.
     """
 
-    def __init__(self) -> None:
-        super().__init__(bytes, _pulsar.SchemaType.AVRO, json.loads(SCHEMA_TEXT), "AVRO")
+    def __init__(self, text: str) -> None:
+        super().__init__(bytes, _pulsar.SchemaType.AVRO, json.loads(text), "AVRO")
 
     def encode(self, obj: bytes) -> bytes:
         return obj
@@ -53,14 +55,39 @@ class _EventSchema(pulsar.schema.Schema):  # type: ignore[misc]  # pulsar-client
 
 
 class PulsarConnection:
-    """One client with one producer. Made in the process that uses it, never before a fork."""
+    """One client with one producer, and one more for each other schema in the spool. Made in the process that uses it, never before a fork."""
 
     def __init__(self, config: Config) -> None:
+        self._topic = config.topic
         self._client = pulsar.Client(config.pulsar_url, **_client_options(config))
+        self._producers: dict[str, Any] = {}
         try:
-            self._producer = self._client.create_producer(
-                config.topic,
-                schema=_EventSchema(),
+            self._producer_of(SCHEMA_TEXT)
+        except Exception:
+            self.abandon()
+            raise
+
+    def publish(self, messages: Sequence[Message], schema: str = SCHEMA_TEXT) -> None:
+        producer = self._producer_of(schema)
+        send = producer.send_async
+        started = time.monotonic()
+        for key, payload in messages:
+            # Without a callback: one in Python takes the GIL for each message, three times the cost, and starves
+            # behind a job that computes. flush() answers for all of them,
+            send(payload, None, partition_key=key)
+        producer.flush()
+        # except that of several partitions it gives the answer of the last; one that failed before is not connected,
+        if not producer.is_connected():
+            raise pulsar.NotConnected("a partition no longer takes events")
+        # or was connected again after its messages had timed out. None can have in less than the limit.
+        if time.monotonic() - started > SEND_TIMEOUT_SECONDS - 1:
+            raise pulsar.Timeout("nothing is known of events that took so long")
+
+    def _producer_of(self, schema: str) -> Any:
+        if schema not in self._producers:
+            self._producers[schema] = self._client.create_producer(
+                self._topic,
+                schema=_EventSchema(schema),
                 send_timeout_millis=SEND_TIMEOUT_SECONDS * 1000,
                 # Twice what is sent at once: sending never waits for room, only for the acknowledgement.
                 max_pending_messages=2 * MESSAGES_AT_ONCE,
@@ -72,20 +99,7 @@ class PulsarConnection:
                 batching_type=pulsar.BatchingType.Default,
                 compression_type=pulsar.CompressionType.LZ4,
             )
-        except Exception:
-            self.abandon()
-            raise
-
-    def publish(self, messages: Sequence[Message]) -> None:
-        send = self._producer.send_async
-        for key, payload in messages:
-            # Without a callback: one in Python takes the GIL for each message, three times the cost, and starves
-            # behind a job that computes. flush() answers for all of them,
-            send(payload, None, partition_key=key)
-        self._producer.flush()
-        # except that of several partitions it gives the answer of the last; one that failed before is not connected.
-        if not self._producer.is_connected():
-            raise pulsar.NotConnected("a partition no longer takes events")
+        return self._producers[schema]
 
     def abandon(self) -> None:
         self._client.shutdown()
@@ -94,6 +108,11 @@ class PulsarConnection:
 def connect(config: Config) -> Connection:
     """Connect, and register the schema. Raises what Pulsar's client raises."""
     return PulsarConnection(config)
+
+
+def is_refused_schema(error: BaseException) -> bool:
+    """Say whether the broker refused the schema, and not the connection."""
+    return isinstance(error, pulsar.IncompatibleSchema)
 
 
 def explain(error: BaseException, config: Config) -> str:

@@ -6,6 +6,7 @@ Read when the first event is made, never at import. The variables carry the name
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -53,6 +54,14 @@ class Config:
     """How long the sender gathers events before it sends them."""
     shutdown_timeout_seconds: float = 5.0
     """How long the end of the program waits for events to be sent."""
+    spool: bool = True
+    """Whether events that the broker does not take go to disk, and are sent later. Not on Windows."""
+    spool_dir: str = ""
+    """Where; `jobtrail/spool` in the user's state directory when empty. Programs may share it."""
+    spool_max_bytes: int = 256 * 1024 * 1024
+    """Bytes of the spool directory, of all programs that share it."""
+    spool_after_seconds: float = 1.0
+    """How long the broker may keep an event waiting before the spool takes it."""
 
     categories: Categories = field(default_factory=dict)
     """Error categories by exception class or dotted name of one, before the default table."""
@@ -101,6 +110,15 @@ class Config:
         return cls(**read, **{name: value for name, value in given.items() if value is not None})
 
 
+def state_directory(environment: Mapping[str, str], system: str = sys.platform) -> Path:
+    """Give where the spool lies when no setting says. Raises RuntimeError when the user has no home."""
+    if system == "darwin":
+        return Path.home() / "Library" / "Application Support" / "jobtrail" / "spool"
+    given = environment.get("XDG_STATE_HOME", "")
+    base = Path(given) if given.startswith("/") else Path.home() / ".local" / "state"
+    return base / "jobtrail" / "spool"
+
+
 def _strings(value: Iterable[str]) -> tuple[str, ...]:
     return tuple(part.strip() for part in value if part.strip())
 
@@ -126,6 +144,10 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "queue_max_bytes": int,
     "linger_seconds": float,
     "shutdown_timeout_seconds": float,
+    "spool": _boolean,
+    "spool_dir": str,
+    "spool_max_bytes": int,
+    "spool_after_seconds": float,
     "own_code": lambda text: _strings(text.split(",")),
     "redact_keys": lambda text: _strings(text.split(",")),
 }
@@ -175,6 +197,9 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
     ("queue_max_bytes", _between(64 * 1024, 2**34), "give a number of bytes from 65,536"),
     ("linger_seconds", _between(0, 10), "give seconds from 0 to 10"),
     ("shutdown_timeout_seconds", _between(0, 600), "give seconds from 0 to 600"),
+    ("spool_dir", _is_text, "give a directory"),
+    ("spool_max_bytes", _between(64 * 1024, 2**40), "give a number of bytes from 65,536"),
+    ("spool_after_seconds", _between(0, 600), "give seconds from 0 to 600"),
     ("categories", _is_table, "map exception classes, or their dotted names, to categories"),
     ("own_code", _are_texts, 'give a tuple of module names: ("myapp",)'),
     ("redact_keys", _are_texts, 'give a tuple of names: ("pesel",)'),

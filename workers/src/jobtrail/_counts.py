@@ -13,11 +13,14 @@ REPORT_INTERVAL_SECONDS: Final = 60.0
 
 # Why an event is dropped, and what a person can do about it.
 CURES: Final[dict[str, str]] = {
-    "queue_full": "the broker is away or slower than the jobs; see queue_max_events and queue_max_bytes",
+    "queue_full": "the broker is away or slower than the jobs, without a spool; see spool, queue_max_events, queue_max_bytes",
+    "spool_full": "the broker is away or slower than the jobs, and the spool holds its bytes; see spool_max_bytes",
+    "spool_failed": "the broker is away or slower than the jobs, and the spool cannot be written; see spool_dir",
+    "spool_damaged": "records of the spool that were cut off by a kill, and so never accepted, or changed on the disk",
     "invalid": "a field cannot be used; the log line of the first one names it",
     "left_out": "something given to a job cannot be used; its events went on without it",
     "header": "a `jobtrail` header could not be read; the job was recorded without its parent",
-    "unsent_at_exit": "the program ended before the broker took them; see shutdown_timeout_seconds",
+    "unsent_at_exit": "the program ended before the broker or the spool took them; see shutdown_timeout_seconds",
     "shut_down": "events came after shutdown()",
     "internal": "a fault of the SDK: please report it with the log line of the first one",
 }
@@ -25,7 +28,7 @@ CURES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Stats:
-    """Counts since the process started. ``accepted`` = ``sent`` + ``queued`` + those dropped after acceptance."""
+    """Counts since the process started. ``accepted`` = ``sent`` + ``spooled`` + ``queued`` + those dropped after acceptance."""
 
     accepted: int
     """Events taken into the queue."""
@@ -34,7 +37,14 @@ class Stats:
     queued: int
     """Events waiting, or on their way."""
     dropped: dict[str, int]
-    """Events that were dropped, by reason; and headers ("header") and options ("left_out") that events went on without."""
+    """Events that were dropped, by reason; and headers ("header") and options ("left_out") that events went on without.
+    "spool_damaged" are records, of any process."""
+    spooled: int = 0
+    """Events that the spool accepted instead of the broker; whatever process sends them."""
+    sent_from_spool: int = 0
+    """Events of the spool, of any process, that the broker acknowledged to this one."""
+    spool_failures: int = 0
+    """How often the spool could not be written: no room on the disk, no right to, a broken disk."""
 
 
 class Counts:
@@ -46,6 +56,9 @@ class Counts:
         # Changed by the sender, under its own lock.
         self.accepted = 0
         self._sent = 0
+        self._spooled = 0
+        self._sent_from_spool = 0
+        self._spool_failures = 0
         self._dropped: dict[str, int] = {}
         self._details: dict[str, str] = {}
         self._reported: dict[str, int] = {}
@@ -54,6 +67,25 @@ class Counts:
     def send(self, count: int) -> None:
         with self._lock:
             self._sent += count
+
+    def spool(self, count: int) -> None:
+        """Count events that the spool accepted."""
+        with self._lock:
+            self._spooled += count
+
+    def send_spooled(self, count: int) -> None:
+        """Count events that the spool had accepted to be safe, and the broker took after all."""
+        with self._lock:
+            self._spooled -= count
+            self._sent += count
+
+    def send_from_spool(self, count: int) -> None:
+        with self._lock:
+            self._sent_from_spool += count
+
+    def spool_failed(self) -> None:
+        with self._lock:
+            self._spool_failures += 1
 
     def drop(self, reason: str, count: int = 1, detail: str = "") -> None:
         """Count events dropped; ``detail`` of the latest goes into the log line."""
@@ -64,7 +96,15 @@ class Counts:
 
     def stats(self, queued: int) -> Stats:
         with self._lock:
-            return Stats(self.accepted, self._sent, queued, dict(self._dropped))
+            return Stats(
+                self.accepted,
+                self._sent,
+                queued,
+                dict(self._dropped),
+                self._spooled,
+                self._sent_from_spool,
+                self._spool_failures,
+            )
 
     def report(self) -> bool:
         """Log what was dropped since the last report, unless that was less than a minute ago. Says if it did."""

@@ -64,8 +64,8 @@ def _without_logical_types(avro: Any) -> Any:
 _WRITER: Final = fastavro.parse_schema(_without_logical_types(json.loads(SCHEMA_TEXT)))
 
 
-def encode(event: dict[str, Any]) -> bytes:
-    """Give the Avro bytes of an event, its texts repaired and cut where they do not fit.
+def encode(event: dict[str, Any]) -> tuple[str, bytes]:
+    """Give an event's job id and its Avro bytes, its texts repaired and cut where they do not fit.
 
     Raises ValueError, TypeError, KeyError or OverflowError when it is no event whatever one does.
     """
@@ -91,7 +91,7 @@ def encode(event: dict[str, Any]) -> bytes:
         raise ValueError(
             f"an event of {len(payload)} bytes, at most {PAYLOAD_LIMIT_BYTES} can be sent: job {event['job_id']!r:.100}"
         )
-    return payload
+    return event["job_id"], payload
 
 
 def left_out(event: dict[str, Any]) -> str:

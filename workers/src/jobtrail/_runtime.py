@@ -81,16 +81,21 @@ def configure(**settings: Any) -> None:
 
 
 def flush(timeout: float = 5.0) -> bool:
-    """Wait until every event made so far was acknowledged by the broker or dropped; False after ``timeout`` seconds."""
+    """Wait until every event made so far was sent, spooled or dropped; False after ``timeout`` seconds.
+
+    Sent: the broker acknowledged it. Spooled: it is on the disk of this machine, and will be sent by this process or
+    another. Dropped events are counted in `stats()`.
+    """
     sender = _runtime.sender
     return sender is None or sender.flush(timeout)
 
 
 def shutdown(timeout: float | None = None) -> bool:
-    """Send what is left and end the sender's thread; later events are dropped until ``configure()`` is called again.
+    """Send or spool what is left, and end the sender's threads; later events are dropped until ``configure()`` is called again.
 
-    Called by itself at the end of the program. False when something could not be sent within ``timeout`` seconds
-    (``shutdown_timeout_seconds`` by default). A hung broker may hold it up for 20 seconds more.
+    Called by itself at the end of the program. False when something could be neither sent nor spooled within
+    ``timeout`` seconds (``shutdown_timeout_seconds`` by default). While the broker answers, the rest of that time is for
+    events that wait in the spool. A hung broker may hold it up for 20 seconds more.
     """
     sender = _runtime.sender
     if sender is None:
@@ -99,7 +104,7 @@ def shutdown(timeout: float | None = None) -> bool:
 
 
 def stats() -> Stats:
-    """Give the counts of this process: accepted, sent, queued, dropped by reason."""
+    """Give the counts of this process: accepted, sent, spooled, queued, dropped by reason."""
     sender = _runtime.sender
     return _runtime.counts.stats(sender.queued if sender is not None else 0)
 

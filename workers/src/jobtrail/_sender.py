@@ -1,30 +1,31 @@
 """The bounded queue between the jobs and the broker, and the thread that empties it.
 
 A job only appends to a list, under a lock that is held for no longer than that. The thread sleeps while there is
-nothing, gathers for `linger_seconds`, encodes, publishes, and counts as sent what the broker acknowledged. When the
-broker is away it keeps what it holds and tries again, waiting longer each time; the queue fills up to its bounds, and
-what does not fit is dropped and counted. A batch of which nothing is known is published again: at least once.
+nothing, gathers for `linger_seconds`, encodes, and hands batches to the publisher (`_publisher.py`). What the broker
+does not take, because it is away or slower than the jobs, it puts into the spool (`_spool.py`). Without a spool, or when
+that takes nothing, events are kept; the queue fills up to its bounds, and what does not fit is dropped and counted.
 """
 
 import logging
+import os
 import queue
-import random
 import threading
 import time
+from pathlib import Path
 from typing import Any, Final
 
-from jobtrail._config import Config
+from jobtrail import _locked
+from jobtrail._config import Config, state_directory
 from jobtrail._counts import REPORT_INTERVAL_SECONDS, Counts
-from jobtrail._text import describe
+from jobtrail._publisher import BATCH_EVENTS, CALL_BOUND_SECONDS, Batch, Publisher
+from jobtrail._segment import Destination, Message
+from jobtrail._spool import Spool
+from jobtrail._text import describe, shown_url
 
 logger = logging.getLogger("jobtrail")
 
-# One batch: so many events are encoded, published and acknowledged before the next.
-BATCH_EVENTS: Final = 1_000
-BACKOFF_SECONDS: Final = 0.25
-BACKOFF_MAX_SECONDS: Final = 15.0
-# The thread's calls of Pulsar's client are bounded by less than this (see `_broker.py`).
-CALL_BOUND_SECONDS: Final = 20.0
+# So full a queue goes to the spool although the broker answers: it is slower than the jobs.
+CROWDED_SHARE: Final = 0.5
 # What an event takes beside its long texts, for the bound in bytes.
 EVENT_BYTES: Final = 600
 
@@ -34,7 +35,7 @@ _Item = tuple[dict[str, Any], int]
 
 
 class Sender:
-    """A queue and its thread, started by the first event. Belongs to one process: a fork's child makes its own."""
+    """A queue and its threads, started by the first event. Belongs to one process: a fork's child makes its own."""
 
     def __init__(self, config: Config, counts: Counts) -> None:
         self._config = config
@@ -45,7 +46,10 @@ class Sender:
         self._held_events = 0
         self._held_bytes = 0
         self._accepted = 0
-        self._settled = 0
+        # Events are numbered as they are accepted: how many were gathered, and the first one of each unsettled batch.
+        self._gathered = 0
+        self._unsettled: set[int] = set()
+        self._unsent = 0
         self._idle = True
         self._closing_at: float | None = None
         self._thread: threading.Thread | None = None
@@ -53,9 +57,8 @@ class Sender:
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._progress = threading.Condition()
-        self._connection: Any = None
-        self._failures = 0
-        self._complained_at = 0.0
+        self._spool = _spool_of(config, counts)
+        self._publisher = Publisher(config, counts, self._spool, self._sent, self._ring)
 
     # The jobs' side: never waits for the broker.
 
@@ -69,7 +72,8 @@ class Sender:
                 self._held_events >= self._config.queue_max_events
                 or self._held_bytes + size > self._config.queue_max_bytes
             ):
-                self._counts.drop("queue_full")
+                trouble = self._spool.trouble if self._spool is not None else ""
+                self._counts.drop(f"spool_{trouble}" if trouble else "queue_full")
                 return False
             self._items.append((event, size))
             self._held_events += 1
@@ -89,26 +93,32 @@ class Sender:
         return self._held_events
 
     def flush(self, timeout: float) -> bool:
-        """Wait until every event taken before the call was sent or dropped. False when that took too long."""
+        """Wait until every event taken before the call was sent, spooled or dropped. False when that took too long."""
         target = self._accepted
         self._hurry.set()
         with self._progress:
-            return self._progress.wait_for(lambda: self._settled >= target, timeout)
+            return self._progress.wait_for(lambda: self._first_unsettled() >= target, timeout)
+
+    def _first_unsettled(self) -> int:
+        return min(self._unsettled, default=self._gathered)
 
     def shutdown(self, timeout: float) -> bool:
-        """Send what is held within ``timeout`` seconds, then end the thread. False when something was left.
+        """Send or spool what is held within ``timeout`` seconds, then end the threads. False when something was left.
 
         Returns only when the thread has ended, which a call of Pulsar's client under way may delay (at most
         CALL_BOUND_SECONDS): a process that ends in the middle of one is aborted by it.
         """
         with self._lock:
-            self._closing_at = time.monotonic() + timeout
+            deadline = time.monotonic() + timeout
+            self._closing_at = deadline
             thread = self._thread
         self._hurry.set()
-        self._bell.put(None)
+        self._publisher.hasten()
+        self._ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout + CALL_BOUND_SECONDS)
-        return self._held_events == 0
+            self._publisher.join(max(0.0, deadline - time.monotonic()) + CALL_BOUND_SECONDS)
+        return self._unsent == 0 and self._held_events == 0
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="jobtrail-sender", daemon=True)
@@ -124,14 +134,11 @@ class Sender:
     def _run(self) -> None:
         try:
             while True:
-                self._ring_or_sleep(REPORT_INTERVAL_SECONDS)
-                while items := self._gather():
-                    messages = self._encode(items)
-                    if messages and not self._deliver(messages):
-                        return
-                    self._settle(items, sent=len(messages))
+                self._ring_or_sleep(self._pause_seconds())
+                while self._step():
+                    continue
                 self._counts.report()
-                if self._closing_at is not None and not self._items:
+                if self._closing_at is not None and self._ends():
                     return
         except Exception:
             logger.exception("the sender's thread failed; events are no longer sent: please report this")
@@ -139,6 +146,23 @@ class Sender:
                 self._closing_at = self._closing_at or time.monotonic()
         finally:
             self._end()
+
+    def _step(self) -> bool:
+        """Encode one batch, if there is room for it, and see to it that it is safe. False when there is no more to do now."""
+        items: list[_Item] = []
+        if self._publisher.has_room:
+            items = self._gather()
+        if items:
+            with self._progress:
+                first, self._gathered = self._gathered, self._gathered + len(items)
+                self._unsettled.add(first)
+            batch = Batch(self._encode(items), len(items), sum(size for _, size in items), first)
+            if batch.messages:
+                self._publisher.offer(batch)
+            else:
+                self._settle(batch)
+        self._secure()
+        return bool(items) or (self._publisher.has_room and bool(self._items))
 
     def _gather(self) -> list[_Item]:
         # Also between two batches: what came while one was published is seldom worth a batch of its own.
@@ -152,56 +176,66 @@ class Sender:
                 self._hurry.clear()
         return items
 
-    def _encode(self, items: list[_Item]) -> list[tuple[str, bytes]]:
+    def _encode(self, items: list[_Item]) -> list[Message]:
         # Imported here: the first event must not wait for fastavro, nor `import jobtrail`.
         from jobtrail._encode import encode, left_out
 
         messages = []
         for event, _ in items:
             try:
-                payload = encode(event)
+                message = encode(event)
                 missing = left_out(event)
                 if missing:
                     self._counts.drop("left_out", 1, f"{missing}: job {event['job_id']!r:.100}")
-                messages.append((str(event["job_id"]), payload))
+                messages.append(message)
             except Exception as error:
                 self._counts.drop("invalid", 1, describe(error))
         return messages
 
-    def _deliver(self, messages: list[tuple[str, bytes]]) -> bool:
-        """Publish until the broker has them. False when the program ends before."""
-        from jobtrail import _broker
-
-        while True:
-            try:
-                if self._connection is None:
-                    self._connection = _broker.connect(self._config)
-                self._connection.publish(messages)
-            except Exception as error:
-                self._give_up_connection()
-                self._complain(_broker.explain(error, self._config))
+    def _secure(self) -> None:
+        """Put into the spool what the broker does not take in time."""
+        if self._spool is None:
+            return
+        unanswered = self._publisher.unanswered_seconds() >= self._config.spool_after_seconds
+        closing = self._closing_at is not None and time.monotonic() >= self._closing_at
+        if not (unanswered or closing or self._publisher.away or self._is_crowded):
+            return
+        if unanswered or closing:
+            insured = self._publisher.insure(self._spool)
+            if insured is not None:
+                self._spooled(insured)
+        waiting = self._publisher.take_back()
+        for batch in waiting:
+            if self._spool.append(batch.messages):
+                self._publisher.spooled()
+                self._spooled(batch)
             else:
-                self._recovered()
-                self._counts.send(len(messages))
-                return True
-            self._counts.report()
-            if not self._wait_to_retry():
-                return False
+                self._publisher.offer(batch)
 
-    def _wait_to_retry(self) -> bool:
-        delay = min(BACKOFF_MAX_SECONDS, BACKOFF_SECONDS * 2 ** min(self._failures, 10))
-        self._failures += 1
-        deadline = time.monotonic() + delay * random.uniform(0.5, 1.0)  # noqa: S311  # spreads retries, guards nothing
-        while (now := time.monotonic()) < deadline:
-            if self._closing_at is not None:
-                # Only so often as the time left allows.
-                left = self._closing_at - now
-                if left <= 0:
-                    return False
-                time.sleep(min(left, BACKOFF_SECONDS))
-                return self._closing_at > time.monotonic()
-            self._ring_or_sleep(deadline - now)
-        return self._closing_at is None or self._closing_at > time.monotonic()
+    @property
+    def _is_crowded(self) -> bool:
+        return (
+            self._held_events >= CROWDED_SHARE * self._config.queue_max_events
+            or self._held_bytes >= CROWDED_SHARE * self._config.queue_max_bytes
+        )
+
+    def _ends(self) -> bool:
+        """Whether nothing is held, or no time is left for it."""
+        assert self._closing_at is not None
+        return (self._publisher.is_idle and not self._items) or time.monotonic() >= self._closing_at
+
+    def _pause_seconds(self) -> float:
+        """How long to sleep when nobody rings."""
+        if self._publisher.is_idle and self._closing_at is None:
+            return REPORT_INTERVAL_SECONDS
+        pause = max(0.05, self._config.spool_after_seconds - self._publisher.unanswered_seconds())
+        pause = min(pause, REPORT_INTERVAL_SECONDS)
+        if self._closing_at is not None:
+            pause = min(pause, max(0.0, self._closing_at - time.monotonic()))
+        return pause
+
+    def _ring(self) -> None:
+        self._bell.put(None)
 
     def _ring_or_sleep(self, seconds: float) -> None:
         try:
@@ -209,47 +243,64 @@ class Sender:
         except queue.Empty:
             return
 
-    def _settle(self, items: list[_Item], *, sent: int) -> None:
+    def _sent(self, batch: Batch) -> None:
+        """In the publisher's thread: the broker has it."""
+        self._settle(batch)
+
+    def _spooled(self, batch: Batch) -> None:
+        self._counts.spool(len(batch.messages))
+        self._settle(batch)
+
+    def _settle(self, batch: Batch) -> None:
         with self._lock:
-            self._held_events -= len(items)
-            self._held_bytes -= sum(size for _, size in items)
+            self._held_events -= batch.events
+            self._held_bytes -= batch.size
         with self._progress:
-            self._settled += len(items)
+            self._unsettled.discard(batch.first)
             self._progress.notify_all()
 
-    def _complain(self, problem: str) -> None:
-        now = time.monotonic()
-        if self._failures == 0 or now - self._complained_at >= REPORT_INTERVAL_SECONDS:
-            self._complained_at = now
-            logger.warning(
-                "cannot publish to %s. Trying again; %d events are kept, at most %d.",
-                problem,
-                self._held_events,
-                self._config.queue_max_events,
-            )
-
-    def _recovered(self) -> None:
-        if self._failures:
-            logger.info("publishing again after %d failures", self._failures)
-            self._failures = 0
-
-    def _give_up_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                connection.abandon()
-            except Exception as error:
-                logger.debug("could not close the connection: %r", error)
-
     def _end(self) -> None:
+        self._secure_rest()
         with self._lock:
-            left = self._held_events
+            left, self._held_events, self._held_bytes = self._held_events, 0, 0
             self._items.clear()
-            self._held_bytes = 0
+            self._unsent = left
         if left:
             self._counts.drop("unsent_at_exit", left)
             self._counts.report()
-        self._give_up_connection()
+        if self._spool is not None:
+            self._spool.seal()
+        assert self._closing_at is not None
+        self._publisher.end(self._closing_at)
         with self._progress:
-            self._settled = self._accepted
+            self._gathered = self._accepted
+            self._unsettled.clear()
             self._progress.notify_all()
+
+    def _secure_rest(self) -> None:
+        """No time is left: everything into the spool."""
+        if self._spool is None:
+            return
+        try:
+            while True:
+                self._secure()
+                if not self._publisher.has_room or not self._step():
+                    return
+        except Exception as error:
+            self._counts.drop("internal", 0, describe(error))
+
+
+def _spool_of(config: Config, counts: Counts) -> Spool | None:
+    if not config.spool:
+        return None
+    if not _locked.AVAILABLE:
+        if config.spool_dir:
+            logger.warning("no spool: this system has no flock; events wait in memory alone")
+        return None
+    try:
+        directory = Path(config.spool_dir).expanduser() if config.spool_dir else state_directory(os.environ)
+    except RuntimeError as error:
+        logger.warning("no spool: %s; name a directory (spool_dir)", error)
+        return None
+    destination = Destination(shown_url(config.pulsar_url), config.topic)
+    return Spool(directory, config.spool_max_bytes, destination, counts)
