@@ -19,6 +19,7 @@ from bench.publish import publish
 from bench.services import RUN_SECONDS, counted, database, environment, servers
 from bench.workload import Message, messages, recent_start_us
 from broker import provision
+from broker.admin import admin
 from settings.provision import ProvisionSettings
 from tests.services import Service, wait_until
 
@@ -91,12 +92,12 @@ def measure(events: int, say: Say) -> Found:
     """Both consumers at once on one topic, until each has done so many events."""
     with servers() as on, database(on.postgres, "bench_memory") as url, ExitStack() as stack:
         settings = ProvisionSettings.load(
-            pulsar_url=on.pulsar.url,
-            pulsar_admin_url=on.pulsar.admin_url,
-            topic=_TOPIC,
-            provision_retention_days=0,
+            pulsar_url=on.pulsar.url, pulsar_admin_url=on.pulsar.admin_url, topic=_TOPIC
         )
         provision.run(settings, check=False)
+        with admin(settings) as broker:  # keeps nothing that both have acknowledged
+            nothing = {"retentionTimeInMinutes": 0, "retentionSizeInMB": 0}
+            broker.post("/namespaces/jobtrail/lifecycle/retention", nothing)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         running = {}
         for command in AIM_MAXIMUM_MB:
