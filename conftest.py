@@ -12,8 +12,10 @@ Tests that stop or kill a server start one of their own: `servers.pulsar.own_pul
 """
 
 import contextlib
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -26,6 +28,8 @@ from tests.databases import Databases
 
 def pytest_configure() -> None:
     """End in order when asked to by SIGTERM, so that the servers end as well."""
+    # What the SDK spools in tests stays out of the user's state directory.
+    os.environ.setdefault("JOBTRAIL_SPOOL_DIR", tempfile.mkdtemp(prefix="jobtrail-spool-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
