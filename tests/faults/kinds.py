@@ -118,6 +118,7 @@ def disk_full(site: Site, fault: Fault, held: Held) -> Ongoing:
     full_at = [0.0]
 
     def over() -> bool:
+        _fill(ballast)  # what Postgres gave back meanwhile: a stage that was emptied, a segment of its log
         if not full_at[0] and _said_full(site.postgres.log) > said_before:
             full_at[0] = time.monotonic()
         return time.monotonic() - since > LONGEST_SECONDS or (
@@ -286,9 +287,9 @@ def _said_full(log: Path) -> int:
 
 
 def _fill(path: Path) -> None:
-    """Take every block of the file system."""
-    with path.open("wb") as ballast:
-        size = 0
+    """Take every block of the file system that is left."""
+    with path.open("ab") as ballast:
+        size = os.fstat(ballast.fileno()).st_size
         for step in _BALLAST_BYTES:
             with contextlib.suppress(OSError):
                 while True:
