@@ -155,7 +155,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"this test needs the right to mount a tmpfs: {done.stderr}"
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def test_full_disk_loses_nothing_that_was_accepted(
