@@ -424,9 +424,9 @@ BREAKS = (
         (
             Edit(
                 AGGREGATOR,
-                "                acknowledged(pipeline.submit(received))\n",
-                "                acknowledge(consumer, received.messages, settings)\n"
-                "                pipeline.submit(received)\n",
+                "            acknowledged(pipeline.submit(received))\n",
+                "            acknowledge(consumer, received.messages, settings)\n"
+                "            pipeline.submit(received)\n",
             ),
         ),
         FAULTS,

@@ -155,10 +155,14 @@ def _line(one: Break, verdict: Verdict) -> str:
 
 @contextmanager
 def broken_copy(one: Break) -> Iterator[Path]:
-    """A copy of the checkout with this break in it; processes started with it as PYTHONPATH run the broken code."""
+    """A copy of the checkout with this break in it; processes started with it as PYTHONPATH run the broken code.
+
+    Raises AnchorGoneError when the code that it breaks is not there.
+    """
     with tempfile.TemporaryDirectory(prefix="jobtrail-mutation-") as folder:
         copy = Path(folder) / "checkout"
         shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
+        check_anchors(one, copy)
         for edit in one.edits:
             path = copy / edit.path
             path.write_text(path.read_text(encoding="utf-8").replace(edit.old, edit.new), encoding="utf-8")
