@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from consumers.fingerprint import fingerprint, id_of_group, title
+from consumers.fingerprint import VERSION, fingerprint, id_of_group, title
 from schemas.contract import FAILURES, FINISHED, RANKS, Event
 from store.batch import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
 
@@ -55,6 +55,7 @@ def fold(
         events=count,
         expired=expired,
         horizon_us=horizon_us,
+        fingerprint_version=VERSION if groups else None,
     )
 
 

@@ -99,6 +99,8 @@ class Batch:
     expired: int = 0
     horizon_us: int | None = None
     """None: the horizon is minus infinity, nothing has been given up yet."""
+    fingerprint_version: int | None = None
+    """What its failure groups were made by. None: it has none."""
 
 
 class Written(NamedTuple):

@@ -29,6 +29,16 @@ class HorizonMovedError(StoreError):
         self.horizon_us = horizon_us
 
 
+class FingerprintMovedError(StoreError):
+    """The failure groups in the tables are no longer those of this release: a rebuild by another one has swapped them."""
+
+    def __init__(self, stored: int, own: int) -> None:
+        super().__init__(
+            f"the failure groups in the tables are now made by version {stored} of the fingerprint, this code has version "
+            f"{own}: the tables were rebuilt by another release. Run that release; nothing of this batch was kept."
+        )
+
+
 def prepare_session(connection: psycopg.Connection) -> None:
     """Once for a connection, before its first batch: stages, and every statement prepared from its first use."""
     connection.prepare_threshold = 0
@@ -38,11 +48,15 @@ def prepare_session(connection: psycopg.Connection) -> None:
 
 def read_horizon(connection: psycopg.Connection) -> int | None:
     """The horizon in microseconds since 1970; None while nothing has been given up."""
+    return _read_derivation(connection)[0]
+
+
+def _read_derivation(connection: psycopg.Connection) -> tuple[int | None, int]:
+    """The horizon, and the version of the fingerprint: both may have moved since the last batch."""
     row = connection.execute(_MERGE["read_horizon"]).fetchone()
     if row is None:
         raise StoreError("jobtrail_control.horizon has no row: run `jobtrail migrate`, or restore the table.")
-    horizon: int | None = row[0]
-    return horizon
+    return row[0], row[1]
 
 
 def check_fingerprint_version(connection: psycopg.Connection, version: int) -> None:
@@ -57,12 +71,19 @@ def check_fingerprint_version(connection: psycopg.Connection, version: int) -> N
 
 
 def begin(connection: psycopg.Connection, batch: Batch, watch: Callable[[str], None] | None = None) -> None:
-    """Open the batch's transaction and fill the stages. Raises HorizonMovedError when it was folded for another horizon."""
+    """Open the batch's transaction and fill the stages.
+
+    Raises HorizonMovedError when it was folded for another horizon, FingerprintMovedError when its groups are not those of
+    the tables any more.
+    """
     connection.execute(_MERGE["take_lock"])
-    horizon_us = read_horizon(connection)
+    horizon_us, fingerprint_version = _read_derivation(connection)
     if horizon_us != batch.horizon_us:
         connection.rollback()
         raise HorizonMovedError(horizon_us)
+    if batch.fingerprint_version not in (None, fingerprint_version):
+        connection.rollback()
+        raise FingerprintMovedError(fingerprint_version, batch.fingerprint_version)
     copy_batch(connection, batch, watch)
 
 

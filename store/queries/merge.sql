@@ -6,7 +6,10 @@
 SELECT pg_advisory_xact_lock_shared(hashtext('jobtrail.derived'))
 
 -- name: read_horizon
-SELECT CASE WHEN horizon_at = '-infinity' THEN NULL ELSE (extract(epoch FROM horizon_at) * 1000000)::bigint END
+-- And what the groups in the tables were made by: a rebuild may have put others in their place since this session began.
+SELECT
+    CASE WHEN horizon_at = '-infinity' THEN NULL ELSE (extract(epoch FROM horizon_at) * 1000000)::bigint END,
+    (SELECT fingerprint_version FROM derivation)
 FROM jobtrail_control.horizon
 
 -- name: read_fingerprint_version

@@ -54,8 +54,7 @@ WITH objects AS (
         AND target.relkind IN ('r', 'p')
     UNION ALL
     SELECT
-        'TABLE', target.oid::regclass::text, format(' (%%I)', of_target.attname), of_model.attacl,
-        coalesce(of_target.attacl, '{}')
+        'TABLE', target.oid::regclass::text, format(' (%%I)', of_target.attname), of_model.attacl, of_target.attacl
     FROM pg_class AS model
     JOIN pg_class AS target USING (relname)
     JOIN pg_attribute AS of_model ON of_model.attrelid = model.oid

@@ -70,12 +70,6 @@ WHERE index.relnamespace = %(schema)s::text::regnamespace
     AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = index.oid)
 ORDER BY index.relname
 
--- name: tables_in
-SELECT relname
-FROM pg_class
-WHERE relnamespace = to_regnamespace(%(schema)s::text) AND relkind IN ('r', 'p')
-ORDER BY relname
-
 -- name: rows_before
 -- What the tables cover, within the horizon, that is older than a time. An hour counts when it is over by then.
 SELECT

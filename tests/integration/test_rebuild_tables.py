@@ -1,0 +1,270 @@
+"""The tables of a rebuild on a real Postgres: the same as the migrated ones, and in their place with all that was granted."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from consumers.fingerprint import VERSION
+from consumers.fold import fold
+from schemas.contract import SCHEMA_TEXT
+from schemas.decode import decoder
+from schemas.errors import StoreError
+from settings.database import DatabaseSettings
+from store.connection import REBUILD_SCHEMA, SCHEMA, connect
+from store.partitions import ensure_near_days
+from store.rebuild import Step, add_partitions, advance, find_open, note_start, read_positions
+from store.rebuild_parity import TableParity, compare
+from store.rebuild_privileges import copy_default_privileges, copy_privileges
+from store.rebuild_tables import create, make_indexes, swap
+from store.writer import FingerprintMovedError, prepare_session, write_batch
+from tests.integration.topics import EVENT, encode
+
+NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - timedelta(days=1)
+NOW_US = int(NOW.timestamp()) * 1_000_000
+decode = decoder(SCHEMA_TEXT)
+
+# Everything of a schema that a catalog knows, in words without the schema's name.
+CATALOG = {
+    "columns": """
+        SELECT relname, relkind, relpersistence, reloptions, relispartition, attname, attnotnull, atttypid::regtype::text,
+            collname, pg_get_expr(adbin, adrelid), attstorage, pg_get_expr(relpartbound, pg_class.oid)
+        FROM pg_class
+        JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+        LEFT JOIN pg_collation ON pg_collation.oid = attcollation
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE relnamespace = %(schema)s::regnamespace
+        ORDER BY relname, attnum
+    """,
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, contype, convalidated, pg_get_constraintdef(oid)
+        FROM pg_constraint
+        WHERE connamespace = %(schema)s::regnamespace
+        ORDER BY 1, 2
+    """,
+    "indexes": """
+        SELECT index.relname, pg_get_indexdef(index.oid), index.reloptions, indisvalid, indisunique
+        FROM pg_index
+        JOIN pg_class AS index ON index.oid = indexrelid
+        WHERE index.relnamespace = %(schema)s::regnamespace
+        ORDER BY 1
+    """,
+    "functions": """
+        SELECT proname, pg_get_function_identity_arguments(oid), pg_get_functiondef(oid)
+        FROM pg_proc
+        WHERE pronamespace = %(schema)s::regnamespace
+        ORDER BY 1, 2
+    """,
+}
+
+
+def session(url: str, schema: str = SCHEMA) -> psycopg.Connection[Any]:
+    return connect(DatabaseSettings.load(database_url=url), "jobtrail rebuild", schema=schema)
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A session of a rebuild."""
+    with session(database_url, REBUILD_SCHEMA) as rebuilding:
+        yield rebuilding
+
+
+@pytest.fixture
+def connection_each(database_url_each: str) -> Iterator[psycopg.Connection[Any]]:
+    """The same at both ends of the range of Postgres's versions."""
+    with session(database_url_each, REBUILD_SCHEMA) as rebuilding:
+        yield rebuilding
+
+
+def start(connection: psycopg.Connection[Any], version: int = VERSION) -> list[str]:
+    with connection.transaction():
+        deferred = create(connection, version)
+        note_start(
+            connection,
+            topic="t",
+            migration=3,
+            fingerprint_version=version,
+            history_from=None,
+            deferred_indexes=deferred,
+        )
+    ensure_near_days(connection)
+    return deferred
+
+
+def catalog(connection: psycopg.Connection[Any], schema: str) -> dict[str, list[tuple[Any, ...]]]:
+    connection.execute("SELECT set_config('search_path', '', false)")
+    found = {
+        name: connection.execute(query, {"schema": schema}).fetchall() for name, query in CATALOG.items()
+    }
+    connection.execute("SELECT set_config('search_path', %s, false)", [REBUILD_SCHEMA])
+    return {
+        name: [
+            tuple(cell.replace(f"{schema}.", "") if isinstance(cell, str) else cell for cell in row)
+            for row in rows
+        ]
+        for name, rows in found.items()
+    }
+
+
+def events(*jobs: str, **fields: Any) -> list[Any]:
+    return [
+        decode(encode({**EVENT, "job_id": job, "occurred_at": NOW_US, "state": "discarded", **fields}))
+        for job in jobs
+    ]
+
+
+def test_the_rebuilt_tables_are_the_migrated_ones(connection_each: psycopg.Connection[Any]) -> None:
+    """Columns, constraints, indexes, functions, partitions: down to names and storage parameters."""
+    deferred = start(connection_each)
+    assert deferred, "no index was left for later: then there is nothing to make"
+    assert catalog(connection_each, REBUILD_SCHEMA) != catalog(connection_each, SCHEMA)
+    make_indexes(connection_each, deferred)
+    rebuilt, migrated = catalog(connection_each, REBUILD_SCHEMA), catalog(connection_each, SCHEMA)
+    for what, rows in migrated.items():
+        assert rebuilt[what] == rows
+        assert rows
+
+
+def test_what_was_granted_is_granted_on_the_new_tables(
+    connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    """Tables, columns, the schema, functions; and by default on the partitions of coming days."""
+    role = f"reader_{connection.info.dbname}"
+    connection.execute(f"CREATE ROLE {role}")
+    connection.commit()
+    try:
+        with session(database_url) as live:
+            live.execute(f"GRANT USAGE ON SCHEMA jobtrail TO {role}")
+            live.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA jobtrail TO {role}")
+            live.execute(f"REVOKE SELECT ON dead_letters FROM {role}")
+            live.execute(f"GRANT SELECT (topic, reason) ON dead_letters TO {role} WITH GRANT OPTION")
+            live.execute("REVOKE EXECUTE ON FUNCTION micros_to_time FROM PUBLIC")
+            live.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA jobtrail GRANT SELECT ON TABLES TO {role}")
+        with connection.transaction():
+            create(connection, VERSION)
+            copy_default_privileges(connection)
+        ensure_near_days(connection)
+        with connection.transaction():
+            assert copy_privileges(connection) > 0
+            assert copy_privileges(connection) == 0, "the second time nothing differs"
+            before = privileges(connection, SCHEMA)
+            swap(connection)
+            assert privileges(connection, SCHEMA) == before
+        assert any(role in acl for acl in before.values())
+    finally:
+        connection.rollback()
+        connection.execute(f"DROP OWNED BY {role}")
+        connection.execute(f"DROP ROLE {role}")
+        connection.commit()
+
+
+def privileges(connection: psycopg.Connection[Any], schema: str) -> dict[str, str]:
+    """By object and column: who may do what, in one order."""
+    rows = connection.execute(
+        """
+        SELECT name, coalesce(string_agg(acl::text, ' ' ORDER BY acl::text), '')
+        FROM (
+            SELECT relname::text, unnest(coalesce(relacl, acldefault('r', relowner))) FROM pg_class WHERE relnamespace = %(schema)s::text::regnamespace AND relkind IN ('r', 'p')
+            UNION ALL
+            SELECT relname || '.' || attname, unnest(attacl)
+            FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+            WHERE relnamespace = %(schema)s::text::regnamespace
+            UNION ALL
+            SELECT 'function ' || proname, unnest(coalesce(proacl, acldefault('f', proowner))) FROM pg_proc WHERE pronamespace = %(schema)s::text::regnamespace
+            UNION ALL
+            SELECT 'schema', unnest(coalesce(nspacl, acldefault('n', nspowner))) FROM pg_namespace WHERE nspname = %(schema)s::text
+            UNION ALL
+            SELECT 'default ' || defaclobjtype::text, unnest(defaclacl)
+            FROM pg_default_acl WHERE defaclnamespace = %(schema)s::text::regnamespace
+        ) AS granted (name, acl)
+        GROUP BY name
+        """,
+        {"schema": schema},
+    ).fetchall()
+    return dict(rows)
+
+
+def test_a_writer_under_way_goes_on_with_the_new_tables(
+    connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    """Its prepared statements, its stages and the functions over rows of `jobs` work on, in the next transaction."""
+    with session(database_url) as writer:
+        prepare_session(writer)
+        for job in ("1", "2", "1"):  # the third is an update, by the functions over rows
+            write_batch(writer, fold(events(job)))
+        start(connection)
+        with connection.transaction():
+            swap(connection)
+        for job in ("3", "4", "3"):
+            write_batch(writer, fold(events(job)))
+        old = writer.execute("SELECT array_agg(job_id ORDER BY job_id) FROM jobtrail_old.jobs").fetchone()
+        new = writer.execute("SELECT array_agg(job_id ORDER BY job_id) FROM jobtrail.jobs").fetchone()
+    assert (old, new) == ((["1", "2"],), (["3", "4"],))
+
+
+def test_a_writer_of_another_fingerprint_stops_after_the_swap(
+    connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    """It looked at its start; a rebuild by a newer release came later. Groups would mix."""
+    with session(database_url) as writer:
+        prepare_session(writer)
+        write_batch(writer, fold(events("1")))
+        start(connection, VERSION + 1)
+        with connection.transaction():
+            swap(connection)
+        with pytest.raises(FingerprintMovedError, match=f"version {VERSION + 1} of the fingerprint"):
+            write_batch(writer, fold(events("2")))
+        assert writer.execute("SELECT count(*) FROM jobtrail.jobs").fetchone() == (0,)
+
+
+def test_a_place_is_noted_from_the_place_before_only(connection: psycopg.Connection[Any]) -> None:
+    """Twice by the same process (the answer to a commit was lost) is once; another process is refused."""
+    start(connection)
+    found = find_open(connection)
+    assert found is not None
+    add_partitions(connection, found.id, [0, 1])
+    step = Step(0, (-1, -1, -1), (5, 7, 3), 40)
+    for _ in range(2):
+        advance(connection, found.id, [step], expired=2, dead_letters=1)
+    assert read_positions(connection, found.id)[0] == ((5, 7, 3), 40, 2, 1)
+    with pytest.raises(StoreError, match="another process goes on"):
+        advance(connection, found.id, [Step(0, (-1, -1, -1), (5, 9, 0), 50)], expired=0, dead_letters=0)
+
+
+def test_the_report_tells_what_is_explained_from_what_is_not(
+    connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    """The new tables may know more; what only the old ones know is shown by its key, unless its time was given up."""
+    day_us = 24 * 3600 * 1_000_000
+    both, more, lost, aged = (
+        events("both"),
+        events("more", state="executing"),
+        events("lost"),
+        events("aged", occurred_at=NOW_US - 3 * day_us),
+    )
+    finished = events("more", occurred_at=NOW_US + 1)
+    with session(database_url) as live:
+        prepare_session(live)
+        write_batch(live, fold(both + more + lost + aged))
+    start(connection)
+    prepare_session(connection)
+    write_batch(connection, fold(both + more + finished + events("new", state="completed")))
+    with connection.transaction():
+        swap(connection)
+    parity = compare(connection, NOW - timedelta(days=1), forgotten_words=0)
+    found = {table.table: table for table in parity.tables}
+    assert found["jobs"] == TableParity(
+        "jobs",
+        equal=1,
+        more=1,
+        only_new=1,
+        given_up=1,
+        only_old=1,
+        different=0,
+        examples=[{"namespace": EVENT["namespace"], "job_id": "lost"}],
+    )
+    assert [(key["job_id"]) for key in found["attempts"].examples] == ["lost"]
+    assert (found["attempts"].equal, found["attempts"].only_new, found["attempts"].given_up) == (1, 2, 1)
+    assert parity.unexplained > 0
