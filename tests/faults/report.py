@@ -77,8 +77,11 @@ def put_between_marks(path: Path, text: str) -> None:
 
 
 def bound(times: int) -> str:
-    """None in so many: with 95 % certainty the share is below this ("rule of three")."""
-    return f"below {300 / times:.2g} %" if times >= 3 else "nothing"
+    """None in so many: with 95 % certainty the share is below this ("rule of three"); of three or fewer it says nothing."""
+    if times <= 3:
+        return "nothing"
+    percent = 300 / times
+    return f"below {percent:.0f} %" if percent >= 1 else f"below {percent:.2g} %"
 
 
 def save(outcome: Outcome, path: Path) -> None:
