@@ -20,7 +20,10 @@ _NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origi
 def fold(
     events: Iterable[Event], dead_letters: Iterable[DeadLetter] = (), horizon_us: int | None = None
 ) -> Batch:
-    """Rows of one batch. Events that occurred before the horizon are counted as expired and bring nothing."""
+    """Rows of one batch. Events that occurred before the horizon are counted as expired and bring nothing.
+
+    Nor does a dead letter that was published before it.
+    """
     jobs: dict[tuple[str, str], JobRow] = {}
     attempts: dict[tuple[object, ...], AttemptRow] = {}
     edges: dict[EdgeRow, None] = {}
@@ -46,12 +49,15 @@ def fold(
         parent = event["parent_job_id"]
         if parent or event["depends_on"]:
             _add_edges(edges, event, parent)
+    letters = list(dead_letters)
+    if horizon_us is not None:
+        letters = [letter for letter in letters if letter.publish_time_us >= horizon_us]
     return Batch(
         jobs=list(jobs.values()),
         attempts=list(attempts.values()),
         edges=list(edges),
         groups=list(groups.values()),
-        dead_letters=list({_letter_key(letter): letter for letter in dead_letters}.values()),
+        dead_letters=list({_letter_key(letter): letter for letter in letters}.values()),
         events=count,
         expired=expired,
         horizon_us=horizon_us,

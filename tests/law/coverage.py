@@ -15,6 +15,14 @@ WAYS = {
     "terminate": "sessions terminated in mid transaction",
     "kill": "processes killed (SIGKILL) in mid transaction",
 }
+RETENTION = (
+    "universes in which the horizon advanced",
+    "runs of retention killed (SIGKILL)",
+    "partitions dropped",
+    "attempts deleted one by one",
+    "jobs removed",
+    "edges removed",
+)
 FACTS = (
     "universes",
     "messages",
@@ -49,6 +57,7 @@ FACTS = (
     "jobs that are each other's upstream",
     "events before the horizon",
     "jobs with events on both sides of the horizon",
+    *RETENTION,
 )
 
 
@@ -85,6 +94,8 @@ REPORTS: list[Coverage] = []
 
 def _of_the_deliveries(universe: Universe, became: list[tuple[Delivery, Report]]) -> Iterable[str]:
     yield "universes"
+    if universe.retentions:
+        yield "universes in which the horizon advanced"
     messages = [event for delivery in universe.deliveries for event in delivery.events]
     yield from ["messages"] * len(messages)
     yield from ["events, distinct"] * len(_distinct(messages))

@@ -6,7 +6,8 @@ is free first: at least once, as the broker does.
 
 import multiprocessing
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -14,7 +15,8 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Self
 
-from tests.law.universes import Delivery, Universe
+from tests.law.retention import retain_for
+from tests.law.universes import Delivery, Retention, Universe
 from tests.law.writers import Report, serve
 
 ANSWER_SECONDS = 30.0
@@ -24,7 +26,7 @@ ANSWER_SECONDS = 30.0
 class _Writer:
     process: BaseProcess
     pipe: Pipe
-    doing: Delivery | None = None
+    doing: Delivery | Retention | None = None
 
 
 class Fleet:
@@ -33,9 +35,11 @@ class Fleet:
     def __init__(self, database_url: str, size: int = 4) -> None:
         # Not forked from the test's own process, which has connections open; preloaded, so that a new one is cheap.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["pytest", "tests.law.writers"])
+        self._context.set_forkserver_preload(["pytest", "tests.law.writers", "tests.law.retention"])
         self._database_url = database_url
         self._writers = [self._start() for _ in range(size)]
+        self._retainer = self._start(retain_for)
+        self.removed: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -43,9 +47,10 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        for writer in self._writers:
+        everybody = [*self._writers, self._retainer]
+        for writer in everybody:
             writer.pipe.close()
-        for writer in self._writers:
+        for writer in everybody:
             writer.process.join(5)
             if writer.process.exitcode is None:
                 writer.process.kill()
@@ -59,6 +64,7 @@ class Fleet:
         crew = self._writers[: len(universe.plans)]
         plans = [deque(plan) for plan in universe.plans]
         again: deque[Delivery] = deque()
+        retentions = deque(universe.retentions)
         became: list[tuple[Delivery, Report]] = []
         try:
             while True:
@@ -66,7 +72,15 @@ class Fleet:
                     if writer.doing is None and (plan or again):
                         writer.doing = (plan or again).popleft()
                         writer.pipe.send(writer.doing)
-                busy = {writer.pipe: writer for writer in crew if writer.doing is not None}
+                idle = all(writer.doing is None for writer in crew)
+                if (
+                    retentions
+                    and self._retainer.doing is None
+                    and (idle or retentions[0].after <= len(became))
+                ):
+                    self._retainer.doing = retentions.popleft()
+                    self._retainer.pipe.send(self._retainer.doing)
+                busy = {writer.pipe: writer for writer in (*crew, self._retainer) if writer.doing is not None}
                 if not busy:
                     return became
                 answered = wait(list(busy), timeout=ANSWER_SECONDS)
@@ -76,6 +90,9 @@ class Fleet:
                     )
                 for pipe in answered:
                     writer = busy[pipe]  # type: ignore[index]  # what was waited for are these pipes
+                    if writer is self._retainer:
+                        self._note_retention(retentions)
+                        continue
                     delivery, report = self._answer(writer)
                     became.append((delivery, report))
                     if report.outcome == "error":
@@ -83,10 +100,25 @@ class Fleet:
                     if report.outcome != "written":
                         again.append(Delivery(delivery.events, delivery.dead_letters))
         finally:
-            self._quiesce(crew)
+            self._quiesce([*crew, self._retainer])
+
+    def _note_retention(self, retentions: deque[Retention]) -> None:
+        """A run that was killed is started again; raises RuntimeError when one failed."""
+        doing, self._retainer.doing = self._retainer.doing, None
+        assert isinstance(doing, Retention)
+        try:
+            answer = self._retainer.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._replace(self._retainer, retain_for)
+            self.removed["runs of retention killed (SIGKILL)"] += 1
+            retentions.appendleft(Retention(doing.horizon_us, 0, 0))
+            return
+        if isinstance(answer, str):
+            raise RuntimeError(f"retention failed: {answer}")  # noqa: TRY004  # it is the text of what went wrong
+        self.removed.update(answer)
 
     def _answer(self, writer: _Writer) -> tuple[Delivery, Report]:
-        assert writer.doing is not None
+        assert isinstance(writer.doing, Delivery)
         delivery, writer.doing = writer.doing, None
         try:
             report: Report = writer.pipe.recv()
@@ -103,21 +135,25 @@ class Fleet:
         for writer in crew:
             if writer.doing is None:
                 continue
+            serves = retain_for if writer is self._retainer else serve
             if writer.pipe.poll(max(0.0, deadline - time.monotonic())):
-                self._answer(writer)
+                if writer is self._retainer:
+                    self._note_retention(deque())
+                else:
+                    self._answer(writer)
             else:
                 writer.process.kill()
-                self._replace(writer)
+                self._replace(writer, serves)
 
-    def _start(self) -> _Writer:
+    def _start(self, serves: Callable[[Pipe, str], None] = serve) -> _Writer:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, self._database_url), daemon=True)
+        process = self._context.Process(target=serves, args=(theirs, self._database_url), daemon=True)
         process.start()
         theirs.close()
         return _Writer(process, ours)
 
-    def _replace(self, writer: _Writer) -> None:
+    def _replace(self, writer: _Writer, serves: Callable[[Pipe, str], None] = serve) -> None:
         writer.pipe.close()
         writer.process.join()
-        fresh = self._start()
+        fresh = self._start(serves)
         writer.process, writer.pipe, writer.doing = fresh.process, fresh.pipe, None

@@ -12,7 +12,7 @@ from psycopg import sql
 from settings.database import DatabaseSettings
 from store.connection import connect
 from store.migrate import migrate
-from store.partitions import ensure_near_days
+from store.partitions import ensure_days
 from tests.law.oracle import COLUMNS
 from tests.law.universes import EPOCH, NOON
 
@@ -40,7 +40,6 @@ def database(server_url: str) -> Iterator[str]:
             url = psycopg.conninfo.make_conninfo(server_url, dbname=name)
             with connect(DatabaseSettings.load(database_url=url), "jobtrail-law-ground") as connection:
                 migrate(connection)
-                ensure_near_days(connection, NOON)
             yield url
         finally:
             administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -56,13 +55,16 @@ def collation(connection: psycopg.Connection[Any]) -> str:
 
 
 def clean(connection: psycopg.Connection[Any], horizon_us: int | None) -> None:
-    """No rows, and this horizon."""
+    """No rows, this horizon, and a partition for some of the days from it on."""
     for table in COLUMNS:  # few rows: cheaper than TRUNCATE
         connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("jobtrail", table)))
     connection.execute(
         "UPDATE jobtrail_control.horizon SET horizon_at = %s",
         ["-infinity" if horizon_us is None else _at(horizon_us)],
     )
+    connection.execute("UPDATE jobtrail.derivation SET cleared_before = '-infinity'")
+    connection.execute("SET search_path = jobtrail")
+    ensure_days(connection, (NOON - timedelta(days=2)).date(), (NOON + timedelta(days=1)).date())
 
 
 def _at(time_us: int) -> datetime:

@@ -114,6 +114,7 @@ FAILURES = ("retryable", "discarded")
 FINISHED = ("completed", "retryable", "discarded", "cancelled")
 NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
 HOUR_US = 60 * 60 * 1_000_000
+_PUBLISHED = COLUMNS["dead_letters"].index("publish_time")
 
 
 class Group(NamedTuple):
@@ -134,19 +135,24 @@ def oracle(
 ) -> Tables:
     """The rows of every table for these events, of which the order and the duplicates do not matter.
 
-    ``horizon_us``: events that occurred before it leave no trace; None keeps all. ``dead_letters``: rows in the
+    ``horizon_us``: events that occurred before it, and dead letters published before it, leave no trace; None keeps all. ``dead_letters``: rows in the
     order of their columns.
     """
     kept = [event for event in events if horizon_us is None or event["occurred_at"] >= horizon_us]
+    letters = {
+        letter
+        for letter in map(tuple, dead_letters)
+        if horizon_us is None or letter[_PUBLISHED] >= horizon_us
+    }
     ends = [event for event in kept if event["state"] in FINISHED]
     attempts = {_attempt_row(event) for event in ends}
     return {
         "jobs": Counter(
-            _job_row(those) for those in _grouped(kept, lambda e: (e["namespace"], e["job_id"])).values()
+            job_row(those) for those in _grouped(kept, lambda e: (e["namespace"], e["job_id"])).values()
         ),
         "attempts": Counter(attempts),
-        "lineage_edges": Counter({edge for event in kept for edge in _edges(event)}),
-        "dead_letters": Counter(set(map(tuple, dead_letters))),
+        "lineage_edges": Counter({edge for event in kept for edge in edges_of(event)}),
+        "dead_letters": Counter(letters),
         **_sums(ends),
     }
 
@@ -193,7 +199,8 @@ def _version(event: Event) -> Row:
     )
 
 
-def _job_row(events: list[Event]) -> Row:
+def job_row(events: list[Event]) -> Row:
+    """The row of `jobs` for the events of one job."""
     winner = max(events, key=_version)
     group = group_of(winner)
     same_attempt = [event for event in events if event["attempt"] == winner["attempt"]]
@@ -252,7 +259,8 @@ def _attempt_row(event: Event) -> Row:
     )
 
 
-def _edges(event: Event) -> set[Row]:
+def edges_of(event: Event) -> set[Row]:
+    """The edges that one event says."""
     namespace, job = event["namespace"], event["job_id"]
     spawned = {(namespace, event["parent_job_id"], job, "spawned")}
     depends = {(namespace, upstream, job, "depends_on") for upstream in event["depends_on"]}

@@ -24,6 +24,7 @@ def _micros(moment: datetime) -> int:
 # The last microsecond of an hour in which Europe changes its clocks, and the times around it.
 NOON = datetime(2026, 3, 29, 0, 59, 59, 999_999, tzinfo=UTC)
 DAY = _micros(datetime(2026, 3, 29, tzinfo=UTC))
+DAY_US = 24 * 60 * 60 * 1_000_000
 NEAR = [_micros(NOON + shift) for shift in (timedelta(0), timedelta(microseconds=1), timedelta(minutes=-3))]
 FAR = [
     *(_micros(NOON + timedelta(days=days)) for days in (-1, 1, -365)),
@@ -175,6 +176,19 @@ class Delivery:
     step: int = 0
 
 
+@dataclass(frozen=True)
+class Retention:
+    """While writers are at work the horizon advances, and what is older is removed by a process of its own.
+
+    ``after``: so many answers of writers; ``kill_at``: the step at which the process is killed, 0 for never. A run that
+    was killed is started again.
+    """
+
+    horizon_us: int
+    after: int
+    kill_at: int
+
+
 @dataclass(frozen=True, repr=False)
 class Universe:
     """A set of events, and one of the many ways in which it may reach the tables."""
@@ -183,6 +197,12 @@ class Universe:
     events: tuple[Event, ...]
     dead_letters: tuple[Row, ...]
     plans: tuple[tuple[Delivery, ...], ...]  # one for each writer, all at once
+    retentions: tuple[Retention, ...] = ()
+
+    @property
+    def last_horizon_us(self) -> int | None:
+        """Where the horizon is in the end."""
+        return self.retentions[-1].horizon_us if self.retentions else self.horizon_us
 
     def __repr__(self) -> str:
         """Short: what Hypothesis prints. A failure of the law tells the whole universe, in its own words."""
@@ -257,4 +277,18 @@ def universes(draw: st.DrawFn) -> Universe:
         tuple(events),
         tuple(dead_letters),
         tuple(tuple(plan) for plan in plans),
+        tuple(draw(_retentions())),
     )
+
+
+@st.composite
+def _retentions(draw: st.DrawFn) -> list[Retention]:
+    """None in half the universes; else the horizon advances once or twice, to days with many events on both sides."""
+    if not draw(st.sampled_from([False, True])):
+        return []
+    days = st.sampled_from([DAY - DAY_US, DAY, DAY + DAY_US])
+    horizons = sorted(draw(st.sets(days, min_size=1, max_size=2)))
+    return [
+        Retention(horizon, draw(st.integers(0, 4)), draw(st.sampled_from([0, 0, 1, 2, 3, 5, 8, 13])))
+        for horizon in horizons
+    ]

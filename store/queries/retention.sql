@@ -1,0 +1,316 @@
+-- The horizon advances, and what is before it goes. `store/retention/` runs them. Tables are locked in the order of the
+-- writers; what others may hold for longer than a moment is passed over, or given up and tried again.
+
+-- name: try_to_be_the_only_one
+SELECT pg_try_advisory_lock(hashtext('jobtrail.retention'))
+
+-- name: let_others
+SELECT pg_advisory_unlock(hashtext('jobtrail.retention'))
+
+-- name: take_exclusive_lock
+-- Waits until every writer that has read the horizon is done; those that come wait behind it.
+SELECT pg_advisory_xact_lock(hashtext('jobtrail.derived'))
+
+-- name: take_shared_lock
+SELECT pg_advisory_xact_lock_shared(hashtext('jobtrail.derived'))
+
+-- name: take_partitions_lock
+SELECT pg_advisory_xact_lock(hashtext('jobtrail.partitions'))
+
+-- name: set_lock_timeout
+SELECT set_config('lock_timeout', %(milliseconds)s::text, true)
+
+-- name: standing
+-- The day of the horizon, the day that all is removed before, today by the database's clock (NULL: minus infinity), and
+-- which tables these are: a rebuild's swap puts others in their place.
+SELECT
+    CASE WHEN horizon_at <> '-infinity' THEN (horizon_at AT TIME ZONE 'UTC')::date END,
+    CASE WHEN cleared_before <> '-infinity' THEN (cleared_before AT TIME ZONE 'UTC')::date END,
+    (now() AT TIME ZONE 'UTC')::date,
+    'jobs'::regclass::oid
+FROM jobtrail_control.horizon, derivation
+
+-- name: read_horizon_day
+SELECT CASE WHEN horizon_at <> '-infinity' THEN (horizon_at AT TIME ZONE 'UTC')::date END
+FROM jobtrail_control.horizon
+
+-- name: advance_horizon
+UPDATE jobtrail_control.horizon
+SET horizon_at = %(horizon)s
+WHERE horizon_at < %(horizon)s
+
+-- name: note_cleared
+UPDATE derivation
+SET cleared_before = %(horizon)s
+WHERE cleared_before < %(horizon)s AND 'jobs'::regclass::oid = %(tables)s
+
+-- name: day_partitions
+SELECT relname::text
+FROM pg_inherits
+JOIN pg_class ON pg_class.oid = inhrelid
+WHERE inhparent = 'attempts'::regclass AND relname ~ '^attempts_[0-9]{8}$'
+ORDER BY relname
+
+-- name: stray_hours
+-- Hours before a time with rows that have no partition of their day, with the number of these.
+SELECT date_trunc('hour', finished_at, 'UTC') AS hour, count(*)
+FROM attempts_default
+WHERE finished_at < %(before)s
+GROUP BY hour
+ORDER BY hour
+
+-- name: failures_of_day
+SELECT failure_group_id, count(*)
+FROM attempts
+WHERE failure_group_id IS NOT NULL AND finished_at >= %(first)s AND finished_at < %(before)s
+GROUP BY failure_group_id
+ORDER BY count(*) DESC, failure_group_id
+
+-- name: hours_of_group
+SELECT date_trunc('hour', finished_at, 'UTC') AS hour, count(*)
+FROM attempts
+WHERE failure_group_id = %(group)s AND finished_at >= %(first)s AND finished_at < %(before)s
+GROUP BY hour
+ORDER BY hour
+
+-- name: remember_failures_of_day
+INSERT INTO expired_attempts (namespace, job_id, finished_at, state, worker, queue, source, failure_group_id)
+SELECT namespace, job_id, finished_at, state, worker, queue, source, failure_group_id
+FROM attempts
+WHERE failure_group_id IS NOT NULL AND finished_at >= %(first)s AND finished_at < %(before)s
+
+-- name: lock_attempts
+LOCK TABLE ONLY attempts IN ACCESS EXCLUSIVE MODE
+
+-- name: remove_stray_attempts
+WITH removed AS (
+    DELETE FROM attempts_default
+    WHERE finished_at >= %(first)s AND finished_at < %(before)s
+    RETURNING namespace, job_id, finished_at, state, worker, queue, source, failure_group_id
+)
+INSERT INTO expired_attempts (namespace, job_id, finished_at, state, worker, queue, source, failure_group_id)
+SELECT namespace, job_id, finished_at, state, worker, queue, source, failure_group_id
+FROM removed
+
+-- name: remove_failures_of_groups
+WITH removed AS (
+    DELETE FROM attempts
+    WHERE failure_group_id = ANY (%(groups)s) AND finished_at >= %(first)s AND finished_at < %(before)s
+    RETURNING namespace, job_id, finished_at, state, worker, queue, source, failure_group_id
+)
+INSERT INTO expired_attempts (namespace, job_id, finished_at, state, worker, queue, source, failure_group_id)
+SELECT namespace, job_id, finished_at, state, worker, queue, source, failure_group_id
+FROM removed
+
+-- name: remove_group_jobs
+-- Nothing older is left, so a job whose last failure is before the end of what goes has none of this kind any more.
+WITH old AS MATERIALIZED (
+    SELECT met.failure_group_id, met.job_id
+    FROM failure_group_jobs AS met
+    JOIN (
+        SELECT DISTINCT failure_group_id, job_id
+        FROM expired_attempts
+        WHERE failure_group_id IS NOT NULL
+    ) AS expired USING (failure_group_id, job_id)
+    WHERE met.last_finished_at < %(before)s
+    ORDER BY met.failure_group_id, met.job_id
+    FOR UPDATE OF met
+),
+removed AS (
+    DELETE FROM failure_group_jobs AS met
+    USING old
+    WHERE met.failure_group_id = old.failure_group_id AND met.job_id = old.job_id
+    RETURNING met.failure_group_id
+)
+INSERT INTO expired_group_jobs (failure_group_id, job_count)
+SELECT failure_group_id, count(*)
+FROM removed
+GROUP BY failure_group_id
+
+-- name: lock_groups
+-- A statement of its own: what the next ones read of these groups is then what every writer has committed.
+SELECT count(*)
+FROM (
+    SELECT id
+    FROM failure_groups
+    WHERE id IN (SELECT failure_group_id FROM expired_attempts)
+    ORDER BY id
+    FOR UPDATE
+) AS locked
+
+-- name: remove_group_hours
+-- No writer comes to hours before the horizon, and an hour of a group goes as a whole.
+DELETE FROM failure_groups_hourly AS stored
+USING (
+    SELECT DISTINCT failure_group_id, date_trunc('hour', finished_at, 'UTC') AS hour
+    FROM expired_attempts
+    WHERE failure_group_id IS NOT NULL
+) AS expired
+WHERE stored.failure_group_id = expired.failure_group_id AND stored.hour = expired.hour
+
+-- name: remove_empty_groups
+DELETE FROM failure_groups AS stored
+USING (
+    SELECT failure_group_id, count(*) AS occurrence_count
+    FROM expired_attempts
+    WHERE failure_group_id IS NOT NULL
+    GROUP BY failure_group_id
+) AS expired
+WHERE stored.id = expired.failure_group_id AND stored.occurrence_count = expired.occurrence_count
+
+-- name: take_off_groups
+-- First and last time and the title are told by the hours that are left: the title is that of any hour that has it still.
+WITH expired AS (
+    SELECT failure_group_id, count(*) AS occurrence_count
+    FROM expired_attempts
+    WHERE failure_group_id IS NOT NULL
+    GROUP BY failure_group_id
+)
+UPDATE failure_groups AS stored
+SET
+    occurrence_count = stored.occurrence_count - expired.occurrence_count,
+    job_count = stored.job_count - coalesce(
+        (SELECT job_count FROM expired_group_jobs WHERE failure_group_id = stored.id), 0
+    ),
+    first_seen_at = coalesce(
+        (
+            SELECT min(finished_at)
+            FROM attempts
+            WHERE failure_group_id = stored.id AND finished_at >= hours.first
+                AND finished_at < hours.first + interval '1 hour'
+        ),
+        stored.first_seen_at
+    ),
+    last_seen_at = coalesce(
+        (
+            SELECT max(finished_at)
+            FROM attempts
+            WHERE failure_group_id = stored.id AND finished_at >= hours.last
+                AND finished_at < hours.last + interval '1 hour'
+        ),
+        stored.last_seen_at
+    ),
+    title = CASE
+        WHEN EXISTS (
+            SELECT FROM failure_groups_hourly WHERE failure_group_id = stored.id AND title = stored.title
+        ) THEN stored.title
+        ELSE coalesce(
+            (SELECT min(title) FROM failure_groups_hourly WHERE failure_group_id = stored.id), stored.title
+        )
+    END
+FROM
+    expired,
+    LATERAL (
+        SELECT min(hour) AS first, max(hour) AS last
+        FROM failure_groups_hourly
+        WHERE failure_group_id = expired.failure_group_id
+    ) AS hours
+WHERE stored.id = expired.failure_group_id
+
+-- name: remove_outcomes
+-- Of whole days: no writer comes to hours before the horizon.
+DELETE FROM outcomes_hourly
+WHERE hour >= %(first)s AND hour < %(before)s
+
+-- name: take_off_outcomes
+UPDATE outcomes_hourly AS stored
+SET
+    completed = stored.completed - expired.completed,
+    retryable = stored.retryable - expired.retryable,
+    discarded = stored.discarded - expired.discarded,
+    cancelled = stored.cancelled - expired.cancelled
+FROM (
+    SELECT
+        namespace, source, worker, queue, date_trunc('hour', finished_at, 'UTC') AS hour,
+        count(*) FILTER (WHERE state = 'completed') AS completed,
+        count(*) FILTER (WHERE state = 'retryable') AS retryable,
+        count(*) FILTER (WHERE state = 'discarded') AS discarded,
+        count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+    FROM expired_attempts
+    GROUP BY namespace, source, worker, queue, hour
+) AS expired
+WHERE stored.namespace = expired.namespace
+    AND stored.source = expired.source
+    AND stored.worker = expired.worker
+    AND stored.queue = expired.queue
+    AND stored.hour = expired.hour
+
+-- name: remove_empty_outcomes
+DELETE FROM outcomes_hourly
+WHERE (completed, retryable, discarded, cancelled) = (0, 0, 0, 0)
+    AND hour >= %(first)s AND hour < %(before)s
+
+-- name: pages_of_jobs
+SELECT pg_relation_size('jobs') / current_setting('block_size')::bigint
+
+-- name: remove_jobs
+-- A row that is locked is one that a writer brings something new of: it stays.
+WITH old AS MATERIALIZED (
+    SELECT namespace, job_id
+    FROM jobs
+    WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND latest_at < %(horizon)s
+    LIMIT %(most)s
+    FOR UPDATE SKIP LOCKED
+),
+removed AS (
+    DELETE FROM jobs
+    USING old
+    WHERE jobs.namespace = old.namespace AND jobs.job_id = old.job_id
+    RETURNING jobs.namespace, jobs.job_id
+)
+INSERT INTO expired_jobs (namespace, job_id)
+SELECT namespace, job_id
+FROM removed
+
+-- name: remove_edges
+-- Who brings an edge of a job holds the job's row, so none comes between this and the statement before.
+DELETE FROM lineage_edges AS edge
+USING expired_jobs
+WHERE edge.namespace = expired_jobs.namespace AND edge.job_id = expired_jobs.job_id
+
+-- name: remove_dead_letters
+WITH old AS MATERIALIZED (
+    SELECT topic, message_id, publish_time
+    FROM dead_letters
+    WHERE publish_time < %(horizon)s
+    LIMIT %(most)s
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM dead_letters AS letter
+USING old
+WHERE letter.topic = old.topic AND letter.message_id = old.message_id AND letter.publish_time = old.publish_time
+
+-- name: partition_sizes
+-- Rows as the statistics know them (NULL: they do not), and bytes with indexes and long values.
+SELECT nullif(reltuples, -1)::bigint, pg_total_relation_size(oid)
+FROM pg_class
+WHERE oid = %(name)s::text::regclass
+
+-- name: count_attempts_of_day
+SELECT count(*)
+FROM attempts
+WHERE finished_at >= %(first)s AND finished_at < %(before)s
+
+-- name: count_stray_attempts
+SELECT count(*)
+FROM attempts_default
+WHERE finished_at < %(before)s
+
+-- name: count_old_jobs
+SELECT
+    count(*) FILTER (WHERE latest_at < %(before)s),
+    count(*)
+FROM jobs
+
+-- name: estimate_edges
+SELECT greatest(reltuples, 0)::bigint
+FROM pg_class
+WHERE oid = 'lineage_edges'::regclass
+
+-- name: count_old_sums
+SELECT
+    (SELECT count(*) FROM failure_groups WHERE last_seen_at < %(before)s),
+    (SELECT count(*) FROM failure_groups WHERE first_seen_at < %(before)s AND last_seen_at >= %(before)s),
+    (SELECT count(*) FROM failure_groups_hourly WHERE hour < %(before)s),
+    (SELECT count(*) FROM outcomes_hourly WHERE hour < %(before)s),
+    (SELECT count(*) FROM dead_letters WHERE publish_time < %(before)s)

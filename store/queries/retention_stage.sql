@@ -1,0 +1,25 @@
+-- What one transaction of retention takes off, for the statements after the one that found it. Of a session.
+
+-- name: create_expired_attempts
+CREATE TEMPORARY TABLE IF NOT EXISTS expired_attempts (
+    namespace        text COLLATE "C",
+    job_id           text COLLATE "C",
+    finished_at      timestamptz,
+    state            text,
+    worker           text COLLATE "C",
+    queue            text COLLATE "C",
+    source           text COLLATE "C",
+    failure_group_id uuid
+) ON COMMIT DELETE ROWS
+
+-- name: create_expired_group_jobs
+CREATE TEMPORARY TABLE IF NOT EXISTS expired_group_jobs (
+    failure_group_id uuid,
+    job_count        bigint
+) ON COMMIT DELETE ROWS
+
+-- name: create_expired_jobs
+CREATE TEMPORARY TABLE IF NOT EXISTS expired_jobs (
+    namespace text COLLATE "C",
+    job_id    text COLLATE "C"
+) ON COMMIT DELETE ROWS

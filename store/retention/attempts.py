@@ -1,0 +1,165 @@
+"""Days of attempts go, the oldest first, each with its part of the sums in the same transaction.
+
+A day with a partition: the failures in it are remembered, the partition is dropped, and what they were is taken off.
+Readers and writers of `attempts` wait meanwhile. So when there are very many failures, some of them are deleted before,
+in transactions that hold nobody up. Rows of days without a partition are deleted, hours at a time.
+
+The sums may be computed from rows that were read before the partition is dropped, because no row before the horizon
+comes any more: the horizon advanced when no writer was at work, and each one since has folded for it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+from store.partitions import expired_days
+from store.retention.session import QUERIES, Session, start_of
+
+AT_ONCE: Final = 50_000
+"""Failures that are taken off while nobody else can read or write `attempts`: about half a second of work."""
+
+_DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
+
+
+@dataclass
+class RemovedAttempts:
+    """What went."""
+
+    partitions: list[str] = field(default_factory=list)
+    """Names of those that were dropped."""
+    rows: int = 0
+    """Rows that were deleted one by one."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Failures of some groups, from one time to before another: whole hours of each."""
+
+    groups: list[UUID]
+    first: datetime
+    before: datetime
+
+
+def remove_days(session: Session, horizon: date, removed: RemovedAttempts, at_once: int = AT_ONCE) -> None:
+    """Remove every attempt before the horizon. ``removed`` is kept up to date, so that it tells what a run that broke off did.
+
+    Raises what `Session.transaction` raises.
+    """
+    strays = _stray_hours(session.connection, horizon)
+    for day, name in expired_days(session.connection, horizon):
+        before = [(hour, count) for hour, count in strays if hour < start_of(day)]
+        _remove_strays(session, before, removed)
+        strays = strays[len(before) :]
+        _thin_out(session, day, removed, at_once)
+        session.transaction("drop a partition", partial(_drop, session=session, day=day, name=name))
+        removed.partitions.append(name)
+    _remove_strays(session, strays, removed)
+
+
+def _stray_hours(connection: psycopg.Connection, horizon: date) -> list[tuple[datetime, int]]:
+    return connection.execute(QUERIES["stray_hours"], {"before": start_of(horizon)}).fetchall()
+
+
+def _remove_strays(session: Session, hours: list[tuple[datetime, int]], removed: RemovedAttempts) -> None:
+    """Delete the rows of these hours, as many hours in a transaction as have about a batch of rows."""
+    while hours:
+        count = rows = 0
+        while count < len(hours) and (count == 0 or rows + hours[count][1] <= session.batch_rows):
+            rows += hours[count][1]
+            count += 1
+        first, before = hours[0][0], hours[count - 1][0] + _HOUR
+        removed.rows += session.transaction(
+            "remove stray attempts",
+            partial(_delete, first=first, before=before, groups=None),
+        )
+        hours = hours[count:]
+
+
+def _thin_out(session: Session, day: date, removed: RemovedAttempts, at_once: int) -> None:
+    """Delete failures of a day until there are few enough for what follows, the greatest groups first."""
+    first, before = start_of(day), start_of(day) + _DAY
+    bounds = {"first": first, "before": before}
+    groups = session.connection.execute(QUERIES["failures_of_day"], bounds).fetchall()
+    too_many = sum(count for _, count in groups) - at_once
+    if too_many <= 0:
+        return
+    for piece in _pieces(session, groups, first, before):
+        rows = session.transaction(
+            "remove failures",
+            partial(_delete, first=piece.first, before=piece.before, groups=piece.groups),
+        )
+        removed.rows += rows
+        too_many -= rows
+        if too_many <= 0:
+            return
+
+
+def _pieces(
+    session: Session, groups: list[tuple[UUID, int]], first: datetime, before: datetime
+) -> Iterator[_Piece]:
+    together: list[UUID] = []
+    rows = 0
+    for group, count in groups:
+        if count > session.batch_rows:
+            yield from _pieces_of_group(session, group, first, before)
+            continue
+        if rows + count > session.batch_rows:
+            yield _Piece(together, first, before)
+            together, rows = [], 0
+        together.append(group)
+        rows += count
+    if together:
+        yield _Piece(together, first, before)
+
+
+def _pieces_of_group(session: Session, group: UUID, first: datetime, before: datetime) -> Iterator[_Piece]:
+    """Of a group with more failures than a batch has rows: hour by hour, the earliest first."""
+    asked = {"group": group, "first": first, "before": before}
+    for hour, _ in session.connection.execute(QUERIES["hours_of_group"], asked).fetchall():
+        yield _Piece([group], hour, hour + _HOUR)
+
+
+def _delete(
+    connection: psycopg.Connection, first: datetime, before: datetime, groups: list[UUID] | None
+) -> int:
+    """Delete attempts, of these groups or without a partition, and take them off the sums; gives how many."""
+    bounds = {"first": first, "before": before}
+    connection.execute(QUERIES["take_partitions_lock"])
+    if groups is None:
+        rows = connection.execute(QUERIES["remove_stray_attempts"], bounds).rowcount
+    else:
+        rows = connection.execute(QUERIES["remove_failures_of_groups"], {**bounds, "groups": groups}).rowcount
+    _take_off_groups(connection, before)
+    connection.execute(QUERIES["take_off_outcomes"])
+    connection.execute(QUERIES["remove_empty_outcomes"], bounds)
+    return rows
+
+
+def _drop(connection: psycopg.Connection, session: Session, day: date, name: str) -> None:
+    """Drop the day's partition and take it off the sums."""
+    bounds = {"first": start_of(day), "before": start_of(day) + _DAY}
+    # Whoever makes partitions locks the default one first and `attempts` then; here it is the other way round.
+    connection.execute(QUERIES["take_partitions_lock"])
+    connection.execute(QUERIES["remember_failures_of_day"], bounds)
+    session.reached("drop a partition: remembered")
+    # The rows of the sums are wanted by writers that hold `attempts`: so it is locked before them, as they do.
+    connection.execute(QUERIES["lock_attempts"])
+    connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+    session.reached("drop a partition: dropped")
+    _take_off_groups(connection, bounds["before"])
+    connection.execute(QUERIES["remove_outcomes"], bounds)
+
+
+def _take_off_groups(connection: psycopg.Connection, before: datetime) -> None:
+    connection.execute(QUERIES["remove_group_jobs"], {"before": before})
+    connection.execute(QUERIES["lock_groups"])
+    connection.execute(QUERIES["remove_group_hours"])
+    connection.execute(QUERIES["remove_empty_groups"])
+    connection.execute(QUERIES["take_off_groups"])

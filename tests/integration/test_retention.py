@@ -1,0 +1,283 @@
+"""Retention: what is older goes, the sums give their part back, a run that breaks off is finished by the next."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from consumers.fold import fold
+from settings.database import DatabaseSettings
+from store.batch import DeadLetter
+from store.connection import connect
+from store.partitions import ensure_days, ensure_near_days
+from store.retention.plan import plan
+from store.retention.run import Done, give_up, retain, standing
+from store.retention.session import Pace, RetentionBlockedError, RetentionStoppedError, start_of
+from store.verify.run import verify
+from store.writer import HorizonMovedError, prepare_session, write_batch
+from tests.law.oracle import Event, oracle
+from tests.law.tables import difference, read_tables
+from tests.law.test_oracle import event
+
+US = 1_000_000
+DAY_US = 24 * 3600 * US
+TODAY = datetime.now(UTC).date()
+KEEP = 7
+HORIZON = TODAY - timedelta(days=KEEP)
+
+
+def at(days: int, second: int = 0) -> int:
+    """So many days after the horizon, in microseconds."""
+    return int(start_of(HORIZON).timestamp()) * US + days * DAY_US + second * US
+
+
+def failure(job_id: str, when: int, message: str = "film 17 is not ready", **said: Any) -> Event:
+    error = dict.fromkeys(("stacktrace", "fingerprint"), "") | {
+        "category": "not_ready",
+        "type": "NotReady",
+        "message": message,
+        "origin": "",
+    }
+    return event(job_id, "ShowJob", "retryable", when, error=error | said.pop("error", {}), **said)
+
+
+OWN = {"error": {"fingerprint": "own"}}
+"""Failures of one group, whatever their message says."""
+
+
+def history() -> list[Event]:
+    """Two weeks: jobs that are old, new, and on both sides of the horizon; groups that go, shrink, and stay."""
+    told = []
+    for day in range(-7, 6):
+        for number in range(6):
+            job = f"{day}-{number}"
+            said = {"root_job_id": f"{day}-0", "parent_job_id": f"{day}-0" if number else "", "depth": 1}
+            told.append(event(job, "ShowJob", "executing", at(day, number), **said))
+            told.append(event(job, "ShowJob", "completed", at(day, 3600 * number), **said))
+        told.append(failure(f"{day}-1", at(day, 60)))
+        told.append(failure("through", at(day, 70), attempt=day + 8))
+        told.append(failure(f"{day}-2", at(day, 80), f"title {'abcdefghijklm'[day + 7]}", **OWN))
+    told.append(failure("3", at(-3), "only then"))
+    return told
+
+
+LETTERS = [DeadLetter("t", str(day), "malformed", "", b"\0", "", at(day), 0) for day in range(-3, 3)]
+
+
+@contextmanager
+def session(url: str, **more: Any) -> Iterator[psycopg.Connection]:
+    with closing(connect(DatabaseSettings.load(database_url=url), "jobtrail test", **more)) as connection:
+        yield connection
+
+
+def tell(url: str, events: list[Event], letters: list[DeadLetter] | None = None) -> int:
+    """Write a batch as a consumer does; gives how many events were expired."""
+    with session(url) as connection:
+        prepare_session(connection)
+        batch = fold(events, letters or [])
+        try:
+            write_batch(connection, batch)
+        except HorizonMovedError as moved:
+            batch = fold(events, letters or [], moved.horizon_us)
+            write_batch(connection, batch)
+        return batch.expired
+
+
+def differences(url: str, events: list[Event], horizon: date = HORIZON) -> list[str]:
+    """From the oracle over what is not expired; of `jobs` and edges only the keys, where older events may have spoken."""
+    letters = [tuple(letter) for letter in LETTERS]
+    expected = oracle(events, letters, int(start_of(horizon).timestamp()) * US)
+    with session(url, autocommit=True) as connection:
+        return difference(expected, read_tables(connection))
+
+
+def unsound(url: str) -> list[Any]:
+    with session(url, autocommit=True) as connection:
+        return list(verify(connection))
+
+
+@pytest.fixture
+def told(database_url_each: str) -> str:
+    with session(database_url_each) as connection:
+        ensure_days(connection, HORIZON - timedelta(days=4), TODAY)  # the days before that are strays
+    tell(database_url_each, history(), LETTERS)
+    return database_url_each
+
+
+def run(url: str, **more: Any) -> Done:
+    with session(url, autocommit=True) as connection:
+        return give_up(connection, HORIZON, **more)
+
+
+def lenient(lines: list[str]) -> list[str]:
+    """Without what the law leaves open: the one job on both sides of the horizon."""
+    return [line for line in lines if not line.startswith("jobs('kino', 'through')")]
+
+
+@pytest.mark.parametrize("at_once", [50_000, 1], ids=["dropping whole days", "thinning out first"])
+def test_what_is_older_goes_and_the_sums_are_those_of_what_is_left(told: str, at_once: int) -> None:
+    done = run(told, at_once=at_once, batch_rows=3 if at_once == 1 else 5_000)
+    assert lenient(differences(told, history())) == []
+    assert unsound(told) == []
+    assert len(done.attempts.partitions) == 4
+    assert done.rows.jobs == 7 * 6 + 1
+    assert done.rows.edges == 7 * 5
+    assert done.rows.dead_letters == 3
+    with session(told, autocommit=True) as connection:
+        assert standing(connection)[:2] == (HORIZON, HORIZON)
+
+
+def test_a_title_that_only_older_failures_had_goes_with_them(told: str) -> None:
+    titles = "SELECT title FROM failure_groups WHERE fingerprint = 'own'"
+    with session(told, autocommit=True) as connection:
+        assert connection.execute(titles).fetchone() == ("title a",)
+        give_up(connection, HORIZON)
+        assert connection.execute(titles).fetchone() == ("title h",)
+
+
+def test_an_event_before_the_horizon_is_counted_as_expired_however_often_it_comes(told: str) -> None:
+    run(told)
+    with session(told, autocommit=True) as connection:
+        before = read_tables(connection)
+    old = [one for one in history() if one["occurred_at"] < at(0)]
+    for _ in range(2):
+        assert tell(told, old, LETTERS[:3]) == len(old)
+    with session(told, autocommit=True) as connection:
+        assert difference(before, read_tables(connection)) == []
+
+
+def test_the_horizon_never_moves_back(told: str) -> None:
+    run(told)
+    with session(told, autocommit=True) as connection:
+        give_up(connection, HORIZON - timedelta(days=3))
+        assert standing(connection).horizon == HORIZON
+
+
+def test_what_retention_does_every_day_costs_nothing_when_there_is_nothing_to_do(told: str) -> None:
+    steps: list[str] = []
+    with session(told, autocommit=True) as connection:
+        first = retain(connection, KEEP)
+        assert (first.horizon_before, first.horizon) == (None, HORIZON)
+        again = retain(connection, KEEP, reached=steps.append)
+    assert (again.horizon_before, again.horizon) == (HORIZON, HORIZON)
+    assert steps == []
+
+
+def test_zero_days_keep_everything(told: str) -> None:
+    with session(told, autocommit=True) as connection:
+        before = read_tables(connection)
+        assert retain(connection, 0).horizon is None
+        assert difference(before, read_tables(connection)) == []
+
+
+def test_every_day_that_is_kept_has_a_partition(told: str) -> None:
+    with session(told, autocommit=True) as connection:
+        retain(connection, 20)
+        assert ensure_days(connection, TODAY - timedelta(days=20), TODAY + timedelta(days=7)) == []
+        assert connection.execute("SELECT count(*) FROM attempts_default").fetchone() == (0,)
+
+
+def test_no_partition_is_made_of_a_day_before_the_horizon(told: str) -> None:
+    run(told)
+    with session(told, autocommit=True) as connection:
+        names = ensure_near_days(connection, datetime.combine(HORIZON, datetime.min.time(), UTC))
+    assert min(names, default="attempts_9") >= f"attempts_{HORIZON:%Y%m%d}"
+
+
+def test_a_run_that_is_killed_at_any_step_is_finished_by_the_next(
+    told: str, postgres_of_version: Callable[[int], Any]
+) -> None:
+    """At each step, before and after its commit, the session is ended; each time the sums are sound."""
+    steps: list[str] = []
+    kills = 0
+    with session(told, autocommit=True) as observer:
+        for number in range(1, 100):
+            steps.clear()
+            with session(told, autocommit=True) as connection:
+                pid = connection.info.backend_pid
+
+                def reached(step: str, number: int = number, pid: int = pid) -> None:
+                    steps.append(step)
+                    if len(steps) == number:
+                        observer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+                try:
+                    give_up(connection, HORIZON, reached=reached, batch_rows=40, at_once=2)
+                except psycopg.OperationalError:
+                    kills += 1
+            if kills < number:
+                break
+            if number % 3 == 1:
+                assert unsound(told) == []
+    assert kills > 3
+    assert unsound(told) == []
+    assert lenient(differences(told, history())) == []
+
+
+def test_one_run_at_a_time(told: str) -> None:
+    seen: list[bool] = []
+
+    def reached(_step: str) -> None:
+        if not seen:
+            seen.append(run(told).busy)
+
+    assert not run(told, reached=reached).busy
+    assert seen == [True]
+
+
+def test_who_waits_for_a_lock_gives_it_up_soon_and_tries_again(told: str, monkeypatch: Any) -> None:
+    """A long read of attempts: writers and readers that come meanwhile are not held up behind a waiting retention."""
+    pauses: list[float] = []
+    with session(told) as reader:
+        reader.execute("SELECT count(*) FROM attempts")
+
+        def wait(seconds: float) -> bool:
+            pauses.append(seconds)
+            if len(pauses) > 3:
+                reader.rollback()
+            return False
+
+        done = run(told, pace=Pace(1.0, wait))
+    assert len(done.attempts.partitions) == 4
+    assert unsound(told) == []
+
+
+def test_a_lock_that_is_never_released_is_told(told: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("store.retention.session._TRIES", 2)
+    with session(told) as reader:
+        reader.execute("SELECT count(*) FROM attempts")
+        with pytest.raises(RetentionBlockedError, match="drop a partition"):
+            run(told, pace=Pace(1.0, lambda _seconds: False))
+    assert unsound(told) == []
+    assert len(run(told).attempts.partitions) == 4
+
+
+def test_it_stops_when_it_is_asked_to(told: str) -> None:
+    with pytest.raises(RetentionStoppedError):
+        run(told, pace=Pace(0.5, lambda _seconds: True))
+    run(told)
+    assert lenient(differences(told, history())) == []
+
+
+def test_a_dry_run_says_what_a_run_then_does(told: str) -> None:
+    with session(told, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+        would = plan(connection, KEEP)
+        sums = "SELECT (SELECT count(*) FROM failure_groups), (SELECT count(*) FROM failure_groups_hourly), (SELECT count(*) FROM outcomes_hourly)"
+        before = connection.execute(sums).fetchone()
+        done = retain(connection, KEEP)
+        after = connection.execute(sums).fetchone()
+        assert plan(connection, KEEP).is_empty
+    assert (would.horizon, would.wanted) == (None, HORIZON)
+    assert [day.name for day in would.days] == done.attempts.partitions
+    assert would.attempts_without_partition == done.attempts.rows
+    assert sum(day.attempts for day in would.days) == 4 * 9 + 1
+    assert (would.jobs, would.dead_letters) == (done.rows.jobs, done.rows.dead_letters)
+    assert before is not None
+    assert after is not None
+    assert (would.failure_groups, would.failure_group_hours, would.outcome_hours) == tuple(
+        one - other for one, other in zip(before, after, strict=True)
+    )
