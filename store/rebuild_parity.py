@@ -117,7 +117,7 @@ SELECT
     ROW({old_columns}) IS NOT DISTINCT FROM ROW({new_columns}) AS same,
     coalesce({ahead}, false) AS ahead,
     coalesce({aged}, false) AS aged,
-    jsonb_build_object({named_key}) AS key
+    json_build_object({named_key}) AS key
 FROM {old}.{table} AS o
 FULL JOIN {new}.{table} AS n ON {joined}
 """

@@ -132,8 +132,8 @@ def _history_problems(
         return []
     return [
         f"the topic begins with events published from {shown(begins)} on, and the tables reach back to "
-        f"{shown(tables.earliest)}: {_rows(older)} are older than anything the topic begins with, and would be lost. "
-        f"`--from {shown(begins)}` says that they may go"
+        f"{shown(tables.earliest)}: {_rows(older)} are older than anything the topic begins with, and would be lost "
+        f"unless they were published late. `--from {shown(begins)}` says that they may go"
     ]
 
 

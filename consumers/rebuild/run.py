@@ -317,7 +317,6 @@ def _abandon(connection: psycopg.Connection, found: Rebuild) -> None:
     with connection.transaction():
         drop(connection, REBUILD_SCHEMA)
         set_state(connection, found.id, ABANDONED)
-    log.info("abandoned", rebuild=found.id)
 
 
 def _demand_same(

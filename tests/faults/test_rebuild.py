@@ -1,0 +1,332 @@
+"""A rebuild as a process of its own beside aggregators and publishers at work: nobody notices it, and no kill harms it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from bench.publish import publish
+from bench.workload import Message, messages
+from broker import provision
+from servers.pulsar import Pulsar
+from settings.database import DatabaseSettings
+from settings.provision import ProvisionSettings
+from store.connection import connect
+from store.writer import prepare_session, write_batch
+from tests.faults.director import Director
+from tests.faults.truth import judge, read_topic
+from tests.integration.test_rebuild_tables import NOW_US, events
+from tests.integration.topics import own_topic
+from tests.services import JOBTRAIL, Service, service, wait_until
+
+PARTITIONS = 2
+DAY_US = 24 * 3600 * 1_000_000
+SECONDS = 180
+
+# Killed at each of these in turn, and started again each time; "loading" is in a process of its own.
+STEPS = (
+    "before start",
+    "started",
+    "loading",
+    "loaded",
+    "indexed",
+    "before swap",
+    "during swap",
+    "after swap",
+    "compared",
+)
+POLLED = ("jobs", "attempts", "lineage_edges", "failure_groups", "outcomes_hourly")
+
+
+@pytest.fixture
+def topic(pulsar: Pulsar) -> ProvisionSettings:
+    settings = own_topic(pulsar, provision_partitions=PARTITIONS)
+    provision.run(settings, check=False)
+    return settings
+
+
+def environment(topic: ProvisionSettings, database_url: str) -> dict[str, str]:
+    return {
+        "JOBTRAIL_PULSAR_URL": topic.pulsar_url,
+        "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
+        "JOBTRAIL_TOPIC": topic.topic,
+        "JOBTRAIL_DATABASE_URL": database_url,
+        "JOBTRAIL_AGGREGATOR_BATCH_EVENTS": "1000",
+        "JOBTRAIL_REBUILD_BATCH_EVENTS": "2000",
+    }
+
+
+def start(settings: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [JOBTRAIL, "rebuild", *arguments],
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def rebuild(settings: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    """Status, standard output, standard error."""
+    running = start(settings, *arguments)
+    try:
+        out, err = running.communicate(timeout=SECONDS)
+    finally:
+        running.kill()
+    return running.returncode, out, err
+
+
+def workload(jobs: int, seed: int = 1) -> list[Message]:
+    """With some messages that are no events among them."""
+    some = messages(jobs, seed=seed, start_us=_six_hours_ago())
+    return [*some, *(Message("bad", one.payload[:20]) for one in some[:7])]
+
+
+def _six_hours_ago() -> int:
+    return time.time_ns() // 1000 - 6 * 3600 * 1_000_000
+
+
+def one(connection: psycopg.Connection[Any], query: str) -> Any:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@contextlib.contextmanager
+def publishing(topic: ProvisionSettings, sent: list[int]) -> Iterator[None]:
+    """Some hundred events after the other while the block runs."""
+    stop = threading.Event()
+
+    def work() -> None:
+        seed = 100
+        while not stop.wait(0.2):
+            seed += 1
+            some = [
+                Message(f"{seed}-{m.key}", m.payload)
+                for m in messages(60, seed=seed, start_us=_six_hours_ago())
+            ]
+            sent.append(publish(topic.pulsar_url, topic.topic, some))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+class Poller:
+    """Counts the rows of each table twenty times a second, as a dashboard would; notes each one that became fewer."""
+
+    def __init__(self, database_url: str) -> None:
+        self.rounds = 0
+        self.wrong: list[str] = []
+        self._url = database_url
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> "Poller":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        least = dict.fromkeys(POLLED, 0)
+        with psycopg.connect(self._url, autocommit=True, prepare_threshold=0) as connection:
+            while not self._stop.wait(0.05):
+                for table in POLLED:
+                    try:
+                        found = one(connection, f"SELECT count(*) FROM jobtrail.{table}")
+                    except psycopg.Error as error:
+                        self.wrong.append(f"{table}: {error}")
+                        continue
+                    if found < least[table]:
+                        self.wrong.append(f"{table}: {found} rows after {least[table]}")
+                    least[table] = found
+                self.rounds += 1
+
+
+def test_nobody_notices_a_rebuild(topic: ProvisionSettings, database_url: str, tmp_path: Path) -> None:
+    """Two aggregators under load, a reader at 20 Hz: no error, no table smaller or missing, and then all is as it must be."""
+    settings = environment(topic, database_url)
+    publish(topic.pulsar_url, topic.topic, workload(6_000))
+    sent: list[int] = []
+    with (
+        service("aggregate", settings, tmp_path / "one.log") as first,
+        service("aggregate", settings, tmp_path / "two.log") as second,
+        psycopg.connect(database_url, autocommit=True) as observer,
+    ):
+        wait_until(
+            lambda: one(observer, "SELECT count(*) FROM jobtrail.jobs") == 6_000, "jobs", first.end_of_log
+        )
+        group = one(observer, "SELECT id FROM jobtrail.failure_groups LIMIT 1")
+        observer.execute(
+            "INSERT INTO jobtrail_triage.failure_groups (failure_group_id, status) VALUES (%s, 'resolved'), "
+            "('00000000-0000-0000-0000-000000000000', 'ignored')",
+            [group],
+        )
+        before = one(observer, "SELECT 'jobtrail.jobs'::regclass::oid::bigint")
+        with Poller(database_url) as poller, publishing(topic, sent):
+            status, out, err = rebuild(settings, "--json")
+            wait_until(lambda: len(sent) > 3, "events published meanwhile")
+        assert status == 0, err
+        report = json.loads(out)
+        assert poller.wrong == []
+        assert poller.rounds > 10
+        assert one(observer, "SELECT 'jobtrail.jobs'::regclass::oid::bigint") != before
+        assert one(observer, "SELECT to_regnamespace('jobtrail_old')::text") is None
+        assert report["unexplained"] == 0
+        assert report["forgotten_words"] == 1
+        assert report["dead_letters"] == 7
+        assert one(observer, "SELECT count(*) FROM jobtrail_triage.failure_groups") == 2
+        _wait_for_everything(topic, observer, first)
+        for replica in (first, second):
+            assert replica.stop() == 0, replica.end_of_log()
+            text = replica.log.read_text()
+            assert "error" not in text.lower(), text
+            assert "batch_failed" not in text
+
+
+def test_killed_at_every_step_it_goes_on(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGKILL at each step, and once more by a kill of a loading process; an aggregator works on all the time."""
+    settings = environment(topic, database_url)
+    publish(topic.pulsar_url, topic.topic, workload(4_000))
+    killed = []
+    with (
+        Director() as director,
+        service("aggregate", settings, tmp_path / "log") as aggregator,
+        psycopg.connect(database_url, autocommit=True) as observer,
+    ):
+        wait_until(
+            lambda: one(observer, "SELECT count(*) FROM jobtrail.jobs") == 4_000,
+            "jobs",
+            aggregator.end_of_log,
+        )
+        for step in STEPS:
+            trap = director.trap(step)
+            running = start({**settings, **director.environment})
+            held = trap.wait(SECONDS)
+            if held is None:
+                running.kill()
+                pytest.fail(f"{step} was not reached:\n{running.communicate()[1]}")
+            if step == "loading":
+                held.kill()  # a process that loads: its parent says so and ends
+                assert running.wait(SECONDS) == 2
+            running.kill()
+            running.communicate()
+            held.kill()
+            killed.append(step)
+            count = one(observer, "SELECT count(*) FROM jobtrail.jobs")
+            assert count >= 4_000, f"{count} jobs after a kill at {step!r}"
+        publish(topic.pulsar_url, topic.topic, workload(500, seed=2))
+        status, out, err = rebuild(settings, "--json")
+        assert status == 0, err
+        assert json.loads(out)["unexplained"] == 0
+        assert one(observer, "SELECT count(*) FROM jobtrail_control.rebuilds") == 1, (
+            "it went on, and did not begin anew"
+        )
+        assert one(observer, "SELECT state FROM jobtrail_control.rebuilds") == "done"
+        _wait_for_everything(topic, observer, aggregator)
+        assert aggregator.stop() == 0
+    with capsys.disabled():
+        print(f"\n    a rebuild was killed at: {', '.join(killed)}")
+
+
+def test_history_that_the_topic_lacks_is_not_lost_unasked(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """Old rows stop it before it begins; younger ones that only the tables know stop it before the swap."""
+    settings = environment(topic, database_url)
+    with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests") as live:
+        prepare_session(live)
+        from consumers.fold import fold
+
+        write_batch(live, fold(events("long ago", occurred_at=NOW_US - 30 * DAY_US)))
+        live.commit()
+        publish(
+            topic.pulsar_url,
+            topic.topic,
+            messages(200, start_us=time.time_ns() // 1000 - 10_000_000),
+        )
+        status, out, _ = rebuild(settings, "--check")
+        assert status == 1
+        assert "1 attempts, 1 jobs and 0 dead letters are older" in out
+        status, _, err = rebuild(settings)
+        assert status == 2
+        said = err.split("--from ")[1].split("`")[0]
+        assert live.execute("SELECT to_regnamespace('jobtrail_rebuild')").fetchone() == (None,)
+        live.commit()
+
+        # What the preflight cannot see, the moment of the swap does.
+        soon = int(time.time()) * 1_000_000 + 2 * 3600 * 1_000_000
+        write_batch(live, fold(events("only here", occurred_at=soon)))
+        status, _, err = rebuild(settings, "--from", said)
+        assert status == 2
+        assert "the live tables know 1 ends of attempts that the topic does not have" in err
+        assert live.execute("SELECT count(*) FROM jobtrail.jobs").fetchone() == (2,)
+        live.commit()
+        status, out, err = rebuild(settings, "--from", said, "--accept-loss")
+        assert status == 1, err
+        assert "unexplained in attempts: namespace cinegraph-test, job_id only here" in out, out
+        assert live.execute("SELECT count(*) FROM jobtrail_old.jobs").fetchone() == (2,)
+        assert live.execute("SELECT count(*) FROM jobtrail.jobs").fetchone() == (200,)
+        live.commit()
+        assert rebuild(settings, "--drop-old")[:2] == (0, "dropped the old tables.\n")
+        assert live.execute("SELECT to_regnamespace('jobtrail_old')").fetchone() == (None,)
+
+
+def test_one_at_a_time_begun_anew_and_given_up(topic: ProvisionSettings, database_url: str) -> None:
+    """A second one is refused while the first runs; --restart begins anew, --abandon leaves nothing."""
+    settings = environment(topic, database_url)
+    publish(topic.pulsar_url, topic.topic, messages(300, start_us=time.time_ns() // 1000))
+    with Director() as director, psycopg.connect(database_url, autocommit=True) as observer:
+        trap = director.trap("loaded")
+        first = start({**settings, **director.environment})
+        held = trap.wait(SECONDS)
+        assert held is not None
+        status, _, err = rebuild(settings)
+        assert status == 2
+        assert "one at a time" in err
+        first.kill()
+        first.communicate()
+        held.kill()
+        trap = director.trap("indexed")
+        again = start({**settings, **director.environment}, "--restart")
+        held = trap.wait(SECONDS)
+        assert held is not None
+        assert observer.execute(
+            "SELECT array_agg(state ORDER BY id) FROM jobtrail_control.rebuilds"
+        ).fetchone() == (["abandoned", "following"],)
+        again.kill()
+        again.communicate()
+        held.kill()
+        assert rebuild(settings, "--abandon")[:2] == (0, "abandoned; its tables are dropped.\n")
+        assert one(observer, "SELECT to_regnamespace('jobtrail_rebuild')::text") is None
+        assert rebuild(settings, "--abandon")[1] == "no rebuild is under way.\n"
+
+
+def _wait_for_everything(
+    topic: ProvisionSettings, observer: psycopg.Connection[Any], running: Service
+) -> None:
+    """Until the tables are the oracle's over all that the topic holds."""
+    stored = read_topic(topic.pulsar_url, topic.topic, PARTITIONS)
+    found = judge(stored, [], observer)
+    end = time.monotonic() + 60
+    while not found.holds and time.monotonic() < end:
+        time.sleep(0.5)
+        found = judge(stored, [], observer)
+    assert found.holds, "\n".join([*found.differences[:20], running.end_of_log()])
