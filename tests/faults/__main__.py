@@ -6,6 +6,7 @@ begins again. Ends with 0 when every table of every scenario is right and every 
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ ROUNDS_MORE = 3
 
 def main() -> int:
     given = _arguments()
+    # Servers, their data and the small disk go also when this is asked to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = RESULTS / str(given.seed)
     if given.anew:
         shutil.rmtree(folder, ignore_errors=True)
