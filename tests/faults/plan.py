@@ -35,6 +35,7 @@ REBUILD_STEPS = (
 """Where a rebuild is killed, in its order."""
 
 REBUILD_KILLED = "rebuild killed"
+WORKER_KILLED = "worker killed"
 
 EXCLUSIVE = frozenset({"postgres killed", "broker killed", "disk full"})
 """Faults of a whole server: no other scenario may be on it."""

@@ -48,7 +48,7 @@ def markdown(
         "",
         "| | |",
         "|---|---|",
-        f"| different messages accepted by the broker | {sum(one.accepted for one in judged):,} |",
+        f"| different messages accepted by the broker, or by the spool | {sum(one.accepted for one in judged):,} |",
         f"| different events in the topics, without what is no event | {sum(one.events for one in judged):,} |",
         f"| messages in the topics | {sum(one.messages for one in judged):,} |",
         f"| accepted and not in the topic | {sum(one.not_in_topic for one in judged):,} |",

@@ -16,14 +16,15 @@ from psycopg import OperationalError
 from tests.faults.director import Director, Held
 from tests.faults.kinds import KINDS, NO_EFFECT, Ongoing
 from tests.faults.maintenance import Rebuilding
-from tests.faults.plan import EXCLUSIVE, REBUILD_KILLED, Fault, Plan
+from tests.faults.plan import EXCLUSIVE, REBUILD_KILLED, WORKER_KILLED, Fault, Plan
 from tests.faults.publisher import Orders
 from tests.faults.replicas import Fleet
 from tests.faults.site import PARTITIONS, Servers, Site, provisioned
 from tests.faults.truth import Judgement, judge, read_topic
+from tests.faults.workers import SdkWorkers
 from tests.services import JOBTRAIL
 
-EVENTS_A_SECOND = 600
+EVENTS_A_SECOND = 400
 REACHED_WITHIN_SECONDS = 60
 CAUGHT_UP_WITHIN_SECONDS = 240
 NO_PROGRESS_SECONDS = 120
@@ -119,26 +120,30 @@ class _Played:
             postgres = servers.postgres(small_disk=self._plan.needs_small_disk)
             rebuilding = Rebuilding(settings, url, folder)
             opened.callback(rebuilding.kill)
-            site = Site(servers, topic, url, postgres, director, fleet, rebuilding)
+            workers = SdkWorkers(servers.broker.url, topic, folder)
+            opened.callback(workers.kill)
+            site = Site(servers, topic, url, postgres, director, fleet, rebuilding, workers)
             publishers = _Publishers(self._plan, servers.broker.url, topic, folder)
             opened.callback(publishers.kill)
             opened.callback(self._end_all)  # whatever happens, the next scenario finds its servers
             for _ in range(self._plan.replicas):
                 fleet.join()
+            if any(fault.kind == WORKER_KILLED for fault in self._plan.faults):
+                workers.start()
             for fault in self._plan.faults:
                 self._strike(site, publishers, fault)
             self._until(site, lambda: not self._ongoing, CAUGHT_UP_WITHIN_SECONDS, "the faults to end")
             self._until(
                 site, lambda: not rebuilding.is_unfinished, CAUGHT_UP_WITHIN_SECONDS, "the rebuild to end"
             )
-            self.published = publishers.finish()
+            promised = workers.finish()
+            self.published = {**publishers.finish(), "promised": len(promised)}
             self._catch_up(site)
             self.failures += [*fleet.ended_by_themselves, *rebuilding.failures]
             self._verify(settings, url)
             with site.observer() as observer:
-                self.judgement = judge(
-                    read_topic(servers.broker.url, topic, PARTITIONS), publishers.tallies, observer
-                )
+                stored = read_topic(servers.broker.url, topic, PARTITIONS)
+                self.judgement = judge(stored, publishers.tallies, observer, promised)
 
     def _strike(self, site: Site, publishers: "_Publishers", fault: Fault) -> None:
         if fault.kind in EXCLUSIVE:  # one server at a time: none can start on a full disk, or twice

@@ -21,6 +21,7 @@ from tests.databases import Databases
 from tests.faults.director import Director
 from tests.faults.maintenance import Rebuilding
 from tests.faults.replicas import Fleet
+from tests.faults.workers import SdkWorkers
 
 KEEP_ALIVE_SECONDS = 4
 """How often the broker asks a client for a sign of life; one that gives none is dropped after twice that."""
@@ -123,6 +124,7 @@ class Site:
     director: Director
     fleet: Fleet
     rebuilding: Rebuilding
+    workers: SdkWorkers
     notes: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
