@@ -87,9 +87,8 @@ def _say_preflight(found: "Preflight") -> None:
     say(
         f"        published from {shown(log.published_from)} on; its first events are of {shown(log.speaks_from)} or later"
     )
-    say(
-        f"tables  about {max(0, tables.jobs):,} jobs, {_size(tables.bytes)}, reaching back to {shown(tables.earliest)}"
-    )
+    jobs = f"about {tables.jobs:,} jobs, " if tables.jobs > 0 else ""
+    say(f"tables  {jobs}{_size(tables.bytes)}, reaching back to {shown(tables.earliest)}")
     say(f"disk    about {_size(tables.bytes)} more until the old tables are dropped")
     if found.history_from is not None:
         gone = found.given_up
