@@ -42,6 +42,8 @@ PARTS = (
     Part("replicas", "two and four aggregators, and what they wait for", _module("replicas")),
     Part("bad_input", "the aggregator beside messages that are no events", _module("bad_input")),
     Part("scale", "the aggregator with 10⁵ and 10⁶ (--full: 10⁷) jobs stored", _module("scale")),
+    Part("retention", "the aggregator while ten days of old rows are removed", _module("retention")),
+    Part("rebuild", "a rebuild beside the live aggregator", _module("rebuild")),
     Part("latency", "from event() in a worker to visible in Postgres", _module("latency")),
     Part("questions", "how long questions take while the aggregator works", _module("questions")),
     Part("memory", "memory of both consumers over a long stream", _module("memory")),

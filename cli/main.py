@@ -16,6 +16,7 @@ from cli.importing import import_group
 from cli.lineage import lineage
 from cli.operate import aggregate, metrics, migrate, provision
 from cli.rebuild import rebuild
+from cli.retain import retain
 from cli.runs import runs
 from cli.sources import sources
 from cli.verify import verify
@@ -63,6 +64,7 @@ for _command in (
     aggregate,
     metrics,
     rebuild,
+    retain,
     import_group,
 ):
     command.add_command(_command)

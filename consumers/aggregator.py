@@ -24,6 +24,7 @@ from consumers.pipeline import Committed, Pipeline
 from consumers.progress import Progress
 from consumers.receive import decode_batch
 from consumers.receiver_queue import ReceiverQueue
+from consumers.retention import RetentionUpkeep
 from consumers.stop import Stop, stop_on_signals
 from consumers.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
 from consumers.upkeep import PartitionUpkeep
@@ -67,7 +68,8 @@ def run(settings: AggregatorSettings) -> int:
                 with connect_session() as connection:
                     check_version(connection)
                     check_fingerprint_version(connection, VERSION)
-                _consume(settings, stop, health, metrics, pipeline, PartitionUpkeep(connect_session))
+                with RetentionUpkeep(settings, metrics.horizon_is):
+                    _consume(settings, stop, health, metrics, pipeline, PartitionUpkeep(connect_session))
         except DeliveryStoppedError as error:
             return say_stopped(error)
         except psycopg.ProgrammingError as error:

@@ -1,6 +1,7 @@
 """What the aggregator says of itself to Prometheus. Counters start at zero with the process; Postgres is what is exact."""
 
 import time
+from datetime import UTC, date, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.platform_collector import PlatformCollector
@@ -57,6 +58,16 @@ class AggregatorMetrics:
             "1 when the last attempt to reach Postgres succeeded.",
             registry=self.registry,
         )
+
+        self._horizon_at = Gauge(
+            "jobtrail_aggregator_horizon_timestamp_seconds",
+            "What occurred before this has been given up; 0 while nothing has.",
+            registry=self.registry,
+        )
+
+    def horizon_is(self, horizon: date | None) -> None:
+        """Note where the horizon is."""
+        self._horizon_at.set(datetime(*horizon.timetuple()[:3], tzinfo=UTC).timestamp() if horizon else 0)
 
     def committed(self, done: Committed) -> None:
         """Count a batch that is safe in Postgres."""

@@ -4,10 +4,11 @@ from pydantic import Field
 
 from settings.consumer import ConsumerSettings
 from settings.database import DatabaseSettings
+from settings.retention import RetentionSettings
 from settings.service import ServiceSettings
 
 
-class AggregatorSettings(ConsumerSettings, DatabaseSettings, ServiceSettings):
+class AggregatorSettings(ConsumerSettings, DatabaseSettings, RetentionSettings, ServiceSettings):
     """Everything `jobtrail aggregate` reads."""
 
     aggregator_port: int = Field(

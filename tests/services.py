@@ -26,7 +26,9 @@ class Service:
         """``settings`` are environment variables; the port is chosen here."""
         (self.port,) = free_ports(1)
         self.log = log
-        environment = {**os.environ, **settings, f"JOBTRAIL_{_PORTS[command]}": str(self.port)}
+        # Tests tell of times long gone: what they say is kept, unless they ask for something else.
+        kept = {"JOBTRAIL_RETENTION_DAYS": "0"}
+        environment = {**os.environ, **kept, **settings, f"JOBTRAIL_{_PORTS[command]}": str(self.port)}
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [JOBTRAIL, command], env=environment, stdout=output, stderr=subprocess.STDOUT

@@ -1,5 +1,9 @@
 """Retention: what is older goes, the sums give their part back, a run that breaks off is finished by the next."""
 
+import json
+import os
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -9,6 +13,8 @@ import psycopg
 import pytest
 
 from consumers.fold import fold
+from consumers.retention import RetentionUpkeep
+from settings.aggregator import AggregatorSettings
 from settings.database import DatabaseSettings
 from store.batch import DeadLetter
 from store.connection import connect
@@ -21,6 +27,7 @@ from store.writer import HorizonMovedError, prepare_session, write_batch
 from tests.law.oracle import Event, oracle
 from tests.law.tables import difference, read_tables
 from tests.law.test_oracle import event
+from tests.services import JOBTRAIL
 
 US = 1_000_000
 DAY_US = 24 * 3600 * US
@@ -281,3 +288,98 @@ def test_a_dry_run_says_what_a_run_then_does(told: str) -> None:
     assert (would.failure_groups, would.failure_group_hours, would.outcome_hours) == tuple(
         one - other for one, other in zip(before, after, strict=True)
     )
+
+
+def command(*arguments: str, url: str, days: str = str(KEEP)) -> "subprocess.CompletedProcess[str]":
+    """`jobtrail retain` as a user runs it."""
+    environment = {**os.environ, "JOBTRAIL_DATABASE_URL": url, "JOBTRAIL_RETENTION_DAYS": days}
+    return subprocess.run(
+        [JOBTRAIL, "retain", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_says_what_would_go_and_what_went(told: str) -> None:
+    dry = command("--dry-run", url=told)
+    assert dry.returncode == 0, dry.stderr
+    assert f"the horizon would go from nowhere to {HORIZON}" in dry.stdout
+    assert f"attempts_{HORIZON - timedelta(days=1):%Y%m%d}: about" in dry.stdout
+    asked = json.loads(command("--dry-run", "--json", url=told).stdout)
+    did = command("--json", url=told)
+    assert did.returncode == 0, did.stderr
+    answer = json.loads(did.stdout)
+    assert answer["days"] == [day["name"] for day in asked["days"]]
+    assert (answer["horizon_before"], answer["horizon"]) == (None, HORIZON.isoformat())
+    assert (answer["jobs"], answer["dead_letters"]) == (asked["jobs"], asked["dead_letters"])
+    assert "nothing to do" in command(url=told).stdout
+    assert "nothing would go" in command("--dry-run", url=told).stdout
+    assert unsound(told) == []
+
+
+def test_a_number_of_days_that_is_rather_a_mistake_is_refused(told: str) -> None:
+    refused = command(url=told, days="3")
+    assert refused.returncode == 2
+    assert "JOBTRAIL_RETENTION_DAYS" in refused.stderr
+    assert "everything is kept" in command(url=told, days="0").stdout
+
+
+def test_an_aggregator_looks_to_it(told: str) -> None:
+    horizons: list[date | None] = []
+    looked = threading.Event()
+
+    def on_horizon(horizon: date | None) -> None:
+        horizons.append(horizon)
+        looked.set()
+
+    settings = AggregatorSettings.load(database_url=told, retention_days=KEEP, retention_share=1)
+    with RetentionUpkeep(settings, on_horizon, first_after_seconds=0):
+        assert looked.wait(60)
+    assert horizons == [HORIZON]
+    assert lenient(differences(told, history())) == []
+
+
+@pytest.mark.parametrize("off", [{"retention_days": 0}, {"retention_in_aggregator": False}])
+def test_an_aggregator_leaves_it_when_told_to(told: str, off: dict[str, Any]) -> None:
+    settings = AggregatorSettings.load(database_url=told, **off)
+    with RetentionUpkeep(settings, first_after_seconds=0):
+        assert "retention" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_four_writers_go_on_while_days_are_dropped_and_jobs_removed(told: str) -> None:
+    """Writers that fail jobs of the same groups, and old jobs that speak again: no deadlock, and the sums are right."""
+    stop = threading.Event()
+    wrong: list[BaseException] = []
+    written: list[Event] = []
+
+    def write(writer: int) -> None:
+        try:
+            for number in range(10_000):
+                if stop.is_set():
+                    return
+                batch = [
+                    failure(f"{day}-1", at(8 - day % 3, number), attempt=number + 2 + 10_000 * writer)
+                    for day in range(-7, 6)
+                ]
+                tell(told, batch)
+                written.extend(batch)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the test fails and shows it
+            wrong.append(error)
+
+    writers = [threading.Thread(target=write, args=[writer]) for writer in range(4)]
+    for thread in writers:
+        thread.start()
+    try:
+        done = run(told, batch_rows=10, at_once=2)
+    finally:
+        stop.set()
+        for thread in writers:
+            thread.join()
+    assert wrong == []
+    assert len(done.attempts.partitions) == 4
+    assert unsound(told) == []
+    lines = differences(told, [*history(), *written])
+    assert [line for line in lines if not line.startswith(("jobs(", "lineage_edges("))] == []

@@ -1,0 +1,83 @@
+"""What retention did or would do, for a person and for a program."""
+
+from datetime import date
+from typing import Any
+
+from store.retention.plan import Plan
+from store.retention.run import Done
+
+_DAYS_SHOWN = 20
+
+
+def page(found: Plan | Done, keep_days: int) -> str:
+    """A few lines."""
+    if not keep_days:
+        return "JOBTRAIL_RETENTION_DAYS is 0: everything is kept."
+    return _planned(found) if isinstance(found, Plan) else _did(found)
+
+
+def as_json(found: Plan | Done) -> dict[str, Any]:
+    """The same as data. Dates are days of UTC, null where nothing has been given up."""
+    if isinstance(found, Plan):
+        return {
+            **found._asdict(),
+            "horizon": _iso(found.horizon),
+            "wanted": _iso(found.wanted),
+            "days": [{**day._asdict(), "day": day.day.isoformat()} for day in found.days],
+        }
+    return {
+        "busy": found.busy,
+        "horizon_before": _iso(found.horizon_before),
+        "horizon": _iso(found.horizon),
+        "days": found.attempts.partitions,
+        "attempts_without_partition": found.attempts.rows,
+        "jobs": found.rows.jobs,
+        "edges": found.rows.edges,
+        "dead_letters": found.rows.dead_letters,
+    }
+
+
+def _planned(found: Plan) -> str:
+    lines = [f"the horizon would go from {_word(found.horizon)} to {_word(found.wanted)}"]
+    if found.is_empty:
+        return f"nothing would go: the horizon is {_word(found.horizon)}, and nothing before it is left."
+    lines += [
+        f"  {day.name}: about {day.attempts:,} attempts, {day.bytes / 1e6:,.1f} MB"
+        for day in found.days[:_DAYS_SHOWN]
+    ]
+    if len(found.days) > _DAYS_SHOWN:
+        rest = found.days[_DAYS_SHOWN:]
+        lines.append(
+            f"  {len(rest)} more days, to {rest[-1].day}: about {sum(day.attempts for day in rest):,} attempts, "
+            f"{sum(day.bytes for day in rest) / 1e6:,.1f} MB"
+        )
+    if found.attempts_without_partition:
+        lines.append(f"  {found.attempts_without_partition:,} attempts of days without a partition")
+    lines += [
+        f"  {found.jobs:,} jobs, about {found.edges:,} edges, {found.dead_letters:,} dead letters",
+        f"  {found.failure_groups:,} failure groups; {found.failure_groups_changed:,} more would count less",
+        f"  {found.failure_group_hours:,} hours of failure groups, {found.outcome_hours:,} hours of outcomes",
+    ]
+    return "\n".join(lines)
+
+
+def _did(done: Done) -> str:
+    if done.busy:
+        return "another process removes old rows at this moment: nothing was done here."
+    if done.horizon == done.horizon_before and not (done.attempts.partitions or done.rows.jobs):
+        return f"nothing to do: the horizon is {_word(done.horizon)}, and nothing before it is left."
+    return "\n".join(
+        [
+            f"the horizon went from {_word(done.horizon_before)} to {_word(done.horizon)}",
+            f"  {len(done.attempts.partitions):,} days of attempts, and {done.attempts.rows:,} attempts one by one",
+            f"  {done.rows.jobs:,} jobs, {done.rows.edges:,} edges, {done.rows.dead_letters:,} dead letters",
+        ]
+    )
+
+
+def _iso(day: date | None) -> str | None:
+    return day.isoformat() if day else None
+
+
+def _word(day: date | None) -> str:
+    return day.isoformat() if day else "nowhere"

@@ -1,0 +1,64 @@
+"""`jobtrail retain`: give up what is older than the tables are to keep."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.asking import json_option, say, say_json
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from settings.retain import RetainSettings
+    from store.retention.plan import Plan
+    from store.retention.run import Done
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what would go.")
+@json_option
+def retain(dry_run: bool, as_json: bool) -> None:
+    """Give up what is older than JOBTRAIL_RETENTION_DAYS, and take it off the sums.
+
+    Aggregators do this by themselves unless JOBTRAIL_RETENTION_IN_AGGREGATOR is false. May be stopped at any time.
+    """
+    import psycopg
+
+    from cli.render import retention as form
+    from schemas.errors import StoreError
+    from settings.retain import RetainSettings
+    from store.connection import connect
+    from store.migrate import check_version
+
+    settings = RetainSettings.load()
+    found: Plan | Done
+    try:
+        with connect(settings, "jobtrail retain", autocommit=True) as connection:
+            check_version(connection)
+            found = _plan(connection, settings) if dry_run else _retain(connection, settings)
+    except psycopg.Error as error:
+        raise StoreError(
+            f"retention broke off: {str(error).strip()}. The numbers are right; run it again, it goes on where it was."
+        ) from error
+    if as_json:
+        say_json(form.as_json(found))
+    else:
+        say(form.page(found, settings.retention_days))
+
+
+def _plan(connection: "psycopg.Connection", settings: "RetainSettings") -> "Plan":
+    from store.retention.plan import plan
+
+    return plan(connection, settings.retention_days)
+
+
+def _retain(connection: "psycopg.Connection", settings: "RetainSettings") -> "Done":
+    from store.retention.run import retain as work
+    from store.retention.session import Pace
+
+    return work(
+        connection,
+        settings.retention_days,
+        pace=Pace(settings.retention_share),
+        batch_rows=settings.retention_batch_rows,
+    )

@@ -1,0 +1,101 @@
+"""Retention beside an aggregator's batches: a thread that looks once an hour whether there is anything to give up.
+
+It has a session of its own, and nearly all of its time it waits for Postgres or rests. Of several replicas the first one
+to come does the work. Failing is no harm: what was left is removed by the next run, of this process or another.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import date
+from types import TracebackType
+from typing import Self
+
+import psycopg
+import structlog
+
+from consumers.barriers import reached
+from schemas.errors import JobtrailError
+from settings.aggregator import AggregatorSettings
+from store.connection import connect
+from store.retention.run import Done, retain
+from store.retention.session import Pace, RetentionStoppedError
+
+log = structlog.get_logger(__name__)
+
+_FIRST_AFTER_SECONDS = 60.0
+_EVERY_SECONDS = 60.0 * 60
+_END_SECONDS = 5.0
+
+
+class RetentionUpkeep:
+    """Runs within a ``with`` block, unless the settings say that nothing is to be given up or somebody else looks to it."""
+
+    def __init__(
+        self,
+        settings: AggregatorSettings,
+        on_horizon: Callable[[date | None], None] = lambda _horizon: None,
+        first_after_seconds: float = _FIRST_AFTER_SECONDS,
+    ) -> None:
+        """``on_horizon`` is told where the horizon is, after each look."""
+        self._settings = settings
+        self._on_horizon = on_horizon
+        self._first_after = first_after_seconds
+        self._ending = threading.Event()
+        # A daemon: a transaction that is cut off by the end of the process changes nothing.
+        self._thread = threading.Thread(target=self._look_every_hour, name="retention", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._settings.retention_days and self._settings.retention_in_aggregator:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join(_END_SECONDS)
+
+    def _look_every_hour(self) -> None:
+        pause = self._first_after
+        while not self._ending.wait(pause):
+            pause = _EVERY_SECONDS
+            done = Done()
+            try:
+                self._look(done)
+            except RetentionStoppedError:
+                log.info("retention_stopped", **_counts(done), then="goes on after the next start")
+                return
+            except (JobtrailError, psycopg.Error) as error:
+                log.warning(
+                    "retention_failed",
+                    error=" ".join(str(error).split()),
+                    **_counts(done),
+                    then="goes on in an hour; the numbers are right meanwhile",
+                )
+
+    def _look(self, done: Done) -> None:
+        settings = self._settings
+        with connect(settings, "jobtrail retention", autocommit=True) as connection:
+            retain(
+                connection,
+                settings.retention_days,
+                pace=Pace(settings.retention_share, self._ending.wait),
+                batch_rows=settings.retention_batch_rows,
+                reached=reached,
+                done=done,
+            )
+        self._on_horizon(done.horizon)
+        counts = _counts(done)
+        if done.horizon != done.horizon_before or any(counts.values()):
+            log.info("retention_done", horizon=str(done.horizon), **counts)
+
+
+def _counts(done: Done) -> dict[str, int]:
+    return {
+        "days": len(done.attempts.partitions),
+        "attempts": done.attempts.rows,
+        "jobs": done.rows.jobs,
+        "edges": done.rows.edges,
+        "dead_letters": done.rows.dead_letters,
+    }
