@@ -201,8 +201,11 @@ class Universe:
 
     @property
     def last_horizon_us(self) -> int | None:
-        """Where the horizon is in the end."""
-        return self.retentions[-1].horizon_us if self.retentions else self.horizon_us
+        """Where the horizon is in the end: it never goes back, whatever a retention asks for."""
+        asked = [retention.horizon_us for retention in self.retentions]
+        if self.horizon_us is not None:
+            asked.append(self.horizon_us)
+        return max(asked, default=None)
 
     def __repr__(self) -> str:
         """Short: what Hypothesis prints. A failure of the law tells the whole universe, in its own words."""
