@@ -181,7 +181,7 @@ def test_nobody_notices_a_rebuild(topic: ProvisionSettings, database_url: str, t
         with Poller(database_url) as poller, publishing(topic, sent):
             status, out, err = rebuild(settings, "--json")
             wait_until(lambda: len(sent) > 3, "events published meanwhile")
-        assert status == 0, err
+        assert status == 0, f"{out}\n{err}"
         report = json.loads(out)
         assert poller.wrong == []
         assert poller.rounds > 10
@@ -234,7 +234,7 @@ def test_killed_at_every_step_it_goes_on(
             assert count >= 4_000, f"{count} jobs after a kill at {step!r}"
         publish(topic.pulsar_url, topic.topic, workload(500, seed=2))
         status, out, err = rebuild(settings, "--json")
-        assert status == 0, err
+        assert status == 0, f"{out}\n{err}"
         assert json.loads(out)["unexplained"] == 0
         assert one(observer, "SELECT count(*) FROM jobtrail_control.rebuilds") == 1, (
             "it went on, and did not begin anew"
