@@ -1,15 +1,12 @@
 """The peer's jars: Pulsar's own JDBC sink for Postgres and what runs it without a cluster, in the cache (270 MB, once)."""
 
 import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
 from servers.cache import cache_directory, locked
 from servers.errors import ServerUnavailableError
-from servers.pulsar_jars import DOWNLOAD_TIMEOUT_SECONDS, is_complete, write_manifest
+from servers.maven import download, is_complete
 
 POM = Path(__file__).with_name("peer_pom.xml")
 
@@ -56,21 +53,4 @@ def _download(folder: Path) -> None:
     what = f"Pulsar's JDBC sink {connector_version()}"
     if shutil.which("mvn") is None:
         raise ServerUnavailableError(f"cannot get {what}: no `mvn` on PATH (Maven fetches it, once)")
-    print(f"downloading {what} into {folder} (270 MB, once)", file=sys.stderr, flush=True)
-    # In a folder beside the last one, which gets its name only when it is whole.
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as temporary:
-        partial = Path(temporary) / "jars"
-        command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", str(POM)]
-        command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
-        answer = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_TIMEOUT_SECONDS
-        )
-        if answer.returncode:
-            raise ServerUnavailableError(
-                f"cannot get {what}: `{' '.join(command)}` ended with status {answer.returncode}.\n"
-                + (answer.stdout + answer.stderr)[-3000:]
-            )
-        write_manifest(partial)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+    download(POM, folder, what, megabytes=270)

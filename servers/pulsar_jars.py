@@ -3,18 +3,15 @@
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
 from servers.cache import cache_directory, locked
 from servers.errors import ServerUnavailableError
+from servers.maven import download, is_complete
 
 POM = Path(__file__).with_name("pom.xml")
-MANIFEST = "FILES.txt"
 MINIMUM_JAVA = 17
-DOWNLOAD_TIMEOUT_SECONDS = 20 * 60
 
 
 def pulsar_version() -> str:
@@ -63,36 +60,4 @@ def _download(folder: Path) -> None:
     problem = maven_problem()
     if problem:
         raise ServerUnavailableError(f"cannot get Pulsar {pulsar_version()}: {problem}")
-    print(f"downloading Pulsar {pulsar_version()} into {folder} (235 MB, once)", file=sys.stderr, flush=True)
-    # In a folder beside the last one, which gets its name only when it is whole.
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as temporary:
-        partial = Path(temporary) / "jars"
-        command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", str(POM)]
-        command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
-        answer = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_TIMEOUT_SECONDS
-        )
-        if answer.returncode:
-            raise ServerUnavailableError(
-                f"cannot get Pulsar {pulsar_version()}: `{' '.join(command)}` ended with status {answer.returncode}.\n"
-                + (answer.stdout + answer.stderr)[-3000:]
-            )
-        write_manifest(partial)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-
-
-def write_manifest(folder: Path) -> None:
-    """Note which jars there are, and how large each is."""
-    (folder / MANIFEST).write_text(_listing(folder))
-
-
-def is_complete(folder: Path) -> bool:
-    """Say whether all jars noted in the folder's manifest are there, each as large as it was."""
-    manifest = folder / MANIFEST
-    return manifest.is_file() and manifest.read_text() == _listing(folder)
-
-
-def _listing(folder: Path) -> str:
-    return "".join(f"{jar.stat().st_size} {jar.name}\n" for jar in sorted(folder.glob("*.jar")))
+    download(POM, folder, f"Pulsar {pulsar_version()}", megabytes=235)

@@ -12,7 +12,7 @@ import psycopg
 import pulsar as pulsar_client
 import pytest
 
-from servers import ports, postgres, postgres_archive, postgres_programs, pulsar_jars
+from servers import maven, ports, postgres, postgres_archive, postgres_programs
 from servers.errors import ServerUnavailableError
 from servers.postgres import PostgresServer
 from servers.processes import start
@@ -226,8 +226,8 @@ def test_broker_named_by_the_environment_must_answer(monkeypatch: pytest.MonkeyP
 def test_incomplete_jars_are_noticed(tmp_path: Path) -> None:
     """A folder whose files are not all there, or cut short, is downloaded again."""
     (tmp_path / "a.jar").write_bytes(b"abc")
-    assert not pulsar_jars.is_complete(tmp_path)
-    pulsar_jars.write_manifest(tmp_path)
-    assert pulsar_jars.is_complete(tmp_path)
+    assert not maven.is_complete(tmp_path)
+    maven.write_manifest(tmp_path)
+    assert maven.is_complete(tmp_path)
     (tmp_path / "a.jar").write_bytes(b"ab")
-    assert not pulsar_jars.is_complete(tmp_path)
+    assert not maven.is_complete(tmp_path)

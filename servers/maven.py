@@ -1,0 +1,52 @@
+"""Jars by Maven, resolved from a pom into a folder of the cache that is there only when it is whole."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from servers.errors import ServerUnavailableError
+
+MANIFEST = "FILES.txt"
+DOWNLOAD_TIMEOUT_SECONDS = 20 * 60
+
+
+def download(pom: Path, folder: Path, what: str, megabytes: int) -> None:
+    """Copy every jar the pom needs into the folder, in the place of what was there; the caller holds its lock.
+
+    Raises ServerUnavailableError when Maven fails; the folder is then what it was.
+    """
+    print(f"downloading {what} into {folder} ({megabytes} MB, once)", file=sys.stderr, flush=True)
+    # In a folder beside the last one, which gets its name only when it is whole.
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as temporary:
+        partial = Path(temporary) / "jars"
+        command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", str(pom)]
+        command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=DOWNLOAD_TIMEOUT_SECONDS
+        )
+        if answer.returncode:
+            raise ServerUnavailableError(
+                f"cannot get {what}: `{' '.join(command)}` ended with status {answer.returncode}.\n"
+                + (answer.stdout + answer.stderr)[-3000:]
+            )
+        write_manifest(partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+
+
+def write_manifest(folder: Path) -> None:
+    """Note which jars there are, and how large each is."""
+    (folder / MANIFEST).write_text(_listing(folder))
+
+
+def is_complete(folder: Path) -> bool:
+    """Say whether all jars noted in the folder's manifest are there, each as large as it was."""
+    manifest = folder / MANIFEST
+    return manifest.is_file() and manifest.read_text() == _listing(folder)
+
+
+def _listing(folder: Path) -> str:
+    return "".join(f"{jar.stat().st_size} {jar.name}\n" for jar in sorted(folder.glob("*.jar")))
