@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 
 from store.batch import Batch, DeadLetter, Written
 from store.queries import queries
-from store.writer import begin, merge
+from store.writer import begin, committed, merge
 
 _QUERIES = queries("dead_letters")
 _TAKE_LOCK = queries("merge")["take_lock"]
@@ -74,21 +74,13 @@ def settle(
     What the batch brings in ``dead_letters`` is stored anew, so it may hold those that stay, with another reason.
     ``after`` is told each step once it is done. Raises as ``store.writer.write_batch`` does; rolled back then.
     """
-    try:
+    with committed(connection, after):
         begin(connection, batch)
         merge(connection, replace(batch, dead_letters=[], attempts=[], groups=[]), after)
         _remove(connection, settled)
         if after is not None:
             after("remove_dead_letters")
-        written = merge(connection, replace(batch, jobs=[], edges=[]), after)
-        if after is not None:
-            after("before commit")
-        connection.commit()
-    except BaseException:
-        if not connection.closed:
-            connection.rollback()
-        raise
-    return written
+        return merge(connection, replace(batch, jobs=[], edges=[]), after)
 
 
 def purge(connection: psycopg.Connection, wanted: Wanted) -> Iterator[int]:

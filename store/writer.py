@@ -4,7 +4,8 @@ The parts are apart (`begin`, `merge`, commit) so that a consumer can fill the s
 thread merges those of a second. Whoever calls retries: a batch applied twice changes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import psycopg
@@ -107,9 +108,16 @@ def write_batch(
     connection: psycopg.Connection, batch: Batch, watch: Callable[[str], None] | None = None
 ) -> Written:
     """The whole transaction, committed. On any error it is rolled back (or unknown, if the connection broke)."""
-    try:
+    with committed(connection, watch):
         begin(connection, batch, watch)
-        written = merge(connection, batch, watch)
+        return merge(connection, batch, watch)
+
+
+@contextmanager
+def committed(connection: psycopg.Connection, watch: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Commit what the block wrote, after telling ``watch``; roll it back on any error."""
+    try:
+        yield
         if watch is not None:
             watch("before commit")
         connection.commit()
@@ -117,7 +125,6 @@ def write_batch(
         if not connection.closed:
             connection.rollback()
         raise
-    return written
 
 
 def _statements(batch: Batch) -> list[str]:

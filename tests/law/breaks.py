@@ -392,8 +392,8 @@ BREAKS = (
         (
             Edit(
                 WRITER,
-                "        if not connection.closed:\n            connection.rollback()\n        raise\n    return written",
-                "        raise\n    return written",
+                "        if not connection.closed:\n            connection.rollback()\n        raise\n",
+                "        raise\n",
             ),
         ),
     ),
