@@ -74,7 +74,10 @@ def fleet(directory: Path, running: Stack, story: Story) -> Iterator[Fleet]:
 def _begin(directory: Path, running: Stack, story: Story, queues: Queues, site: str) -> str:
     """Put the SyncJob in, as whatever schedules jobs would: a publisher of its own, this process."""
     jobtrail.configure(
-        pulsar_url=running.settings["JOBTRAIL_PULSAR_URL"], namespace=NAMESPACE, release="demo"
+        pulsar_url=running.settings["JOBTRAIL_PULSAR_URL"],
+        spool_dir=running.settings["JOBTRAIL_SPOOL_DIR"],
+        namespace=NAMESPACE,
+        release="demo",
     )
     with closing(Tally(directory / "tally", "schedule")) as tally:
         place = Place(site, directory / "films.sqlite", queues, tally)

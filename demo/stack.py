@@ -74,6 +74,8 @@ def stack(directory: Path, broker: str, screen: Screen) -> Iterator[Stack]:
             "JOBTRAIL_STUCK_FLOOR_SECONDS": STUCK_FLOOR_SECONDS,
             "JOBTRAIL_AGGREGATOR_PORT": str(aggregator_port),
             "JOBTRAIL_METRICS_PORT": str(metrics_port),
+            # Not in the user's own folders: nothing of the demo is left behind.
+            "JOBTRAIL_SPOOL_DIR": str(directory / "spool"),
         }
         settings |= parts.enter_context(_BROKERS[broker](directory, screen))
         running = Stack(settings, f"http://{HOST}:{aggregator_port}", f"http://{HOST}:{metrics_port}")
