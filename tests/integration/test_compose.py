@@ -6,6 +6,7 @@ and the user that the file names. Names and ports of containers become addresses
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -38,7 +39,7 @@ from tests.integration.composed import (
     shown_to_the_host,
 )
 from tests.integration.topics import EVENT, encode
-from tests.services import wait_until
+from tests.services import JOBTRAIL, wait_until
 from tests.unit.test_compose import scrape_targets
 
 PREPARING = ("provision", "migrate")
@@ -189,6 +190,14 @@ def test_the_services_of_the_file_start_in_its_order_and_events_reach_postgres_a
         assert rows(
             database_url, f"SELECT sum(completed), sum(discarded) FROM ({outcomes}) AS every_hour"
         ) == [(COMPLETED, DISCARDED)]
+        verified = subprocess.run(
+            [JOBTRAIL, "verify"],
+            env={**os.environ, "JOBTRAIL_DATABASE_URL": database_url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert verified.returncode == 0, verified.stdout + verified.stderr
         wait_until(
             lambda: "jobtrail_attempts_total{" in page(addresses.of("metrics", 9465)),
             "the counts of the metrics consumer",
