@@ -32,7 +32,7 @@ REBUILD_STEPS = (
     "after swap",
     "compared",
 )
-"""Where a rebuild is killed, in its order."""
+"""Where a rebuild is killed, in its order; "loading" is in a process of its own."""
 
 REBUILD_KILLED = "rebuild killed"
 WORKER_KILLED = "worker killed"

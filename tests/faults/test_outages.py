@@ -29,7 +29,7 @@ from store.migrate import migrate
 from tests.faults.held import Held, held
 from tests.faults.network import Path as NetworkPath
 from tests.faults.network import pulsar_path
-from tests.integration.topics import own_topic
+from tests.integration.topics import own_topic, service_settings
 from tests.law.oracle import oracle
 from tests.law.tables import difference, read_tables
 from tests.services import Service, service, wait_until
@@ -126,10 +126,8 @@ def postgres() -> Iterator[Postgres]:
 
 def environment(topic: ProvisionSettings, pulsar_url: str, database_url: str) -> dict[str, str]:
     return {
+        **service_settings(topic, database_url),
         "JOBTRAIL_PULSAR_URL": pulsar_url,
-        "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
-        "JOBTRAIL_TOPIC": topic.topic,
-        "JOBTRAIL_DATABASE_URL": database_url,
         "JOBTRAIL_DATABASE_CONNECT_TIMEOUT_SECONDS": "3",
         "JOBTRAIL_AGGREGATOR_RETRY_LONGEST_SECONDS": str(RETRY_LONGEST_SECONDS),
         "JOBTRAIL_METRICS_RETRY_LONGEST_SECONDS": str(RETRY_LONGEST_SECONDS),

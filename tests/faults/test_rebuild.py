@@ -22,27 +22,16 @@ from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.writer import prepare_session, write_batch
 from tests.faults.director import Director
+from tests.faults.plan import REBUILD_STEPS
 from tests.faults.truth import judge, read_topic
 from tests.integration.test_rebuild_tables import NOW_US, events
-from tests.integration.topics import own_topic
+from tests.integration.topics import own_topic, service_settings
 from tests.services import JOBTRAIL, Service, service, wait_until
 
 PARTITIONS = 2
 DAY_US = 24 * 3600 * 1_000_000
 SECONDS = 180
 
-# Killed at each of these in turn, and started again each time; "loading" is in a process of its own.
-STEPS = (
-    "before start",
-    "started",
-    "loading",
-    "loaded",
-    "indexed",
-    "before swap",
-    "during swap",
-    "after swap",
-    "compared",
-)
 POLLED = ("jobs", "attempts", "lineage_edges", "failure_groups", "outcomes_hourly")
 
 
@@ -55,10 +44,7 @@ def topic(pulsar: Pulsar) -> ProvisionSettings:
 
 def environment(topic: ProvisionSettings, database_url: str) -> dict[str, str]:
     return {
-        "JOBTRAIL_PULSAR_URL": topic.pulsar_url,
-        "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
-        "JOBTRAIL_TOPIC": topic.topic,
-        "JOBTRAIL_DATABASE_URL": database_url,
+        **service_settings(topic, database_url),
         "JOBTRAIL_AGGREGATOR_BATCH_EVENTS": "1000",
         "JOBTRAIL_REBUILD_BATCH_EVENTS": "2000",
     }
@@ -216,7 +202,7 @@ def test_killed_at_every_step_it_goes_on(
             "jobs",
             aggregator.end_of_log,
         )
-        for step in STEPS:
+        for step in REBUILD_STEPS:
             trap = director.trap(step)
             running = start({**settings, **director.environment})
             held = trap.wait(SECONDS)

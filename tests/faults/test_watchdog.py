@@ -14,7 +14,7 @@ from broker.admin import admin
 from servers.pulsar import Pulsar
 from settings.provision import ProvisionSettings
 from tests.faults.network import TO_SERVICE, pulsar_path
-from tests.integration.topics import EVENT, encode, own_topic
+from tests.integration.topics import EVENT, encode, own_topic, service_settings
 from tests.services import Service, service, wait_until
 
 LIMIT_SECONDS = 2.0
@@ -34,10 +34,8 @@ def topic(pulsar: Pulsar) -> ProvisionSettings:
 
 def environment(topic: ProvisionSettings, database_url: str, url: str | None = None) -> dict[str, str]:
     return {
+        **service_settings(topic, database_url),
         "JOBTRAIL_PULSAR_URL": url or topic.pulsar_url,
-        "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
-        "JOBTRAIL_TOPIC": topic.topic,
-        "JOBTRAIL_DATABASE_URL": database_url,
         "JOBTRAIL_WATCHDOG_SECONDS": str(LIMIT_SECONDS),
         "JOBTRAIL_LOG_FORMAT": "json",
     }

@@ -17,7 +17,7 @@ from settings.database import DatabaseSettings
 from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.migrate import migrate
-from tests.integration.topics import EVENT, encode, own_topic
+from tests.integration.topics import EVENT, encode, own_topic, service_settings
 from tests.services import JOBTRAIL, Service, service, wait_until
 
 NOW_US = 1_790_000_000_000_000
@@ -41,10 +41,7 @@ def topic(pulsar: Pulsar) -> ProvisionSettings:
 
 def environment(topic: ProvisionSettings, database_url: str) -> dict[str, str]:
     return {
-        "JOBTRAIL_PULSAR_URL": topic.pulsar_url,
-        "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
-        "JOBTRAIL_TOPIC": topic.topic,
-        "JOBTRAIL_DATABASE_URL": database_url,
+        **service_settings(topic, database_url),
         "JOBTRAIL_AGGREGATOR_RETRY_LONGEST_SECONDS": "0.5",
     }
 

@@ -16,7 +16,7 @@ from servers.pulsar import Pulsar
 from settings.provision import ProvisionSettings
 from tests.integration.bad_input import BAD, GROWN, between, event, good, in_chunks
 from tests.integration.raw_producer import LZ4, RawMessage, RawProducer
-from tests.integration.topics import encode, own_topic, publish
+from tests.integration.topics import encode, own_topic, publish, service_settings
 from tests.services import Service, service, wait_until
 
 
@@ -32,15 +32,6 @@ def send(topic: ProvisionSettings, messages: list[RawMessage]) -> None:
     """As they are, in this order, on the only partition."""
     with RawProducer(topic.pulsar_url, f"{topic.topic}-partition-0") as producer:
         producer.send(messages)
-
-
-def environment(topic: ProvisionSettings, database_url: str) -> dict[str, str]:
-    return {
-        "JOBTRAIL_PULSAR_URL": topic.pulsar_url,
-        "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
-        "JOBTRAIL_TOPIC": topic.topic,
-        "JOBTRAIL_DATABASE_URL": database_url,
-    }
 
 
 def rows(database_url: str, query: str) -> list[Any]:
@@ -72,7 +63,7 @@ def test_each_is_kept_with_its_reason_and_every_good_event_around_it_is_counted(
     expected = Counter(bad.reason for bad in BAD if bad.reason)
     taken = len(BAD) - expected.total()
     send(topic, messages)
-    with service("aggregate", environment(topic, database_url_each), tmp_path / "log") as running:
+    with service("aggregate", service_settings(topic, database_url_each), tmp_path / "log") as running:
         wait_acknowledged(topic, running)
         assert running.stop() == 0
     assert good_ones(database_url_each) == len(BAD) + 1
@@ -91,7 +82,9 @@ def test_a_message_in_chunks_is_taken_as_the_one_it_was(
     """As long as the consumer lives: of chunks that come again to another one, the broker may lose the thread."""
     messages = [piece for pieces, _ in in_chunks() for piece in pieces]
     send(topic, [good(0), *messages, good(1)])
-    settings = environment(topic, database_url) | {"JOBTRAIL_AGGREGATOR_RECEIVER_QUEUE_BYTES": str(16 << 30)}
+    settings = service_settings(topic, database_url) | {
+        "JOBTRAIL_AGGREGATOR_RECEIVER_QUEUE_BYTES": str(16 << 30)
+    }
     with service("aggregate", settings, tmp_path / "log") as running:
         wait_acknowledged(topic, running)
         assert running.stop() == 0
@@ -108,7 +101,7 @@ def test_messages_of_other_schemas_and_of_a_registry_that_lost_them(
     client = connect(topic)
     publish(client, topic.topic, event("paused", state="paused"), event("good-0"), schema=GROWN)
     client.close()
-    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+    with service("aggregate", service_settings(topic, database_url), tmp_path / "log") as running:
         wait_acknowledged(topic, running)
         assert running.stop() == 0
     assert rows(database_url, "SELECT reason FROM dead_letters") == [("unknown_state",)]
@@ -123,7 +116,7 @@ def test_messages_of_other_schemas_and_of_a_registry_that_lost_them(
     }
     httpx.delete(f"{topic.pulsar_admin_url}/admin/v2/schemas/{path}/schema?force=true").raise_for_status()
     httpx.post(f"{topic.pulsar_admin_url}/admin/v2/schemas/{path}/schema", json=registered).raise_for_status()
-    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+    with service("aggregate", service_settings(topic, database_url), tmp_path / "log") as running:
         wait_acknowledged(topic, running)
     found = Counter(reason for (reason,) in rows(database_url, "SELECT reason FROM dead_letters"))
     assert found["unknown_state"] == 1
@@ -137,7 +130,7 @@ def test_what_pulsars_client_cannot_unpack_is_discarded_by_it_and_holds_nothing_
     """It never reaches us, so no dead letter can be made of it: the library acknowledges it by itself, and logs it."""
     garbage = RawMessage(b"?" * 40, compression=LZ4, uncompressed_size=99)
     send(topic, between([garbage] * 3, 0))
-    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+    with service("aggregate", service_settings(topic, database_url), tmp_path / "log") as running:
         wait_acknowledged(topic, running)
         assert "Discarding corrupted message" in running.log.read_text()
     assert good_ones(database_url) == 4
@@ -154,7 +147,7 @@ def test_a_thousand_schema_versions_that_nobody_gave_are_not_asked_for_one_by_on
     ]
     send(topic, between(wrong, 0))
     started = time.monotonic()
-    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+    with service("aggregate", service_settings(topic, database_url), tmp_path / "log") as running:
         wait_until(lambda: good_ones(database_url) == 1_001, "the good events", running.end_of_log)
         wait_acknowledged(topic, running)
     print(f"1,001 good and 1,000 bad messages after {time.monotonic() - started:.1f} s")
@@ -169,7 +162,7 @@ def test_of_large_messages_fewer_are_fetched_ahead(
     """The library counts messages and not bytes. Subscribing anew for it loses nothing and counts nothing twice."""
     large = [RawMessage(encode(event(f"good-{number}", args="x" * 100_000))) for number in range(300)]
     send(topic, [*large, *(good(number) for number in range(300, 600))])
-    settings = environment(topic, database_url) | {
+    settings = service_settings(topic, database_url) | {
         "JOBTRAIL_AGGREGATOR_RECEIVER_QUEUE_BYTES": str(4 * 1024 * 1024),
         "JOBTRAIL_AGGREGATOR_BATCH_BYTES": str(1024 * 1024),
     }

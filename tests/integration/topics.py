@@ -39,6 +39,16 @@ def own_topic(broker: Pulsar, **settings: object) -> ProvisionSettings:
     )
 
 
+def service_settings(topic: ProvisionSettings, database_url: str) -> dict[str, str]:
+    """The environment by which a service of ours finds the topic and the database."""
+    return {
+        "JOBTRAIL_PULSAR_URL": topic.pulsar_url,
+        "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
+        "JOBTRAIL_TOPIC": topic.topic,
+        "JOBTRAIL_DATABASE_URL": database_url,
+    }
+
+
 def avro(schema: dict[str, Any] = SCHEMA) -> AvroSchema:
     """A schema of pulsar-client's own, for dicts: what a publisher without the SDK uses."""
     return AvroSchema(None, schema_definition=json.loads(json.dumps(schema)))
