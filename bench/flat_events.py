@@ -1,8 +1,8 @@
 """The events of the workload as the peer can take them: one flat Avro record, and the table it upserts them into.
 
 Pulsar's JDBC sink writes a record's fields into columns; whether it takes an enum, a map, an array or a record in it was
-not tried. So the state is a string, the error's fields stand beside the others, and depends_on, expected_children and meta are JSON in a string
-(empty where the workload has none). Every other field is as in our event.
+not tried. So the state is a string, the error's fields stand beside the others, and depends_on, expected_children and
+meta are JSON in a string (empty where the workload has none). Every other field is as in our event.
 """
 
 import io
