@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from bench.workload import FAILING, GROUPS, NAMESPACE, SOURCES
 from consumers.fold import fold
@@ -103,48 +103,40 @@ def _run(run: Run, rng: random.Random) -> Iterator[Event]:
 def _job(run: Run, rng: random.Random, job_id: str, depth: int, parent: str, place: int) -> Iterator[Event]:
     pair = run.source * 7 + depth + 9 * (place % 2)
     started = run.start_us + int(run.lasts_us * (place / run.jobs))
-    said: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "job_id": job_id,
-        "worker": f"Worker{pair % (_PAIRS * SOURCES // 4)}",
-        "queue": f"queue-{pair % 4}",
-        "source": f"source-{run.source:02d}",
-        "max_attempts": 5,
-        "enqueued_at": started - 10 * _SECOND_US,
-        "scheduled_at": 0,
-        "started_at": started,
-        "parent_job_id": parent,
-        "root_job_id": run.root,
-        "depth": depth,
-        "depends_on": [],
-        "expected_children": {},
-        "external_id": f"movie:{place}",
-        "error": None,
-        "release": "2026.11.2",
-        "executor": f"worker-{place % 16}:4711",
-        "args": f'{{"movie_id": {place}, "page": 1}}',
-        "meta": {},
-    }
+    said = Event(
+        namespace=NAMESPACE,
+        job_id=job_id,
+        worker=f"Worker{pair % (_PAIRS * SOURCES // 4)}",
+        queue=f"queue-{pair % 4}",
+        state="completed",
+        attempt=1,
+        occurred_at=started,
+        source=f"source-{run.source:02d}",
+        max_attempts=5,
+        enqueued_at=started - 10 * _SECOND_US,
+        started_at=started,
+        parent_job_id=parent,
+        root_job_id=run.root,
+        depth=depth,
+        external_id=f"movie:{place}",
+        release="2026.11.2",
+        executor=f"worker-{place % 16}:4711",
+        args=f'{{"movie_id": {place}, "page": 1}}',
+    )
     attempt, ended = 1, started + rng.randrange(1_000, 2 * _SECOND_US)
     while rng.random() < FAILING and attempt < 5:
-        yield {
-            **said,
-            "attempt": attempt,
-            "state": "retryable",
-            "occurred_at": ended,
-            "error": _error(rng, place),
-        }
+        yield said._replace(attempt=attempt, state="retryable", occurred_at=ended, error=_error(rng, place))
         attempt, ended = attempt + 1, ended + rng.randrange(1_000, 2 * _SECOND_US)
-    now = {**said, "attempt": attempt, "occurred_at": ended}
+    now = said._replace(attempt=attempt, occurred_at=ended)
     lot = rng.random() if depth == len(_WIDTHS) else 1.0
     if lot < run.waiting:
-        yield {**now, "started_at": 0, "state": "available", "occurred_at": said["enqueued_at"]}
+        yield now._replace(started_at=0, state="available", occurred_at=said.enqueued_at)
     elif lot < run.waiting + run.executing:
-        yield {**now, "state": "executing", "occurred_at": run.start_us + run.lasts_us - 60 * _SECOND_US}
+        yield now._replace(state="executing", occurred_at=run.start_us + run.lasts_us - 60 * _SECOND_US)
     elif rng.random() < 0.01:
-        yield {**now, "state": "discarded", "error": _error(rng, place)}
+        yield now._replace(state="discarded", error=_error(rng, place))
     else:
-        yield {**now, "state": "completed"}
+        yield now._replace(state="completed")
 
 
 def _error(rng: random.Random, place: int) -> dict[str, str]:

@@ -29,7 +29,7 @@ from bench.services import (
 )
 from bench.workload import messages, recent_start_us
 from consumers.fold import fold
-from schemas.contract import SCHEMA_TEXT
+from schemas.contract import SCHEMA_TEXT, Event
 from schemas.decode import decoder
 from settings.database import DatabaseSettings
 from store.connection import connect
@@ -149,13 +149,16 @@ def _fill(url: str, jobs: int) -> None:
             told = messages(jobs // OLD_DAYS, seed=100 + day, start_us=midnight_us + day * _DAY_US)
             for start in range(0, len(told), _BATCH):
                 events = [decode(message.payload) for message in told[start : start + _BATCH]]
-                for event in events:  # other jobs than those of the other days, and of the workload
-                    for name in ("job_id", "parent_job_id", "root_job_id"):
-                        if event[name]:
-                            event[name] = f"{day}-{event[name]}"
-                write_batch(connection, fold(events))
+                write_batch(connection, fold(_of_another_day(event, day) for event in events))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
+
+
+def _of_another_day(event: Event, day: int) -> Event:
+    """The same of another job than those of the other days and of the workload."""
+    ids = (event.job_id, event.parent_job_id, event.root_job_id)
+    job_id, parent, root = (f"{day}-{one}" if one else "" for one in ids)
+    return event._replace(job_id=job_id, parent_job_id=parent, root_job_id=root)
 
 
 def _run(on: Servers, events: int, name: str, removing: bool) -> Run:

@@ -98,7 +98,7 @@ def _line(message: Any, schemas: "WriterSchemas", asked: Mapping[str, str], as_j
     except DecodeError as error:
         letter = dead_letter(message, error.reason, error.detail)
         return invalid_json(letter) if as_json else invalid_line(letter)
-    if any(event[name] != value for name, value in asked.items()):
+    if any(getattr(event, name) != value for name, value in asked.items()):
         return None
     if as_json:
         return event_json(event, message.topic_name(), str(message.message_id()))

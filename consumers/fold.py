@@ -3,18 +3,20 @@
 Most jobs have one event in a batch, so their row is made straight from it; the others are joined first.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from json import dumps, loads
+from operator import itemgetter
 from typing import Any
 
 from consumers.fingerprint import VERSION, fingerprint, id_of_group, title
 from schemas.contract import FAILURES, FINISHED, RANKS, Event
 from store.batch import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
 
-_NO_VERSION = (0, 0, 0)
+_raised = itemgetter("category", "type", "message", "stacktrace", "origin", "fingerprint")
 _HOUR_US = 60 * 60 * 1_000_000
 _NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
+_NOTHING_RAISED = ("f", "", "", "", "", "", "")
 
 
 def fold(
@@ -31,24 +33,47 @@ def fold(
     count = expired = 0
     for event in events:
         count += 1
-        if horizon_us is not None and event["occurred_at"] < horizon_us:
+        # fmt: off
+        (
+            namespace, job_id, worker, queue, state, attempt, occurred_at, source, max_attempts, enqueued_at,
+            scheduled_at, started_at, parent, root, depth, depends_on, expected, external_id, error, release,
+            executor, args, meta,
+        ) = event
+        # fmt: on
+        if horizon_us is not None and occurred_at < horizon_us:
             expired += 1
             continue
-        state = event["state"]
-        error = event["error"]
         group_id = ""
-        if state in FAILURES:
-            group_id = _add_group(groups, event, error or _NO_ERROR)
-        row = _job_row(event, error, group_id)
-        key = (event["namespace"], event["job_id"])
-        other = jobs.get(key)
-        jobs[key] = row if other is None else join(other, row)
         if state in FINISHED:
-            attempt = _attempt_row(event, error, group_id)
-            attempts[attempt[:5]] = attempt
-        parent = event["parent_job_id"]
-        if parent or event["depends_on"]:
-            _add_edges(edges, event, parent)
+            if state in FAILURES:
+                group_id = _add_group(groups, namespace, source, occurred_at, error or _NO_ERROR)
+            # fmt: off
+            said = (
+                state, worker, queue, source, max_attempts, enqueued_at, scheduled_at, started_at, external_id, release,
+                executor,
+            )
+            # fmt: on
+            end = _attempt_row(namespace, job_id, attempt, occurred_at, said, error, group_id)
+            attempts[end[:5]] = end
+        rank = RANKS[state]
+        # The columns of JOB_COLUMNS.
+        # fmt: off
+        row = (
+            namespace, job_id, attempt, rank, occurred_at, state, worker, queue, max_attempts, scheduled_at, release,
+            executor, error["category"] if error else "", error["type"] if error else "", group_id, enqueued_at,
+            started_at, source, external_id, root, parent, depth, dumps(expected) if expected else "",
+            dumps(meta, ensure_ascii=False) if meta else "", args, attempt if args else 0, rank if args else 0,
+            occurred_at if args else 0, occurred_at,
+        )
+        # fmt: on
+        other = jobs.setdefault((namespace, job_id), row)
+        if other is not row:
+            jobs[namespace, job_id] = join(other, row)
+        if parent and parent != job_id:
+            edges[namespace, parent, "spawned", job_id] = None
+        for upstream in depends_on:
+            if upstream and upstream != job_id:
+                edges[namespace, upstream, "depends_on", job_id] = None
     letters = list(dead_letters)
     if horizon_us is not None:
         letters = [letter for letter in letters if letter.publish_time_us >= horizon_us]
@@ -68,42 +93,6 @@ def fold(
 def _letter_key(letter: DeadLetter) -> tuple[str, str, int]:
     """A broker built anew gives the same message ids again; the time tells them apart."""
     return letter.topic, letter.message_id, letter.publish_time_us
-
-
-def _job_row(event: Event, error: dict[str, str] | None, group_id: str) -> JobRow:
-    """The row of JOB_COLUMNS that one event says."""
-    state, attempt, occurred_at = event["state"], event["attempt"], event["occurred_at"]
-    expected, meta = event["expected_children"], event["meta"]
-    rank = RANKS[state]
-    return (
-        event["namespace"],
-        event["job_id"],
-        attempt,
-        rank,
-        occurred_at,
-        state,
-        event["worker"],
-        event["queue"],
-        event["max_attempts"],
-        event["scheduled_at"],
-        event["release"],
-        event["executor"],
-        error["category"] if error else "",
-        error["type"] if error else "",
-        group_id,
-        event["enqueued_at"],
-        event["started_at"],
-        event["source"],
-        event["external_id"],
-        event["root_job_id"],
-        event["parent_job_id"],
-        event["depth"],
-        json.dumps(expected) if expected else "",
-        json.dumps(meta, ensure_ascii=False) if meta else "",
-        event["args"],
-        *((attempt, rank, occurred_at) if event["args"] else _NO_VERSION),
-        occurred_at,
-    )
 
 
 def join(one: JobRow, other: JobRow) -> JobRow:
@@ -157,71 +146,43 @@ def _merge_maps(one: Any, other: Any, *, greatest: bool) -> Any:
     """Two maps as JSON text, key by key the greatest count or the least text."""
     if not one or not other or one == other:
         return one or other
-    merged = json.loads(one)
+    merged = loads(one)
     pick = max if greatest else min
-    for key, value in json.loads(other).items():
+    for key, value in loads(other).items():
         merged[key] = pick(merged[key], value) if key in merged else value
-    return json.dumps(merged, ensure_ascii=False)
+    return dumps(merged, ensure_ascii=False)
 
 
-def _attempt_row(event: Event, error: dict[str, str] | None, group_id: str) -> AttemptRow:
+def _attempt_row(
+    namespace: str,
+    job_id: str,
+    attempt: int,
+    finished_at: int,
+    said: tuple[str | int, ...],
+    error: dict[str, str] | None,
+    group_id: str,
+) -> AttemptRow:
     """The row of ATTEMPT_COLUMNS of a finishing event; its digest is over the raw fields that tell two ends apart."""
-    said = (
-        event["state"],
-        event["worker"],
-        event["queue"],
-        event["source"],
-        event["max_attempts"],
-        event["enqueued_at"],
-        event["scheduled_at"],
-        event["started_at"],
-        event["external_id"],
-        event["release"],
-        event["executor"],
-    )
-    if error is None:
-        raised = ("f", "", "", "", "", "", "")
-    else:
-        raised = (
-            "t",
-            error["category"],
-            error["type"],
-            error["message"],
-            error["stacktrace"],
-            error["origin"],
-            error["fingerprint"],
-        )
+    raised = _NOTHING_RAISED if error is None else ("t", *_raised(error))
     # No text holds a NUL, so joining by it keeps the fields apart.
     digest = blake2b("\0".join(map(str, said + raised)).encode(), digest_size=16).hexdigest()
-    return (
-        event["namespace"],
-        event["job_id"],
-        event["attempt"],
-        event["occurred_at"],
-        digest,
-        *said,
-        group_id,
-        *raised,
-    )
+    return (namespace, job_id, attempt, finished_at, digest, *said, group_id, *raised)
 
 
-def _add_group(groups: dict[tuple[str, int], GroupRow], event: Event, error: dict[str, str]) -> str:
+def _add_group(
+    groups: dict[tuple[str, int], GroupRow],
+    namespace: str,
+    source: str,
+    occurred_at: int,
+    error: dict[str, str],
+) -> str:
     """Note the failure's group, with the least title of its hour, and give its id: a hash over what the group is."""
     mark = fingerprint(error["type"], error["message"], error["origin"], error["fingerprint"])
-    key = (event["namespace"], event["source"], error["category"], error["type"], mark)
+    key = (namespace, source, error["category"], error["type"], mark)
     group = id_of_group(key)
     words = title(error["type"], error["message"], error["origin"])
-    hour = event["occurred_at"] // _HOUR_US * _HOUR_US
+    hour = occurred_at // _HOUR_US * _HOUR_US
     known = groups.get((group, hour))
     if known is None or words < known[7]:
         groups[group, hour] = (group, *key, hour, words)
     return group
-
-
-def _add_edges(edges: dict[EdgeRow, None], event: Event, parent: str) -> None:
-    namespace, job_id = event["namespace"], event["job_id"]
-    if parent and parent != job_id:
-        edges[(namespace, parent, "spawned", job_id)] = None
-    for upstream in event["depends_on"]:
-        if upstream and upstream != job_id:
-            edges[(namespace, upstream, "depends_on", job_id)] = None

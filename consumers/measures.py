@@ -40,31 +40,25 @@ def measure(events: Iterable[Event], slot_seconds: int) -> Measures:
     occurred_at = measures.occurred_at
     slot_us = slot_seconds * US
     for event in events:
-        namespace, state, at = event["namespace"], event["state"], event["occurred_at"]
+        namespace, state, at = event.namespace, event.state, event.occurred_at
         occurred_at.append(at)
         kind = (namespace, state)
         seen[kind] = seen.get(kind, 0) + 1
         if state not in FINISHED:
             continue
-        source, worker, queue, started = (
-            event["source"],
-            event["worker"],
-            event["queue"],
-            event["started_at"],
-        )
+        source, worker, queue, started = event.source, event.worker, event.queue, event.started_at
         attempt = (namespace, source, worker, queue, state)
         attempts[attempt] = attempts.get(attempt, 0) + 1
         if state != "cancelled":
             end = (namespace, source, state, at // slot_us * slot_seconds)
             finished[end] = finished.get(end, 0) + 1
         if state in FAILURES:
-            error = event["error"]
-            failure = (namespace, source, worker, error["category"] if error else "")
+            failure = (namespace, source, worker, event.error["category"] if event.error else "")
             failures[failure] = failures.get(failure, 0) + 1
         if started:
             durations.setdefault((namespace, worker, state), []).append(at - started)
             # A later attempt's wait is the pause its publisher imposed, which most events do not tell.
-            ready = max(event["enqueued_at"], event["scheduled_at"]) if event["attempt"] == 1 else 0
+            ready = max(event.enqueued_at, event.scheduled_at) if event.attempt == 1 else 0
             if ready:
                 queue_waits.setdefault((namespace, queue), []).append(started - ready)
     occurred_at.sort()

@@ -1,15 +1,20 @@
 """Bytes to a whole, valid event, or one DecodeError that names the field, the value and the cure.
 
-Decoding is always by the schema the message was written with. The fast path asks few questions of an event that is
-right, as nearly all are; only an event that fails one of them is examined field by field to say what is wrong.
+Decoding is always by the schema the message was written with. A plain event, as nearly all are, is decoded by a function
+made for that schema (``compiled``). What that one leaves goes through fastavro; only an event that then fails one of a few
+questions is examined field by field to say what is wrong.
 """
 
 import io
 from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
 
 import fastavro
 
+from schemas.compiled import compiled
 from schemas.contract import (
+    BYTES,
     EVENT_BYTES,
     INT_MAX,
     JOB_ID_BYTES,
@@ -19,6 +24,7 @@ from schemas.contract import (
     OCCURRED_MIN,
     QUEUE_BYTES,
     RANKS,
+    REQUIRED_TEXT,
     SOURCE_BYTES,
     TIME_MAX,
     TIME_MIN,
@@ -32,17 +38,7 @@ Decoder = Callable[[bytes], Event]
 
 _ANY_LIMIT = min(NAMESPACE_BYTES, JOB_ID_BYTES, WORKER_BYTES, QUEUE_BYTES, SOURCE_BYTES)
 _TIMES = ("enqueued_at", "scheduled_at", "started_at")
-_BYTES = {
-    "namespace": NAMESPACE_BYTES,
-    "job_id": JOB_ID_BYTES,
-    "worker": WORKER_BYTES,
-    "queue": QUEUE_BYTES,
-    "source": SOURCE_BYTES,
-    "parent_job_id": JOB_ID_BYTES,
-    "root_job_id": JOB_ID_BYTES,
-}
-_REQUIRED_TEXT = ("namespace", "job_id", "worker")
-_TEXTS = (*_BYTES, "external_id", "release", "executor", "args")
+_TEXTS = (*BYTES, "external_id", "release", "executor", "args")
 _ERROR_TEXTS = ("category", "type", "message", "stacktrace", "origin", "fingerprint")
 
 
@@ -52,13 +48,28 @@ def decoder(writer_schema_text: str) -> Decoder:
     Raises SchemaError when the schema is not one of JobEvent (``schemas.writer_schema``).
     """
     writer, missing, error_missing = writer_schema(writer_schema_text)
+    general = general_decoder(writer, missing, error_missing)
+    quick = compiled(writer, missing, error_missing)
+    if quick is None:
+        return general
+
+    def decode(payload: bytes) -> Event:
+        event = quick(payload)
+        return general(payload) if event is None else event
+
+    return decode
+
+
+def general_decoder(writer: Any, missing: dict[str, Any], error_missing: dict[str, str]) -> Decoder:
+    """Decodes whatever comes, and is the judge of it."""
     read = fastavro.schemaless_reader
     stream_of = io.BytesIO
+    fields = itemgetter(*Event._fields)
 
     def decode(payload: bytes) -> Event:
         stream = stream_of(payload)
         try:
-            event: Event = read(stream, writer, None)  # type: ignore[assignment]  # a record gives a dict
+            event: dict[str, Any] = read(stream, writer, None)  # type: ignore[assignment]  # a record gives a dict
         except (
             Exception
         ) as error:  # fastavro raises EOFError, IndexError, UnicodeDecodeError, ValueError and more
@@ -75,12 +86,12 @@ def decoder(writer_schema_text: str) -> Decoder:
             event["error"] = {**error_missing, **event["error"]}
         if not (len(payload) <= _ANY_LIMIT or _lengths_hold(event)) or not _values_hold(event):
             examine(event)
-        return event
+        return Event._make(fields(event))
 
     return decode
 
 
-def _values_hold(event: Event) -> bool:
+def _values_hold(event: dict[str, Any]) -> bool:
     error = event["error"]
     expected, meta = event["expected_children"], event["meta"]
     text = (
@@ -108,9 +119,9 @@ def _values_hold(event: Event) -> bool:
     )
 
 
-def _lengths_hold(event: Event) -> bool:
+def _lengths_hold(event: dict[str, Any]) -> bool:
     return all(
-        len(event[name]) * 4 <= most or len(event[name].encode()) <= most for name, most in _BYTES.items()
+        len(event[name]) * 4 <= most or len(event[name].encode()) <= most for name, most in BYTES.items()
     )
 
 
@@ -142,9 +153,9 @@ def too_large(size: int) -> DecodeError:
     )
 
 
-def examine(event: Event) -> None:
-    """Go through an event field by field. Raises DecodeError for the first that no table can hold."""
-    for name in _REQUIRED_TEXT:
+def examine(event: dict[str, Any]) -> None:
+    """Go through an event as it was read, field by field. Raises DecodeError for the first that no table can hold."""
+    for name in REQUIRED_TEXT:
         if not event[name]:
             raise DecodeError(
                 "missing_field", f"{name} is empty: every event names its namespace, job_id and worker", name
@@ -180,13 +191,13 @@ def examine(event: Event) -> None:
                 name,
             )
     for name in _TEXTS:
-        _examine_text(name, event[name], _BYTES.get(name))
+        _examine_text(name, event[name], BYTES.get(name))
     for name in _ERROR_TEXTS if event["error"] is not None else ():
         _examine_text(f"error.{name}", event["error"][name], None)
     _examine_collections(event)
 
 
-def _examine_collections(event: Event) -> None:
+def _examine_collections(event: dict[str, Any]) -> None:
     for name in ("depends_on", "expected_children", "meta"):
         if len(event[name]) > MAP_ENTRIES:
             raise DecodeError(

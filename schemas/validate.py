@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import fastavro
 
-from schemas.contract import EVENT_BYTES, FAILURES, SCHEMA, STATES, Event
+from schemas.contract import EVENT_BYTES, FAILURES, SCHEMA, STATES
 from schemas.decode import Decoder, examine, too_large
 from schemas.errors import DecodeError
 from schemas.writer_schema import plain_schema
@@ -59,7 +59,7 @@ def problems_of_payload(payload: bytes, decode: Decoder) -> list[Problem]:
         event = decode(payload)
     except DecodeError as error:
         return [Problem(error.reason, error.field, "", error.detail)]
-    return list(_advice(event))
+    return list(_advice(event._asdict()))
 
 
 def is_advice(problem: Problem) -> bool:
@@ -151,7 +151,7 @@ def _micros(text: str) -> int | None:
     return None if moment.tzinfo is None else (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _completed(value: dict[str, Any]) -> Event:
+def _completed(value: dict[str, Any]) -> dict[str, Any]:
     """The event as it would be decoded: with the defaults, and with times as numbers."""
     event = {name: value.get(name, field.get("default")) for name, field in _FIELDS.items()}
     for name, field in _FIELDS.items():
@@ -164,7 +164,7 @@ def _completed(value: dict[str, Any]) -> Event:
     return event
 
 
-def _refusal(event: Event) -> Problem | None:
+def _refusal(event: dict[str, Any]) -> Problem | None:
     try:
         examine(event)
         stream = io.BytesIO()
@@ -177,7 +177,7 @@ def _refusal(event: Event) -> Problem | None:
     return None
 
 
-def _advice(event: Event) -> Iterator[Problem]:
+def _advice(event: dict[str, Any]) -> Iterator[Problem]:
     if event["state"] in FAILURES and event["error"] is None:
         yield _problem(
             "advice", "error", None, "a failure without an error: all of them fall into one failure group"

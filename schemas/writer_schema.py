@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import fastavro
 
-from schemas.contract import SCHEMA, Event
+from schemas.contract import SCHEMA
 from schemas.errors import SchemaError
 
 
@@ -16,7 +16,7 @@ class WriterSchema(NamedTuple):
     """A schema as fastavro takes it, and the defaults of our fields that it lacks, also inside ``error``."""
 
     parsed: Any
-    missing: Event
+    missing: dict[str, Any]
     error_missing: dict[str, str]
 
 
@@ -103,12 +103,12 @@ def _takes_no_bytes(node: Any, named: dict[str, Any], seen: tuple[str, ...]) -> 
     return bool(node == "null")
 
 
-def _defaults_of_missing(writer: Any, ours: Any, path: str) -> Event:
+def _defaults_of_missing(writer: Any, ours: Any, path: str) -> dict[str, Any]:
     """Defaults of our fields that the writer's record lacks, after a check of those that it has."""
     if not isinstance(writer, dict) or writer.get("type") != "record":
         raise SchemaError(f"expected {path} to be an Avro record, got {str(writer)[:80]}")
     theirs = {field["name"]: field for field in writer["fields"]}
-    missing: Event = {}
+    missing: dict[str, Any] = {}
     for field in ours["fields"]:
         name = field["name"]
         if name in theirs:

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from cli.render.as_json import moment
 from cli.render.safe_text import safe, safe_name
@@ -19,15 +18,15 @@ _STATE_WIDTH = len("suspended")
 
 def event_line(event: Event) -> str:
     """When, which state, which job, and what else there is to say of it."""
-    error = event["error"]
+    error = event.error
     said = [
-        f"{_time(event['occurred_at']):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "Z",
-        f"{event['state']:<{_STATE_WIDTH}}",
-        f"{safe_name(event['worker'])} #{safe_name(event['job_id'])}",
-        f"attempt {event['attempt']}" if event["attempt"] > 1 else "",
-        safe(event["namespace"], 40),
-        safe(event["source"], 40),
-        safe(event["external_id"], 40),
+        f"{_time(event.occurred_at):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "Z",
+        f"{event.state:<{_STATE_WIDTH}}",
+        f"{safe_name(event.worker)} #{safe_name(event.job_id)}",
+        f"attempt {event.attempt}" if event.attempt > 1 else "",
+        safe(event.namespace, 40),
+        safe(event.source, 40),
+        safe(event.external_id, 40),
         f"✗ {safe(error['category'] or error['type'])}: {safe(error['message'], 80)}" if error else "",
     ]
     return "  ".join(part for part in said if part)
@@ -42,9 +41,9 @@ def invalid_line(letter: DeadLetter) -> str:
 
 def event_json(event: Event, topic: str, message_id: str) -> str:
     """One line: where it stands in the topic, and all its fields, times in RFC 3339 (null: not known)."""
-    fields: dict[str, Any] = dict(event)
+    fields = event._asdict()
     for name in _TIMES:
-        fields[name] = moment(_time(event[name])) if event[name] else None
+        fields[name] = moment(_time(fields[name])) if fields[name] else None
     return _one_line({"topic": topic, "message_id": message_id, "event": fields})
 
 

@@ -97,7 +97,7 @@ class Applier:
 
     def _make_days(self, events: list[Event]) -> None:
         """Partitions of `attempts` for the days of these events. Where that fails the rows go into the default one."""
-        met = {event["occurred_at"] // _DAY_US for event in events if event["state"] in FINISHED}
+        met = {event.occurred_at // _DAY_US for event in events if event.state in FINISHED}
         new = met - self._days
         if not new:
             return

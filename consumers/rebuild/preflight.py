@@ -204,7 +204,7 @@ def _first_messages(
     for message in messages:
         published = _EPOCH + timedelta(milliseconds=message.publish_timestamp())
         try:
-            occurred = _EPOCH + timedelta(microseconds=schemas.decode(message)["occurred_at"])
+            occurred = _EPOCH + timedelta(microseconds=schemas.decode(message).occurred_at)
         except (DecodeError, OverflowError):
             yield published, []  # a dead letter says nothing of time
         else:

@@ -144,7 +144,7 @@ def slices(jobs: int, count: int) -> list[list[Message]]:
 
 def expected_tables(published: list[Message]) -> Any:
     decode = decoder(SCHEMA_TEXT)
-    return oracle(decode(message.payload) for message in published)
+    return oracle(decode(message.payload)._asdict() for message in published)
 
 
 def ends(url: str) -> int:

@@ -91,7 +91,7 @@ def judge(
     events, letters = [], []
     for payload, those in _by_payload(stored).items():
         try:
-            events.append(decode(payload))
+            events.append(decode(payload)._asdict())
         except DecodeError:
             letters += those
     accepted = {one for path in tallies for one in _digests(path)}

@@ -17,25 +17,6 @@ NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 
 KINO = "kino"
 
-_DEFAULTS: dict[str, Any] = {
-    "source": "",
-    "max_attempts": 3,
-    "enqueued_at": 0,
-    "scheduled_at": 0,
-    "started_at": 0,
-    "parent_job_id": "",
-    "root_job_id": "",
-    "depth": -1,
-    "depends_on": [],
-    "expected_children": {},
-    "external_id": "",
-    "error": None,
-    "release": "",
-    "executor": "",
-    "args": "",
-    "meta": {},
-}
-
 
 def ago(**units: float) -> int:
     """A time before NOW as an event carries it: ago(minutes=6)."""
@@ -44,17 +25,8 @@ def ago(**units: float) -> int:
 
 def event(worker: str, job_id: str, state: str, at: int, **fields: Any) -> Event:
     """One event of the namespace kino, first attempt, nothing known but what is given."""
-    return {
-        **_DEFAULTS,
-        "namespace": KINO,
-        "queue": worker.lower(),
-        "attempt": 1,
-        "worker": worker,
-        "job_id": job_id,
-        "state": state,
-        "occurred_at": at,
-        **fields,
-    }
+    said = {"queue": worker.lower(), "attempt": 1, "max_attempts": 3, **fields}
+    return Event(namespace=KINO, worker=worker, job_id=job_id, state=state, occurred_at=at, **said)
 
 
 def failure(category: str, message: str, **fields: str) -> dict[str, str]:

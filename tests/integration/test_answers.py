@@ -7,6 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from schemas.contract import Event
 from schemas.errors import InputError, NotFoundError
 from store.answers.failures import get_failure_group, get_failure_groups
 from store.answers.gaps import get_gaps
@@ -143,7 +144,7 @@ def test_a_failure_group_is_shown_by_the_first_digits_of_its_id(kino: psycopg.Co
 def test_success_rates_count_attempts_and_jobs_apart(database_url: str) -> None:
     """One job failed twice and recovered, one failed for good, one was cancelled, one was never in trouble."""
 
-    def ended(job_id: str, state: str, attempt: int, minutes: float) -> dict[str, object]:
+    def ended(job_id: str, state: str, attempt: int, minutes: float) -> Event:
         error = failure("timeout", "too slow") if state in ("retryable", "discarded") else None
         return event(
             "PageJob", job_id, state, ago(minutes=minutes), attempt=attempt, source="krakow", error=error

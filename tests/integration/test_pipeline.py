@@ -74,7 +74,7 @@ def stored(observer: psycopg.Connection[Any]) -> set[str]:
 
 
 def jobs_of(committed: list[Committed]) -> list[str]:
-    return [event["job_id"] for done in committed for event in done.received.events]
+    return [event.job_id for done in committed for event in done.received.events]
 
 
 def test_a_session_that_the_server_ends_for_idling_is_made_anew(

@@ -164,7 +164,7 @@ def test_both_subscriptions_hold_what_is_published_before_any_consumer_connects(
             receiver_queue=1_000,
         )
         schemas = WriterSchemas(client, settings)
-        got = {schemas.decode(message)["job_id"] for message in consumer.batch_receive()}
+        got = {schemas.decode(message).job_id for message in consumer.batch_receive()}
         assert got == {event["job_id"] for event in events}
     client.close()
 

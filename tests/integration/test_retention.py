@@ -14,6 +14,7 @@ import pytest
 
 from consumers.fold import fold
 from consumers.retention import RetentionUpkeep
+from schemas.contract import Event
 from settings.aggregator import AggregatorSettings
 from settings.database import DatabaseSettings
 from store.batch import DeadLetter
@@ -24,7 +25,7 @@ from store.retention.run import Done, give_up, retain, standing
 from store.retention.session import Pace, RetentionBlockedError, RetentionStoppedError, start_of
 from store.verify.run import verify
 from store.writer import HorizonMovedError, prepare_session, write_batch
-from tests.law.oracle import Event, oracle
+from tests.law.oracle import oracle
 from tests.law.tables import difference, read_tables
 from tests.law.test_oracle import event
 from tests.services import JOBTRAIL
@@ -41,7 +42,7 @@ def at(days: int, second: int = 0) -> int:
     return int(start_of(HORIZON).timestamp()) * US + days * DAY_US + second * US
 
 
-def failure(job_id: str, when: int, message: str = "film 17 is not ready", **said: Any) -> Event:
+def failure(job_id: str, when: int, message: str = "film 17 is not ready", **said: Any) -> dict[str, Any]:
     error = dict.fromkeys(("stacktrace", "fingerprint"), "") | {
         "category": "not_ready",
         "type": "NotReady",
@@ -55,7 +56,7 @@ OWN = {"error": {"fingerprint": "own"}}
 """Failures of one group, whatever their message says."""
 
 
-def history() -> list[Event]:
+def history() -> list[dict[str, Any]]:
     """Two weeks: jobs that are old, new, and on both sides of the horizon; groups that go, shrink, and stay."""
     told = []
     for day in range(-7, 6):
@@ -80,20 +81,21 @@ def session(url: str, **more: Any) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def tell(url: str, events: list[Event], letters: list[DeadLetter] | None = None) -> int:
+def tell(url: str, events: list[dict[str, Any]], letters: list[DeadLetter] | None = None) -> int:
     """Write a batch as a consumer does; gives how many events were expired."""
     with session(url) as connection:
         prepare_session(connection)
-        batch = fold(events, letters or [])
+        told = [Event(**event) for event in events]
+        batch = fold(told, letters or [])
         try:
             write_batch(connection, batch)
         except HorizonMovedError as moved:
-            batch = fold(events, letters or [], moved.horizon_us)
+            batch = fold(told, letters or [], moved.horizon_us)
             write_batch(connection, batch)
         return batch.expired
 
 
-def differences(url: str, events: list[Event], horizon: date = HORIZON) -> list[str]:
+def differences(url: str, events: list[dict[str, Any]], horizon: date = HORIZON) -> list[str]:
     """From the oracle over what is not expired; of `jobs` and edges only the keys, where older events may have spoken."""
     letters = [tuple(letter) for letter in LETTERS]
     expected = oracle(events, letters, int(start_of(horizon).timestamp()) * US)
@@ -353,7 +355,7 @@ def test_four_writers_go_on_while_days_are_dropped_and_jobs_removed(told: str) -
     """Writers that fail jobs of the same groups, and old jobs that speak again: no deadlock, and the sums are right."""
     stop = threading.Event()
     wrong: list[BaseException] = []
-    written: list[Event] = []
+    written: list[dict[str, Any]] = []
 
     def write(writer: int) -> None:
         try:

@@ -19,7 +19,7 @@ from store.connection import connect
 from store.partitions import ensure_near_days
 from store.verify.run import verify
 from store.writer import prepare_session, write_batch
-from tests.integration.story import event, failure, incident, tell
+from tests.integration.story import failure, incident, tell
 
 Jobtrail = Callable[..., tuple[int, str, str]]
 
@@ -42,7 +42,7 @@ def jobtrail(
 def whole_event(said: dict[str, Any]) -> Event:
     """With every field that it does not say at its default."""
     error = {**failure("", ""), **said["error"]} if "error" in said else None
-    return {**event("", "", "", 0), **said, "error": error}
+    return Event(**{**said, "error": error})
 
 
 def test_without_a_difference_it_says_so_and_ends_with_0(database_url: str, jobtrail: Jobtrail) -> None:

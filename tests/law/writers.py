@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from consumers.fold import fold
+from schemas.contract import Event
 from settings.database import DatabaseSettings
 from store.batch import DeadLetter
 from store.connection import connect
@@ -132,13 +133,14 @@ def _deliver(
 def _write(connection: psycopg.Connection[Any], delivery: Delivery) -> int:
     """Fold and write as a consumer does, which learns the horizon by being told that it moved; counts the expired."""
     letters = [DeadLetter(*row) for row in delivery.dead_letters]
-    batch = fold(delivery.events, letters)
+    events = [Event(**event) for event in delivery.events]
+    batch = fold(events, letters)
     while True:
         try:
             write_batch(connection, batch)
             return batch.expired
         except HorizonMovedError as moved:
-            batch = fold(delivery.events, letters, moved.horizon_us)
+            batch = fold(events, letters, moved.horizon_us)
 
 
 def _raise() -> None:

@@ -15,7 +15,7 @@ from consumers.measures import US, measure
 from consumers.metrics_page import TallyCollector
 from consumers.metrics_service import ServiceMetrics
 from consumers.tally import Tally
-from schemas.contract import SCHEMA_TEXT
+from schemas.contract import SCHEMA_TEXT, Event
 from schemas.decode import decoder
 from schemas.errors import SettingsError
 from settings.metrics import MetricsSettings
@@ -25,26 +25,21 @@ METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 NOW = 1_790_000_000.0
 
 
-def event(state: str = "completed", ago: float = 1.0, **fields: Any) -> dict[str, Any]:
+def event(state: str = "completed", ago: float = 1.0, **fields: Any) -> Event:
     """A valid event that occurred so many seconds ago."""
-    return {
+    said = {
         "namespace": "cinegraph-test",
         "job_id": "1",
         "worker": "MoviePageJob",
         "queue": "scraping",
         "source": "kino-krakow",
-        "state": state,
         "attempt": 1,
-        "occurred_at": round((NOW - ago) * US),
-        "enqueued_at": 0,
-        "scheduled_at": 0,
-        "started_at": 0,
-        "error": None,
         **fields,
     }
+    return Event(state=state, occurred_at=round((NOW - ago) * US), **said)
 
 
-def tally_of(*events: dict[str, Any], **settings: Any) -> Tally:
+def tally_of(*events: Event, **settings: Any) -> Tally:
     tally = Tally(MetricsSettings.load(**settings), clock=lambda: NOW)
     tally.add(measure(events, tally.slot_seconds))
     return tally
@@ -166,7 +161,7 @@ def test_after_a_restart_the_windows_say_how_much_of_them_is_covered() -> None:
 def test_durations_are_from_start_to_end_and_nonsense_is_clamped_and_counted() -> None:
     """Of four: 2 s, one that does not say when it started, one that ended before it began, one of a year."""
     second = US
-    at = event()["occurred_at"]
+    at = event().occurred_at
     tally = tally_of(
         event(started_at=at - 2 * second),
         event(),
@@ -184,8 +179,8 @@ def test_durations_are_from_start_to_end_and_nonsense_is_clamped_and_counted() -
 
 def test_the_wait_in_a_queue_is_from_when_the_job_could_have_run() -> None:
     """From the later of enqueued and scheduled, and of first attempts only: a retry's pause is meant."""
-    at = event()["occurred_at"]
-    first = {"enqueued_at": at - 100 * US, "started_at": at - 10 * US}
+    at = event().occurred_at
+    first: dict[str, Any] = {"enqueued_at": at - 100 * US, "started_at": at - 10 * US}
     tally = tally_of(
         event(**first),
         event(**first, scheduled_at=at - 40 * US),
@@ -267,7 +262,7 @@ def test_whatever_is_published_there_are_no_more_series_than_documented() -> Non
         "metrics_window_sets": 40,
     }
     states = ("completed", "retryable", "discarded", "cancelled")
-    at = event()["occurred_at"]
+    at = event().occurred_at
     tally = tally_of(
         *(
             event(
@@ -316,7 +311,11 @@ def test_counting_costs_a_fraction_of_decoding() -> None:
     """Or the metrics consumer could not be faster than the aggregator, which folds and writes besides."""
     decode = decoder(SCHEMA_TEXT)
     payloads = [
-        encode(event(state, job_id=str(number), source=f"source-{number % 20}", started_at=round(NOW) * US))
+        encode(
+            event(
+                state, job_id=str(number), source=f"source-{number % 20}", started_at=round(NOW) * US
+            )._asdict()
+        )
         for number in range(500)
         for state in ("executing", "completed")
     ]

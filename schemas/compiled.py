@@ -1,0 +1,327 @@
+"""A decoder put together for one writer's schema: the quick way for plain events, which nearly all are.
+
+fastavro asks its stream for every single byte of a number and the length of every text. Here the payload is looked at as
+one text of single bytes of which each field is a slice, by a function that is written out for the schema, as dataclasses
+are. What it gives is an event that was decoded whole and that every table can hold. What it does not expect (a broken
+payload, a value out of range, a list in several blocks) it leaves to the general way of ``schemas.decode`` by giving None.
+So it may take less than that one and never more; a test holds them to each other.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, Final
+
+from schemas.contract import (
+    BYTES,
+    INT_MAX,
+    OCCURRED_MAX,
+    OCCURRED_MIN,
+    RANKS,
+    REQUIRED_TEXT,
+    Event,
+)
+
+Quick = Callable[[bytes], Event | None]
+
+_INT_BOUNDS: Final = {"attempt": (1, INT_MAX), "max_attempts": (0, INT_MAX), "depth": (-1, INT_MAX)}
+_MOST_SHIFTED: Final = 63
+_SHORT: Final = 128
+"""A number of one byte is less than this; as a length or a count it is doubled, so at most 63 of something."""
+
+
+class _Unexpected(Exception):  # no error: the general way is asked
+    """The payload is not plain."""
+
+
+def compiled(schema: Any, missing: dict[str, Any], error_missing: dict[str, str]) -> Quick | None:
+    """The function for a writer's schema as ``schemas.writer_schema`` checked it; None when it has a type that is not
+    known here.
+
+    ``missing`` and ``error_missing`` are the defaults of our fields that it lacks. No text of the schema becomes source:
+    fields are numbered, and their names, symbols and defaults are constants beside it.
+    """
+    writing = _Writing()
+    try:
+        lines = list(writing.lines(schema["fields"], missing, error_missing))
+    except _Unexpected:
+        return None
+    source = "\n".join(["def quick(p):", "    try:", *(f"        {line}" for line in lines), _OTHERWISE])
+    names: dict[str, Any] = {**_tables(), **writing.constants}
+    exec(compile(source, "<decoder of a writer's schema>", "exec"), names)  # noqa: S102  # made of fixed pieces above and below
+    quick: Quick = names["quick"]
+    return quick
+
+
+_OTHERWISE: Final = "    except NOT_PLAIN:\n        return None"
+
+
+class _Writing:
+    """The source of one function, and the constants it names."""
+
+    def __init__(self) -> None:
+        self.constants: dict[str, Any] = {}
+        self._values = 0
+
+    def lines(
+        self, fields: list[Any], missing: dict[str, Any], error_missing: dict[str, str]
+    ) -> Iterator[str]:
+        """The body of the function, without its indentation."""
+        yield "t = str(p, 'latin-1')"
+        yield "i = 0"
+        values: dict[str, str] = {}
+        texts: list[str] = []
+        for field in fields:
+            name, kind = field["name"], _bare(field["type"])
+            value = values[name] = self._value()
+            if kind == "string":
+                texts.append(value)
+                yield from self._text(value, name)
+            elif isinstance(kind, list):
+                yield from self._record_or_null(value, kind, error_missing if name == "error" else {})
+            else:
+                yield from self._other(value, name, kind)
+        yield "if i != len(p): return None"
+        yield from _checked(texts, "")
+        yield f"if not ({' and '.join(values[name] for name in REQUIRED_TEXT)}): return None"
+        known = {**values, **{name: self._constant(default) for name, default in missing.items()}}
+        yield f"return new(Event, ({', '.join(known[name] for name in Event._fields)}))"
+
+    def _value(self) -> str:
+        self._values += 1
+        return f"v{self._values}"
+
+    def _constant(self, value: Any) -> str:
+        name = f"C{len(self.constants)}"
+        self.constants[name] = value
+        return name
+
+    def _dict(self, values: dict[str, str], missing: dict[str, Any]) -> str:
+        items = [f"{name!r}: {value}" for name, value in values.items()]
+        items += [f"{name!r}: {self._constant(default)}" for name, default in missing.items()]
+        return f"{{{', '.join(items)}}}"
+
+    def _text(self, value: str, name: str) -> Iterator[str]:
+        if name in BYTES:
+            yield f"j = i + past[p[i]]; {value} = t[i + 1:j]; i = j"
+        else:
+            yield "n = p[i]; i += 1"
+            yield "if n & 129: n, i = long_length(p, i)"
+            yield f"j = i + (n >> 1); {value} = t[i:j]; i = j"
+
+    def _record_or_null(self, value: str, union: list[Any], missing: dict[str, str]) -> Iterator[str]:
+        if (
+            len(union) != 2
+            or union[0] != "null"
+            or not isinstance(union[1], dict)
+            or "fields" not in union[1]
+        ):
+            raise _Unexpected
+        fields = union[1]["fields"]
+        if any(_bare(field["type"]) != "string" for field in fields):
+            raise _Unexpected
+        inner = {field["name"]: self._value() for field in fields}
+        yield "n = p[i]; i += 1"
+        yield f"if n == 0: {value} = None"
+        yield "elif n == 2:"
+        body = [line for name, text in inner.items() for line in self._text(text, f"error.{name}")]
+        body += [*_checked(list(inner.values()), "    "), f"{value} = {self._dict(inner, missing)}"]
+        yield from (f"    {line}" for line in body)
+        yield "else: return None"
+
+    def _other(self, value: str, name: str, kind: Any) -> Iterator[str]:
+        if kind == "long" and name == "occurred_at":
+            yield "a, b, c, d = pairs(p, i); i += 8"
+            yield f"n = first[a] + second[b] + third[c] + last[d]; {value} = n >> 1"
+            yield f"if n & 1 or not {OCCURRED_MIN} <= {value} <= {OCCURRED_MAX}: return None"
+        elif kind == "long":
+            # Eight bytes reach from 1978 to 3111.
+            yield f"if p[i] == 0: {value} = 0; i += 1"
+            yield "else:"
+            yield "    a, b, c, d = pairs(p, i); i += 8"
+            yield f"    n = first[a] + second[b] + third[c] + last[d]; {value} = n >> 1"
+            yield "    if n & 1: return None"
+        elif kind == "int":
+            least, most = _INT_BOUNDS.get(name, (-INT_MAX, INT_MAX))
+            by_byte = self._constant([_small(byte, least) for byte in range(256)])
+            yield f"{value} = {by_byte}[p[i]]; i += 1"
+            yield f"if {value} is None: {value}, i = number(p, i, {least}, {most})"
+        elif isinstance(kind, dict) and kind["type"] == "enum":
+            symbols = (
+                dict(kind["symbols"])
+                if isinstance(kind["symbols"], dict)
+                else dict(enumerate(kind["symbols"]))
+            )
+            known = {2 * at: symbol for at, symbol in symbols.items() if name != "state" or symbol in RANKS}
+            by_byte = self._constant({byte: symbol for byte, symbol in known.items() if byte < _SHORT})
+            yield f"{value} = {by_byte}[p[i]]; i += 1"
+        elif kind in (
+            {"type": "array", "items": "string"},
+            {"type": "map", "values": "string"},
+            {"type": "map", "values": "int"},
+        ):
+            read = {"string": "texts" if kind["type"] == "array" else "map_of_texts", "int": "map_of_counts"}[
+                kind.get("items") or kind["values"]
+            ]
+            empty = "[]" if kind["type"] == "array" else "{}"
+            yield f"if p[i] == 0: {value} = {empty}; i += 1"
+            yield f"else: {value}, i = {read}(p, i)"
+        else:
+            raise _Unexpected
+
+
+def _checked(texts: list[str], indent: str) -> Iterator[str]:
+    """Texts so far of single bytes become what they are in UTF-8, and none holds a NUL."""
+    if not texts:
+        return
+    together = "".join(f"{{{text}}}" for text in texts)
+    yield f"s = f'{together}'"
+    yield f"if not s.isascii(): {', '.join(texts)}, = map(utf8, ({', '.join(texts)},))"
+    yield "if '\\0' in s: return None"
+
+
+def _bare(kind: Any) -> Any:
+    """A type in its shortest form: what fastavro notes beside it left out."""
+    if isinstance(kind, dict) and kind.get("type") in ("array", "map"):
+        inner = "items" if kind["type"] == "array" else "values"
+        return {"type": kind["type"], inner: _bare(kind[inner])}
+    if isinstance(kind, dict) and kind.get("type") not in ("record", "enum"):
+        return kind.get("type")
+    return kind
+
+
+# ------------------------------------------------------------------------------------------- what the function calls
+
+
+def _raw(payload: bytes, at: int) -> tuple[int, int]:
+    """A number as it is written, its sign in its last bit, and where it ends."""
+    raw, shift = 0, 0
+    while True:
+        byte = payload[at]
+        at += 1
+        raw |= (byte & 0x7F) << shift
+        if byte < _SHORT:
+            return raw, at
+        shift += 7
+        if shift > _MOST_SHIFTED:
+            raise _Unexpected
+
+
+def _number(payload: bytes, after: int, least: int, most: int) -> tuple[int, int]:
+    """A number within bounds of which the first byte stands before ``after``, and where it ends."""
+    raw, at = _raw(payload, after - 1)
+    number = raw >> 1 ^ -(raw & 1)
+    if not least <= number <= most:
+        raise _Unexpected
+    return number, at
+
+
+def _long_length(payload: bytes, after: int) -> tuple[int, int]:
+    """Twice the length of a text of more than 63 bytes, and where the text begins."""
+    raw, at = _raw(payload, after - 1)
+    if raw & 1:
+        raise _Unexpected
+    return raw, at
+
+
+def _short_text(payload: bytes, at: int) -> tuple[str, int]:
+    """A text of at most 63 bytes without a NUL."""
+    length = payload[at]
+    end = at + 1 + (length >> 1)
+    text = payload[at + 1 : end].decode()
+    if length & 129 or "\0" in text:
+        raise _Unexpected
+    return text, end
+
+
+def _items(payload: bytes, at: int) -> tuple[int, int]:
+    """How many items the one block has, at most 63, and where they begin."""
+    count = payload[at]
+    if count & 129:
+        raise _Unexpected
+    return count >> 1, at + 1
+
+
+def _end(payload: bytes, at: int) -> int:
+    """Where a list ends of which one block has been read."""
+    if payload[at] != 0:
+        raise _Unexpected
+    return at + 1
+
+
+def _texts(payload: bytes, at: int) -> tuple[list[str], int]:
+    count, at = _items(payload, at)
+    found = []
+    for _ in range(count):
+        text, at = _short_text(payload, at)
+        found.append(text)
+    return found, _end(payload, at)
+
+
+def _map_of_texts(payload: bytes, at: int) -> tuple[dict[str, str], int]:
+    count, at = _items(payload, at)
+    found = {}
+    for _ in range(count):
+        key, at = _short_text(payload, at)
+        found[key], at = _short_text(payload, at)
+    return found, _end(payload, at)
+
+
+def _map_of_counts(payload: bytes, at: int) -> tuple[dict[str, int], int]:
+    count, at = _items(payload, at)
+    found = {}
+    for _ in range(count):
+        key, at = _short_text(payload, at)
+        found[key], at = _number(payload, at + 1, 0, INT_MAX)
+    return found, _end(payload, at)
+
+
+def _utf8(text: str) -> str:
+    """What a text of single bytes says in UTF-8."""
+    return text if text.isascii() else text.encode("latin-1").decode()
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    """The names that the source uses, shared by all functions.
+
+    A time of today takes eight bytes of seven bits each. They are read as four pairs; a table gives what each pair is
+    worth at its place, and None, with which nothing can be added, where a byte wrongly says that more follows, or that
+    nothing does.
+    """
+    worth = list(range(1 << 14))
+    inside = [_bits(pair, worth) if pair & 0x8080 == 0x8080 else None for pair in range(1 << 16)]
+    last = [_bits(pair, worth) if pair & 0x8080 == 0x0080 else None for pair in range(1 << 16)]
+    return {
+        "Event": Event,
+        "new": tuple.__new__,
+        "pairs": struct.Struct("<HHHH").unpack_from,
+        "past": [None if byte & 129 else (byte >> 1) + 1 for byte in range(256)],
+        "first": inside,
+        "second": _shifted(inside, 14),
+        "third": _shifted(inside, 28),
+        "last": _shifted(last, 42),
+        "number": _number,
+        "long_length": _long_length,
+        "texts": _texts,
+        "map_of_texts": _map_of_texts,
+        "map_of_counts": _map_of_counts,
+        "utf8": _utf8,
+        "NOT_PLAIN": (_Unexpected, IndexError, KeyError, TypeError, UnicodeDecodeError, struct.error),
+    }
+
+
+def _small(byte: int, least: int) -> int | None:
+    """The number that one byte says; None when it needs more bytes or is less than it may be."""
+    number = byte >> 1 ^ -(byte & 1)
+    return number if byte < _SHORT and number >= least else None
+
+
+def _bits(pair: int, worth: list[int]) -> int:
+    """Two bytes without their first bits; the number itself from ``worth``, so that equal ones are one object."""
+    return worth[(pair & 0x7F) | (pair >> 1 & 0x3F80)]
+
+
+def _shifted(values: list[int | None], by: int) -> list[int | None]:
+    shifted = {value: value << by for value in values if value is not None}
+    return [None if value is None else shifted[value] for value in values]

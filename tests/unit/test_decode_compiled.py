@@ -1,0 +1,151 @@
+"""The function made for a writer's schema gives what the general way gives, or nothing: never more, never other."""
+
+import json
+import random
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.compiled import compiled
+from schemas.contract import OCCURRED_MAX, OCCURRED_MIN, SCHEMA, SCHEMA_TEXT, STATES, Event
+from schemas.decode import decoder, general_decoder
+from schemas.errors import DecodeError
+from schemas.evolution import released
+from schemas.writer_schema import writer_schema
+from tests.unit.test_decode_fuzz import MUTATIONS, encode, event_of
+
+MUTANTS = 60_000
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=80)
+_ID = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=120)
+_INT = st.integers(0, 2**31 - 1) | st.integers(0, 70)
+_TIME = st.just(0) | st.integers(-(2**62), 2**62) | st.integers(OCCURRED_MIN, OCCURRED_MAX)
+_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(("namespace", "job_id", "worker"), _ID),
+    **dict.fromkeys(("queue", "source", "parent_job_id", "root_job_id", "external_id"), _TEXT),
+    **dict.fromkeys(("release", "executor", "args"), _TEXT),
+    "state": st.sampled_from(STATES),
+    "attempt": _INT,
+    "max_attempts": _INT,
+    "depth": st.integers(-2, 70),
+    "occurred_at": st.integers(OCCURRED_MIN - 2, OCCURRED_MAX + 2) | _TIME,
+    **dict.fromkeys(("enqueued_at", "scheduled_at", "started_at"), _TIME),
+    "depends_on": st.lists(_TEXT, max_size=4) | st.lists(st.just("x"), min_size=60, max_size=70),
+    "expected_children": st.dictionaries(_TEXT, st.integers(-1, 2**31 - 1), max_size=3),
+    "meta": st.dictionaries(_TEXT, _TEXT, max_size=3),
+    "error": st.none()
+    | st.fixed_dictionaries(
+        dict.fromkeys(("category", "type", "message", "stacktrace", "origin", "fingerprint"), _TEXT)
+    ),
+}
+_RAW = {
+    **SCHEMA,
+    "fields": [
+        {**field, "type": "long"} if field["name"].endswith("_at") else field for field in SCHEMA["fields"]
+    ],
+}
+_RAW_WRITER = fastavro.parse_schema(_RAW)
+
+
+def both(schema_text: str) -> tuple[Any, Any]:
+    """The quick function and the general one."""
+    checked = writer_schema(schema_text)
+    quick = compiled(*checked)
+    assert quick is not None, "no function could be made for a schema of ours"
+    return quick, general_decoder(*checked)
+
+
+QUICK, GENERAL = both(SCHEMA_TEXT)
+
+
+def assert_no_more(payload: bytes, quick: Any = QUICK, general: Any = GENERAL) -> bool:
+    """Whether the quick way took the payload; if so, the general one agrees in everything, types included."""
+    found = quick(payload)
+    if found is None:
+        return False
+    try:
+        expected = general(payload)
+    except DecodeError as error:
+        raise AssertionError(f"taken, and yet {error}: {payload!r}") from error
+    assert (found, list(map(type, found))) == (expected, list(map(type, expected)))
+    return True
+
+
+def test_what_is_made_of_a_broken_payload_is_what_the_general_way_makes_of_it() -> None:
+    """Mutants of valid payloads, many of which still decode to something."""
+    chance = random.Random(7)
+    taken = 0
+    for number in range(MUTANTS):
+        one, other = encode(event_of(chance)), encode(event_of(chance))
+        mutant = MUTATIONS[number % len(MUTATIONS)](chance, bytearray(one), other)
+        taken += assert_no_more(mutant)
+    assert taken > MUTANTS / 50, "nearly nothing was taken: this compared nothing"
+
+
+@given(st.fixed_dictionaries(_FIELDS))
+def test_any_event_is_decoded_alike(event: dict[str, Any]) -> None:
+    """Whatever the texts, the numbers and the times, valid or not."""
+    assert_no_more(encode(event, _RAW_WRITER))
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_nobody_encoded_are_judged_alike(payload: bytes) -> None:
+    assert_no_more(payload)
+
+
+def test_events_as_publishers_send_them_take_the_quick_way() -> None:
+    """Or it would be of no use: long texts, letters of any script, an error with a stack trace, lists, large numbers."""
+    said: dict[str, Any] = {
+        "namespace": "kino",
+        "job_id": "123e4567-e89b-12d3-a456-426614174000",
+        "worker": "MovieDetailJob",
+        "queue": "scraping",
+        "state": "discarded",
+        "attempt": 3,
+        "max_attempts": 1_000,
+        "depth": -1,
+        "occurred_at": 1_790_000_000_123_456,
+        "enqueued_at": 1_790_000_000_000_000,
+        "source": "Kino pod Baranami w Krakowie, 日本語",
+        "args": '{"url": "https://example.org/' + "x" * 300 + '"}',
+        "error": {"message": "nie znaleziono: żółw", "stacktrace": "  File\n" * 200},
+        "expected_children": {"MoviePageJob": 108},
+        "depends_on": ["1", "2"],
+        "meta": {"host": "a"},
+    }
+    for change in ({}, {"error": None}, {"state": "available", "attempt": 1, "args": ""}):
+        assert assert_no_more(encode({**said, **change}))
+
+
+@pytest.mark.parametrize("text", released().values(), ids=map(str, released()))
+def test_every_released_schema_has_one(text: str) -> None:
+    """A release that is read slowly for ever would be noticed by nobody."""
+    both(text)
+
+
+def test_a_schema_with_other_fields_is_decoded_by_a_function_of_its_own() -> None:
+    """Fields moved, dropped and added, in the error as well; an added type that is not known is left to the general way."""
+    fields = [field for field in reversed(SCHEMA["fields"]) if field["name"] not in ("executor", "meta")]
+    more = [
+        {"name": "host", "type": "string", "default": ""},
+        {"name": "tries", "type": "long", "default": 0},
+        {"name": "tags", "type": {"type": "map", "values": "string"}, "default": {}},
+    ]
+    schema = {**SCHEMA, "fields": [*fields, *more]}
+    quick, general = both(json.dumps(schema))
+    chance = random.Random(3)
+    payloads = [encode(event_of(chance), fastavro.parse_schema(schema)) for _ in range(500)]
+    assert sum(assert_no_more(payload, quick, general) for payload in payloads) > 50
+    assert quick(payloads[0]) is None or quick(payloads[0]).executor == ""
+    odd = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "score", "type": "double", "default": 0.0}]}
+    assert compiled(*writer_schema(json.dumps(odd))) is None
+    assert decoder(json.dumps(odd))(encode(event_of(chance), fastavro.parse_schema(odd)))
+
+
+def test_an_event_has_the_fields_of_the_contract_in_its_order() -> None:
+    """The decoders and the fold rely on it; and what an event does not say is what the contract's defaults say."""
+    assert list(Event._fields) == [field["name"] for field in SCHEMA["fields"]]
+    defaults = {field["name"]: field["default"] for field in SCHEMA["fields"] if "default" in field}
+    assert Event._field_defaults == defaults
