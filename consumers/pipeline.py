@@ -1,8 +1,9 @@
-"""Two connections in turn: while one batch is merged and committed by a second thread, the next is folded and staged.
+"""Two connections in turn: while one batch is merged, the next goes into its stages, and one more is folded.
 
-Waiting for Postgres releases the GIL, so the second thread costs Python nothing. Batches are merged one after the
-other, in the order they came. What fails is written again, by the calling thread, one batch at a time: a batch that is
-applied twice changes nothing, so an unknown commit is simply repeated.
+The calling thread folds and puts the rows into the text of COPY; a thread for each connection does the rest of the
+transaction. These wait for Postgres nearly all the time, which releases the GIL. Batches are merged one after the other,
+in the order they came. What fails is written again, by the calling thread, one batch at a time: a batch that is applied
+twice changes nothing, so an unknown commit is simply repeated.
 """
 
 import time
@@ -21,6 +22,7 @@ from consumers.receive import Received
 from consumers.stop import Pauses, Stop
 from schemas.errors import StoreError
 from store.batch import Batch, Written
+from store.stage import Staged, staged
 from store.writer import (
     TRANSIENT,
     HorizonMovedError,
@@ -60,7 +62,7 @@ class _InFlight:
     batch: Batch
     also: Also | None
     connection: psycopg.Connection
-    merged: "Future[Written]"
+    written: "Future[Written]"
     since: float
     """When the database was asked, by the monotonic clock."""
 
@@ -80,7 +82,7 @@ class Pipeline:
         self._stop = stop
         self._longest_pause = longest_pause_seconds
         self._on_database = on_database
-        self._merger = ThreadPoolExecutor(max_workers=1, thread_name_prefix="merge")
+        self._writers = ThreadPoolExecutor(max_workers=_CONNECTIONS, thread_name_prefix="write")
         self._free: deque[psycopg.Connection] = deque()
         self._in_flight: deque[_InFlight] = deque()
         self._horizon_us: int | None = None
@@ -109,26 +111,25 @@ class Pipeline:
         return False
 
     def submit(self, received: Received, also: Also | None = None) -> list[Committed]:
-        """Fold and stage a batch and have it merged; gives what was committed meanwhile (often the batch before)."""
+        """Fold a batch and have it written; gives what was committed meanwhile (often the batch before)."""
         batch = fold(received.events, received.dead_letters, self._horizon_us)
         reached("after fold")
+        rows = staged(batch)
         committed = []
         if not self._free:
             committed += self._first_done()
         if not self._free:
             return committed  # asked to stop while the database is away: what came now is not acknowledged either
-        try:
-            self._stage(received, batch, also)
-        except (*REFUSED_DATA, *TRANSIENT, *AWAY) as error:
-            # Not staged. The batches before it go first, then this one is written alone.
-            committed += self.drain()
-            committed += self._write_again([(received, batch, also)], error)
+        connection = self._free.popleft()
+        before = self._in_flight[-1].written if self._in_flight else None
+        written = self._writers.submit(_write, connection, batch, rows, also, before)
+        self._in_flight.append(_InFlight(received, batch, also, connection, written, time.monotonic()))
         return committed
 
     def done(self) -> list[Committed]:
         """What has been committed by now; does not wait."""
         committed = []
-        while self._in_flight and self._in_flight[0].merged.done():
+        while self._in_flight and self._in_flight[0].written.done():
             committed += self._first_done()
         return committed
 
@@ -153,8 +154,8 @@ class Pipeline:
         return not self._in_flight
 
     def close(self) -> None:
-        """End the second thread and the sessions."""
-        self._merger.shutdown(wait=True)
+        """End the threads and the sessions."""
+        self._writers.shutdown(wait=True)
         for connection in (*self._free, *(flight.connection for flight in self._in_flight)):
             connection.close()
         self._free.clear()
@@ -171,38 +172,19 @@ class Pipeline:
             self._asked_at = None
         return connection
 
-    def _stage(self, received: Received, batch: Batch, also: Also | None) -> None:
-        connection = self._free.popleft()
-        self._asked_at = time.monotonic()
-        try:
-            try:
-                begin(connection, batch, WATCH)
-            except HorizonMovedError as moved:
-                self._horizon_us = moved.horizon_us
-                batch = fold(received.events, received.dead_letters, moved.horizon_us)
-                begin(connection, batch, WATCH)
-        except BaseException:
-            self._free.append(connection)
-            _roll_back(connection)
-            raise
-        finally:
-            self._asked_at = None
-        merged = self._merger.submit(_merge_and_commit, connection, batch, also)
-        self._in_flight.append(_InFlight(received, batch, also, connection, merged, time.monotonic()))
-
     def _first_done(self) -> list[Committed]:
         flight = self._in_flight[0]
         try:
-            written = flight.merged.result()
-        except (*REFUSED_DATA, *TRANSIENT, *AWAY) as error:
-            # The batches behind it may be staged or merged: they wait until this one is in, and keep their order.
+            written = flight.written.result()
+        except (HorizonMovedError, *REFUSED_DATA, *TRANSIENT, *AWAY) as error:
+            # Those behind it end as they will; then all of them are written again, so that their order is kept.
             behind = list(self._in_flight)[1:]
             self._in_flight.clear()
             again = [(flight.received, flight.batch, flight.also)]
             committed: list[Committed] = []
             self._free.append(flight.connection)
             for other in behind:
-                other.merged.exception()  # waits until the second thread is done with it
+                other.written.exception()  # waits until its thread is done with it
                 self._free.append(other.connection)
                 again.append((other.received, other.batch, other.also))
             return committed + self._write_again(again, error)
@@ -266,8 +248,18 @@ class Pipeline:
         self._free.clear()
 
 
-def _merge_and_commit(connection: psycopg.Connection, batch: Batch, also: Also | None) -> Written:
+def _write(
+    connection: psycopg.Connection,
+    batch: Batch,
+    rows: Staged,
+    also: Also | None,
+    before: "Future[Written] | None",
+) -> Written:
+    """One batch's transaction, merged when the batch before it is in. Nothing is kept of it when that one failed."""
     try:
+        begin(connection, batch, rows, WATCH)
+        if before is not None:
+            before.result()
         written = merge(connection, batch, WATCH)
         if also is not None:
             also(connection, batch)

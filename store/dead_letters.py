@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from store.batch import Batch, DeadLetter, Written
 from store.queries import queries
+from store.stage import staged
 from store.writer import begin, committed, merge
 
 _QUERIES = queries("dead_letters")
@@ -75,7 +76,7 @@ def settle(
     ``after`` is told each step once it is done. Raises as ``store.writer.write_batch`` does; rolled back then.
     """
     with committed(connection, after):
-        begin(connection, batch)
+        begin(connection, batch, staged(batch))
         merge(connection, replace(batch, dead_letters=[], attempts=[], groups=[]), after)
         _remove(connection, settled)
         if after is not None:

@@ -14,7 +14,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from schemas.errors import StoreError
 from store.batch import Batch, Written
 from store.queries import queries
-from store.stage import copy_batch, create_stages
+from store.stage import Staged, copy_rows, create_stages, staged
 
 TRANSIENT: Final = (SerializationFailure, DeadlockDetected)
 """What another transaction caused: the same batch again succeeds."""
@@ -71,8 +71,13 @@ def check_fingerprint_version(connection: psycopg.Connection, version: int) -> N
         )
 
 
-def begin(connection: psycopg.Connection, batch: Batch, watch: Callable[[str], None] | None = None) -> None:
-    """Open the batch's transaction and fill the stages.
+def begin(
+    connection: psycopg.Connection,
+    batch: Batch,
+    rows: Staged,
+    watch: Callable[[str], None] | None = None,
+) -> None:
+    """Open the batch's transaction and fill the stages with its rows.
 
     Raises HorizonMovedError when it was folded for another horizon, FingerprintMovedError when its groups are not those of
     the tables any more.
@@ -85,7 +90,7 @@ def begin(connection: psycopg.Connection, batch: Batch, watch: Callable[[str], N
     if batch.fingerprint_version not in (None, fingerprint_version):
         connection.rollback()
         raise FingerprintMovedError(fingerprint_version, batch.fingerprint_version)
-    copy_batch(connection, batch, watch)
+    copy_rows(connection, rows, watch)
 
 
 def merge(
@@ -109,7 +114,7 @@ def write_batch(
 ) -> Written:
     """The whole transaction, committed. On any error it is rolled back (or unknown, if the connection broke)."""
     with committed(connection, watch):
-        begin(connection, batch, watch)
+        begin(connection, batch, staged(batch), watch)
         return merge(connection, batch, watch)
 
 

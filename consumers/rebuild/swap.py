@@ -34,6 +34,7 @@ from store.rebuild import SWAPPED, Rebuild, advance, set_state
 from store.rebuild_cover import MissingHours, missing_hours
 from store.rebuild_privileges import copy_privileges
 from store.rebuild_tables import lock_all_out, swap
+from store.stage import staged
 from store.writer import TRANSIENT, begin, merge, prepare_session, read_horizon
 
 log = structlog.get_logger(__name__)
@@ -166,7 +167,7 @@ class Moment:
         if received is None:
             raise StoreError("asked to stop in the moment of the swap: nothing was changed.")
         batch = fold(received.events, received.dead_letters, read_horizon(self._connection))
-        begin(self._connection, batch, WATCH)
+        begin(self._connection, batch, staged(batch), WATCH)
         merge(self._connection, batch, WATCH)
         advance(self._connection, self._rebuild.id, taken.steps, batch.expired, len(batch.dead_letters))
 

@@ -62,7 +62,7 @@ _LAST_OF_GROUPS = '    title          text COLLATE "C"\n'
 _KEPT_STAGES_EMPTIED = """\
     connection.execute("DELETE FROM added_attempts")
     connection.execute("DELETE FROM stage_groups")
-    copy_batch(connection, batch, watch)
+    copy_rows(connection, rows, watch)
 """
 
 BREAKS = (
@@ -359,7 +359,7 @@ BREAKS = (
     Break("an edge from a job to itself", (Edit(FOLD, "if parent and parent != job_id:", "if parent:"),)),
     Break(
         "an event at the horizon is expired",
-        (Edit(FOLD, """event["occurred_at"] < horizon_us""", """event["occurred_at"] <= horizon_us"""),),
+        (Edit(FOLD, "and occurred_at < horizon_us", "and occurred_at <= horizon_us"),),
     ),
     Break(
         "write a batch that was folded for another horizon",
@@ -367,9 +367,9 @@ BREAKS = (
     ),
     Break(
         "forget to escape a backslash",
-        (Edit(STAGE, """if "\\\\" in text or "\\n" in text""", """if "\\n" in text"""),),
+        (Edit(STAGE, """"\\\\" not in text and "\\r" not in""", """"\\r" not in"""),),
     ),
-    Break("forget to escape a tab", (Edit(STAGE, """ or text.count("\\t") != tabs:""", ":"),)),
+    Break("forget to escape a tab", (Edit(STAGE, """ and text.count("\\t") == tabs""", ""),)),
     # The transaction.
     Break(
         "two orders of tables in a rolling deploy",
@@ -406,7 +406,7 @@ BREAKS = (
                 "        changed[name] = connection.execute(_MERGE[name]).rowcount\n"
                 "        if name == 'merge_attempts':\n            connection.commit()\n",
             ),
-            Edit(WRITER, "    copy_batch(connection, batch, watch)\n", _KEPT_STAGES_EMPTIED),
+            Edit(WRITER, "    copy_rows(connection, rows, watch)\n", _KEPT_STAGES_EMPTIED),
             Edit(
                 STAGES,
                 f"{_LAST_OF_ADDED}) ON COMMIT DELETE ROWS",
