@@ -14,13 +14,13 @@ from pathlib import Path
 import pulsar
 import structlog
 
-from broker.private import check_private_names
+from broker.private import CoreMessage, check_private_names
 from schemas.errors import BrokerError
 from settings.broker import BrokerSettings
 
 Client = pulsar.Client
 Consumer = pulsar.Consumer
-Message = pulsar.Message
+Message = CoreMessage
 
 _log = structlog.get_logger(__name__)
 

@@ -1,16 +1,21 @@
 """The only place that uses names of pulsar-client which are not part of its public interface.
 
 Three things have no public name: a message's schema version as a number, the length of its payload without a copy of
-it, and the text of a schema by its version.
+it, and the text of a schema by its version. And messages are taken as the library's core gives them: the objects that it
+puts around them cost as much for each as the receiving itself.
 ``check_private_names`` looks for them at start, so that another version of the library fails there, and in one line.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import _pulsar
 import pulsar
 
 from schemas.errors import BrokerError
+
+CoreMessage: TypeAlias = _pulsar.Message
+"""A message of the library's core. It has the methods of `pulsar.Message`, but for ``value``."""
 
 
 class StoredSchema(NamedTuple):
@@ -25,6 +30,9 @@ def check_private_names() -> None:
     needed = (
         (_pulsar.Message, "int_schema_version"),
         (_pulsar.Message, "length"),
+        (_pulsar.Consumer, "batch_receive"),
+        (_pulsar.Consumer, "acknowledge"),
+        (_pulsar.Reader, "read_next"),
         (_pulsar.Client, "get_schema_info"),
         (_pulsar.SchemaInfo, "schema"),
         (_pulsar.SchemaInfo, "schema_type"),
@@ -37,25 +45,41 @@ def check_private_names() -> None:
         )
 
 
-def schema_version(message: pulsar.Message) -> int:
+def batch_receive(consumer: pulsar.Consumer) -> list[CoreMessage]:
+    """As `pulsar.Consumer.batch_receive`."""
+    return list(consumer._consumer.batch_receive())
+
+
+def acknowledging(consumer: pulsar.Consumer) -> Callable[[CoreMessage], None]:
+    """As `pulsar.Consumer.acknowledge`."""
+    acknowledge: Callable[[CoreMessage], None] = consumer._consumer.acknowledge
+    return acknowledge
+
+
+def reading(reader: pulsar.Reader) -> Callable[[int], CoreMessage]:
+    """As `pulsar.Reader.read_next`, with its timeout in milliseconds."""
+    read_next: Callable[[int], CoreMessage] = reader._reader.read_next
+    return read_next
+
+
+def schema_version(message: CoreMessage) -> int:
     """The version of the schema a message was written with, as its publisher says.
 
     -1 when it was published without a schema, as is every message of a broker without a registry.
     """
-    version: int = message._message.int_schema_version()
+    version: int = message.int_schema_version()
     return version
 
 
-def payload_length(message: pulsar.Message) -> int:
+def payload_length(message: CoreMessage) -> int:
     """Bytes of a message's payload. ``data()`` would copy them first, and there may be 2 GB."""
-    length: int = message._message.length()
+    length: int = message.length()
     return length
 
 
-def version_and_payload(message: pulsar.Message, most: int) -> tuple[int, bytes | None]:
+def version_and_payload(message: CoreMessage, most: int) -> tuple[int, bytes | None]:
     """Schema version and payload of a message in one call, as it is made for each; None for more bytes than ``most``."""
-    inner = message._message
-    return inner.int_schema_version(), inner.data() if inner.length() <= most else None
+    return message.int_schema_version(), message.data() if message.length() <= most else None
 
 
 def stored_schema(client: pulsar.Client, topic: str, version: int) -> StoredSchema:

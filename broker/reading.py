@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 import pulsar
 
-from broker.client import broker_errors
+from broker.client import Message, broker_errors
+from broker.private import reading
 from settings.broker import BrokerSettings
 
 _PARTITION = re.compile(r"-partition-(\d+)$")
@@ -64,10 +65,10 @@ class PartitionReader:
             if position == START and published_from is not None:
                 self._reader.seek(round(published_from.timestamp() * 1000))
 
-    def read(self, most: int, wait_ms: int) -> list[pulsar.Message]:
+    def read(self, most: int, wait_ms: int) -> list[Message]:
         """The next messages, as many as are there; waits for each of them no longer than ``wait_ms``."""
-        messages: list[pulsar.Message] = []
-        read_next = self._reader.read_next
+        messages: list[Message] = []
+        read_next = reading(self._reader)
         with broker_errors(f"read {self._topic}", self._settings):
             try:
                 while len(messages) < most:
@@ -91,7 +92,7 @@ class PartitionReader:
             self._reader.close()
 
 
-def position_of(message: pulsar.Message) -> Position:
+def position_of(message: Message) -> Position:
     """Where a message stands."""
     found = message.message_id()
     return Position(found.ledger_id(), found.entry_id(), found.batch_index())

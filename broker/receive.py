@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pulsar
 
 from broker.client import Client, Consumer, Message, broker_errors
+from broker.private import acknowledging, batch_receive
 from settings.broker import BrokerSettings
 
 
@@ -17,17 +18,17 @@ def receive_batch(consumer: Consumer, settings: BrokerSettings) -> list[Message]
     """
     with broker_errors("receive", settings):
         try:
-            messages: list[Message] = consumer.batch_receive()
+            return batch_receive(consumer)
         except pulsar.Timeout:
             return []
-        return messages
 
 
 def acknowledge(consumer: Consumer, messages: Iterable[Message], settings: BrokerSettings) -> None:
     """Say of each message that it is done. Only queued here: sent within 100 ms, and at the latest by ``close``."""
     with broker_errors("acknowledge", settings):
+        one = acknowledging(consumer)
         for message in messages:
-            consumer.acknowledge(message)
+            one(message)
 
 
 def close(consumer: Consumer, settings: BrokerSettings) -> None:

@@ -9,7 +9,7 @@ import time
 
 import pulsar
 
-from broker.client import broker_errors
+from broker.client import Message, broker_errors
 from broker.private import payload_length, stored_schema, version_and_payload
 from schemas.contract import EVENT_BYTES, SCHEMA_TEXT, Event
 from schemas.decode import Decoder, decoder, too_large
@@ -33,7 +33,7 @@ class WriterSchemas:
         self._decoders: dict[int, Decoder] = {}
         self._refused: dict[int, tuple[float, DecodeError]] = {}
 
-    def decode(self, message: pulsar.Message) -> Event:
+    def decode(self, message: Message) -> Event:
         """The event a message carries.
 
         Raises DecodeError (a dead letter: ``too_large``, ``no_schema``, ``unknown_schema``, ``foreign_schema`` or a

@@ -7,6 +7,7 @@ from datetime import datetime
 import pulsar
 
 from broker.client import Client, Message, broker_errors
+from broker.private import reading
 from settings.broker import BrokerSettings
 
 _RECEIVER_QUEUE = 1_000
@@ -39,7 +40,7 @@ def next_message(reader: pulsar.Reader, settings: BrokerSettings, wait_seconds: 
     """The next message; None when none came in time. While the broker is away there is none either. Raises BrokerError."""
     with broker_errors("read", settings):
         try:
-            message: Message = reader.read_next(round(wait_seconds * 1000))
+            message = reading(reader)(round(wait_seconds * 1000))
         except pulsar.Timeout:
             return None
         return message

@@ -37,7 +37,8 @@ def received(*job_ids: str, letters: tuple[DeadLetter, ...] = ()) -> Received:
                 partition_key=lambda: "",
                 publish_timestamp=lambda: 1_790_000_000_000,
                 encryption_context=lambda: None,
-                _message=SimpleNamespace(int_schema_version=lambda: 0, length=lambda: 0),
+                int_schema_version=lambda: 0,
+                length=lambda: 0,
             ),
         )
         for job_id in job_ids

@@ -9,6 +9,7 @@ import pytest
 
 from broker.client import connect, subscribe
 from broker.provision import Difference, run
+from broker.receive import receive_batch
 from broker.registry import WriterSchemas
 from schemas.contract import SCHEMA
 from schemas.errors import BrokerError
@@ -164,7 +165,7 @@ def test_both_subscriptions_hold_what_is_published_before_any_consumer_connects(
             receiver_queue=1_000,
         )
         schemas = WriterSchemas(client, settings)
-        got = {schemas.decode(message).job_id for message in consumer.batch_receive()}
+        got = {schemas.decode(message).job_id for message in receive_batch(consumer, settings)}
         assert got == {event["job_id"] for event in events}
     client.close()
 

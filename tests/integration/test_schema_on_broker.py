@@ -16,6 +16,7 @@ from pulsar.schema import BytesSchema, JsonSchema, Record, String, StringSchema
 from broker.client import Client, Consumer, Message, connect, subscribe
 from broker.private import schema_version
 from broker.provision import run
+from broker.receive import receive_batch
 from broker.registry import WriterSchemas
 from schemas.contract import SCHEMA
 from schemas.errors import BrokerError, DecodeError
@@ -57,7 +58,7 @@ def receive(client: Client, settings: BrokerSettings, count: int) -> list[Messag
     )
     messages: list[Message] = []
     while len(messages) < count:
-        batch = consumer.batch_receive()
+        batch = receive_batch(consumer, settings)
         assert batch, f"expected {count} messages within 30 s, got {len(messages)}"
         messages += batch
     return messages

@@ -19,7 +19,7 @@ class Clock:
 
 def batch(size: int, messages: int = 1_000) -> list[Message]:
     """Of a message only its length is asked."""
-    message = SimpleNamespace(_message=SimpleNamespace(length=lambda: size))
+    message = SimpleNamespace(length=lambda: size)
     return [cast(Message, message)] * messages
 
 
