@@ -163,7 +163,8 @@ class _Writing:
             read = {"string": "texts" if kind["type"] == "array" else "map_of_texts", "int": "map_of_counts"}[
                 kind.get("items") or kind["values"]
             ]
-            empty = "[]" if kind["type"] == "array" else "{}"
+            # Nobody changes an event, so all that have none share one.
+            empty = self._constant([] if kind["type"] == "array" else {})
             yield f"if p[i] == 0: {value} = {empty}; i += 1"
             yield f"else: {value}, i = {read}(p, i)"
         else:

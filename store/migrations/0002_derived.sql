@@ -3,6 +3,8 @@
 --
 -- The derived tables: a function of the set of events, made anew by a rebuild in a schema of their own.
 -- Text is compared by bytes (COLLATE "C") everywhere: Python and ICU order differently.
+-- In the keys that every event looks up the namespace comes last: it is nearly always the same, and comparing then begins
+-- with what differs.
 -- Where a column can take part in a comparison of versions it is NOT NULL and has an empty value ('' , -1) instead.
 
 -- Which rules the rows were derived by, and up to when retention has removed all that is old. One row.
@@ -55,7 +57,7 @@ CREATE TABLE jobs (
     args_attempt      integer,
     args_rank         smallint,
     args_occurred_at  timestamptz,
-    CONSTRAINT jobs_pkey PRIMARY KEY (namespace, job_id),
+    CONSTRAINT jobs_pkey PRIMARY KEY (job_id, namespace),
     CONSTRAINT jobs_state_check CHECK (
         state IN ('suspended', 'scheduled', 'available', 'executing', 'retryable', 'cancelled', 'discarded', 'completed')
     ),
@@ -171,7 +173,7 @@ CREATE TABLE attempts (
     error_stacktrace  text COLLATE "C",
     error_origin      text COLLATE "C",
     error_fingerprint text COLLATE "C",
-    CONSTRAINT attempts_pkey PRIMARY KEY (namespace, job_id, attempt, finished_at, digest),
+    CONSTRAINT attempts_pkey PRIMARY KEY (job_id, attempt, finished_at, digest, namespace),
     CONSTRAINT attempts_state_check CHECK (state IN ('retryable', 'cancelled', 'discarded', 'completed')),
     CONSTRAINT attempts_failure_group_check CHECK (
         (failure_group_id IS NOT NULL) = (state IN ('retryable', 'discarded'))
@@ -195,11 +197,11 @@ CREATE TABLE lineage_edges (
     upstream_job_id text COLLATE "C" NOT NULL,
     job_id          text COLLATE "C" NOT NULL,
     kind            text COLLATE "C" NOT NULL,
-    CONSTRAINT lineage_edges_pkey PRIMARY KEY (namespace, upstream_job_id, kind, job_id),
+    CONSTRAINT lineage_edges_pkey PRIMARY KEY (upstream_job_id, job_id, kind, namespace),
     CONSTRAINT lineage_edges_kind_check CHECK (kind IN ('spawned', 'depends_on'))
 );
 
-CREATE INDEX lineage_edges_upstream_idx ON lineage_edges (namespace, job_id, kind, upstream_job_id);
+CREATE INDEX lineage_edges_upstream_idx ON lineage_edges (job_id, upstream_job_id, kind, namespace);
 
 -- Messages that are no valid event: kept as they came, with the reason. A topic that was deleted and created again gives
 -- its message ids a second time; so the publish time is part of the key. A publisher sets the schema version at will.

@@ -64,9 +64,9 @@ WITH slice AS (
     FROM jobs AS job
     CROSS JOIN jobtrail_control.horizon
     WHERE (%(after_job_id)s::text IS NULL
-           OR (job.namespace, job.job_id) > (%(after_namespace)s, %(after_job_id)s))
+           OR (job.job_id, job.namespace) > (%(after_job_id)s, %(after_namespace)s))
       AND (%(last_job_id)s::text IS NULL
-           OR (job.namespace, job.job_id) <= (%(last_namespace)s, %(last_job_id)s))
+           OR (job.job_id, job.namespace) <= (%(last_job_id)s, %(last_namespace)s))
 ),
 compared AS (
     SELECT
@@ -152,9 +152,9 @@ SELECT
     '{}'::jsonb AS expected
 FROM jobs AS job
 WHERE (%(after_job_id)s::text IS NULL
-       OR (job.namespace, job.job_id) > (%(after_namespace)s, %(after_job_id)s))
+       OR (job.job_id, job.namespace) > (%(after_job_id)s, %(after_namespace)s))
   AND (%(last_job_id)s::text IS NULL
-       OR (job.namespace, job.job_id) <= (%(last_namespace)s, %(last_job_id)s))
+       OR (job.job_id, job.namespace) <= (%(last_job_id)s, %(last_namespace)s))
   AND job.parent_job_id NOT IN ('', job.job_id)
   -- One look by the key for each job: a join might read the whole table for every slice.
   AND (
@@ -165,7 +165,7 @@ WHERE (%(after_job_id)s::text IS NULL
         AND edge.kind = 'spawned'
         AND edge.job_id = job.job_id
   ) = 0
-ORDER BY job.namespace, job.job_id;
+ORDER BY job.job_id, job.namespace;
 
 -- name: lineage_edges
 -- An edge came with an event of its job, so that job is known; and none leads from a job to itself.
@@ -177,25 +177,25 @@ SELECT
     NULL::jsonb AS expected
 FROM lineage_edges AS edge
 WHERE (%(after_job_id)s::text IS NULL
-       OR (edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id)
-          > (%(after_namespace)s, %(after_upstream)s, %(after_kind)s, %(after_job_id)s))
+       OR (edge.upstream_job_id, edge.job_id, edge.kind, edge.namespace)
+          > (%(after_upstream)s, %(after_job_id)s, %(after_kind)s, %(after_namespace)s))
   AND (%(last_job_id)s::text IS NULL
-       OR (edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id)
-          <= (%(last_namespace)s, %(last_upstream)s, %(last_kind)s, %(last_job_id)s))
+       OR (edge.upstream_job_id, edge.job_id, edge.kind, edge.namespace)
+          <= (%(last_upstream)s, %(last_job_id)s, %(last_kind)s, %(last_namespace)s))
   AND (
       edge.upstream_job_id IN ('', edge.job_id)
       OR (SELECT count(*) FROM jobs AS job WHERE job.namespace = edge.namespace AND job.job_id = edge.job_id) = 0
   )
-ORDER BY edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id;
+ORDER BY edge.upstream_job_id, edge.job_id, edge.kind, edge.namespace;
 
 -- name: unknown_upstreams
 -- Edges from a job that no event told of: nothing is wrong with them, it may still come, or be older than the horizon.
 SELECT count(*) AS edges
 FROM lineage_edges AS edge
 WHERE (%(after_job_id)s::text IS NULL
-       OR (edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id)
-          > (%(after_namespace)s, %(after_upstream)s, %(after_kind)s, %(after_job_id)s))
+       OR (edge.upstream_job_id, edge.job_id, edge.kind, edge.namespace)
+          > (%(after_upstream)s, %(after_job_id)s, %(after_kind)s, %(after_namespace)s))
   AND (%(last_job_id)s::text IS NULL
-       OR (edge.namespace, edge.upstream_job_id, edge.kind, edge.job_id)
-          <= (%(last_namespace)s, %(last_upstream)s, %(last_kind)s, %(last_job_id)s))
+       OR (edge.upstream_job_id, edge.job_id, edge.kind, edge.namespace)
+          <= (%(last_upstream)s, %(last_job_id)s, %(last_kind)s, %(last_namespace)s))
   AND (SELECT count(*) FROM jobs AS job WHERE job.namespace = edge.namespace AND job.job_id = edge.upstream_job_id) = 0;

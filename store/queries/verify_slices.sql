@@ -29,21 +29,21 @@ ORDER BY last_id;
 
 -- name: next_job
 -- The key that ends the next slice of jobs: none for the last.
-SELECT namespace, job_id
+SELECT job_id, namespace
 FROM jobs
 WHERE %(after_job_id)s::text IS NULL
-   OR (namespace, job_id) > (%(after_namespace)s, %(after_job_id)s)
-ORDER BY namespace, job_id
+   OR (job_id, namespace) > (%(after_job_id)s, %(after_namespace)s)
+ORDER BY job_id, namespace
 OFFSET %(rows)s - 1
 LIMIT 1;
 
 -- name: next_edge
-SELECT namespace, upstream_job_id, kind, job_id
+SELECT upstream_job_id, job_id, kind, namespace
 FROM lineage_edges
 WHERE %(after_job_id)s::text IS NULL
-   OR (namespace, upstream_job_id, kind, job_id)
-      > (%(after_namespace)s, %(after_upstream)s, %(after_kind)s, %(after_job_id)s)
-ORDER BY namespace, upstream_job_id, kind, job_id
+   OR (upstream_job_id, job_id, kind, namespace)
+      > (%(after_upstream)s, %(after_job_id)s, %(after_kind)s, %(after_namespace)s)
+ORDER BY upstream_job_id, job_id, kind, namespace
 OFFSET %(rows)s - 1
 LIMIT 1;
 

@@ -16,8 +16,8 @@ ROWS: Final = 50_000
 OCCURRENCES: Final = 200_000
 """Failures of one slice of groups; a group with more is a slice of its own."""
 
-_JOB_KEY: Final = ("namespace", "job_id")
-_EDGE_KEY: Final = ("namespace", "upstream", "kind", "job_id")
+_JOB_KEY: Final = ("job_id", "namespace")
+_EDGE_KEY: Final = ("upstream", "job_id", "kind", "namespace")
 _QUERIES = queries("verify_slices")
 
 

@@ -130,8 +130,8 @@ BREAKS = (
         (
             Edit(
                 TABLES,
-                "PRIMARY KEY (namespace, job_id, attempt, finished_at, digest)",
-                "PRIMARY KEY (namespace, job_id, attempt, finished_at)",
+                "PRIMARY KEY (job_id, attempt, finished_at, digest, namespace)",
+                "PRIMARY KEY (job_id, attempt, finished_at, namespace)",
             ),
         ),
     ),
