@@ -25,8 +25,8 @@ def ago(**units: float) -> int:
 
 def event(worker: str, job_id: str, state: str, at: int, **fields: Any) -> Event:
     """One event of the namespace kino, first attempt, nothing known but what is given."""
-    said = {"queue": worker.lower(), "attempt": 1, "max_attempts": 3, **fields}
-    return Event(namespace=KINO, worker=worker, job_id=job_id, state=state, occurred_at=at, **said)
+    said = {"namespace": KINO, "queue": worker.lower(), "attempt": 1, "max_attempts": 3, **fields}
+    return Event(worker=worker, job_id=job_id, state=state, occurred_at=at, **said)
 
 
 def failure(category: str, message: str, **fields: str) -> dict[str, str]:
