@@ -164,6 +164,22 @@ def test_refused_events_are_counted_as_the_dead_letters_they_became(
     assert stored(observer) == {"1", "2", "3", "4", "5", "6"}
 
 
+def test_a_batch_behind_one_that_failed_is_not_committed_before_it(
+    database_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    """A rebuild notes with each batch how far it has read: after a crash in between, the first one would be skipped."""
+    observer.execute("ALTER TABLE jobtrail.jobs ADD CONSTRAINT no_poison CHECK (job_id <> 'poison')")
+    seen: list[set[str]] = []
+    with pipeline_on(database_url) as pipeline, psycopg.connect(database_url) as holder:
+        holder.execute("LOCK TABLE jobtrail.jobs IN SHARE MODE")
+        pipeline.submit(received("1", "poison"))
+        pipeline.submit(received("2"), lambda _connection, _batch: seen.append(stored(observer)))
+        holder.rollback()
+        assert jobs_of(pipeline.drain()) == ["1", "poison", "2"]
+    assert seen == [{"1", "2"}], "when the second one was noted, not all before it was there"
+    assert stored(observer) == {"1", "2"}
+
+
 def test_tables_of_another_fingerprint_are_refused(
     database_url: str, observer: psycopg.Connection[Any]
 ) -> None:
