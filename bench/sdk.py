@@ -12,6 +12,7 @@ event.
 
 import os
 import statistics
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -134,9 +135,12 @@ def measure(events: int, pairs: int, say: Callable[[str], None]) -> SdkCost:
 
     Raises RuntimeError when the broker does not take the events.
     """
-    with own_pulsar() as broker:
+    with own_pulsar() as broker, tempfile.TemporaryDirectory(prefix="jobtrail-bench-spool-") as spool:
         jobtrail.configure(
-            namespace="bench", pulsar_url=broker.url, topic=f"persistent://public/default/sdk-{os.getpid()}"
+            namespace="bench",
+            pulsar_url=broker.url,
+            topic=f"persistent://public/default/sdk-{os.getpid()}",
+            spool_dir=spool,
         )
         try:
             say(f"warming up with {WARM_UP_EVENTS:,} events")
