@@ -1,8 +1,9 @@
-"""Write the SDK's module of the contract from ``job_event.avsc``: ``python -m schemas.generate [--check]``.
+"""Write the SDK's modules of the contract from ``job_event.avsc``: ``python -m schemas.generate [--check]``.
 
 The contract has one source. Its copy inside the SDK is a Python module, because that works in a wheel, an sdist, an
-editable install, on Windows and for type checkers, where links and build-time copies do not. The module is committed;
-``--check`` fails when it differs from what the schema says now.
+editable install, on Windows and for type checkers, where links and build-time copies do not. A second one writes the
+bytes of an event (`generate_record.py`). Both are committed; ``--check`` fails when one differs from what the schema says
+now.
 """
 
 import argparse
@@ -12,9 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from schemas.generate_record import generate_record
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "schemas" / "job_event.avsc"
 TARGET = ROOT / "workers" / "src" / "jobtrail" / "_contract.py"
+RECORD_TARGET = TARGET.with_name("_record.py")
 
 _PYTHON_TYPES = {
     "string": "str",
@@ -106,26 +110,26 @@ def _annotation(avro: Any) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the module, or with ``--check`` only compare. Ends with 0, or 1 when it differs."""
+    """Write the modules, or with ``--check`` only compare. Ends with 0, or 1 when one differs."""
     parser = argparse.ArgumentParser(
         prog="python -m schemas.generate", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail when the module is out of date"
+        "--check", action="store_true", help="write nothing; fail when a module is out of date"
     )
     options = parser.parse_args(arguments)
-    wanted = generate(SOURCE.read_text(encoding="utf-8"))
-    present = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-    if wanted == present:
-        return 0
-    if options.check:
-        print(
-            f"{TARGET.relative_to(ROOT)} is not what {SOURCE.relative_to(ROOT)} says now: run `make contract`",
-            file=sys.stderr,
-        )
-        return 1
-    TARGET.write_text(wanted, encoding="utf-8")
-    return 0
+    source = SOURCE.read_text(encoding="utf-8")
+    wanted = {TARGET: generate(source), RECORD_TARGET: generate_record(json.loads(source))}
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
+    for path in stale:
+        if options.check:
+            print(
+                f"{path.relative_to(ROOT)} is not what {SOURCE.relative_to(ROOT)} says now: run `make contract`",
+                file=sys.stderr,
+            )
+        else:
+            path.write_text(wanted[path], encoding="utf-8")
+    return 1 if options.check and stale else 0
 
 
 if __name__ == "__main__":

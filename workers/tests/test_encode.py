@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jobtrail
+from jobtrail._avro import NUMBERS, Texts, long, moment
 from jobtrail._encode import encode
 from schemas import generate
+from schemas.generate_record import generate_record
 from workers.tests.reading import CONTRACT, decode
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
-LONG = st.integers(min_value=-(2**62), max_value=2**62)
-INT = st.integers(min_value=-1, max_value=2**31 - 1)
+# Short ones, ones that come again, and lengths about those where the length itself takes one byte more.
+TEXT = (
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
+    | st.sampled_from(["", "cpu", "MoviePageJob", "żółć", "🎬"])
+    | st.integers(60, 70).map("x".__mul__)
+    | st.integers(190, 200).map("x".__mul__)
+)
+LONG = (
+    st.integers(min_value=-(2**63), max_value=2**63 - 1)
+    | st.integers(min_value=-300, max_value=300)
+    | st.integers(min_value=1_700_000_000_000_000, max_value=1_900_000_000_000_000)
+    | st.builds(lambda bits, near: 2**bits + near, st.integers(1, 62), st.integers(-2, 2))
+)
+INT = st.integers(min_value=-1, max_value=2**31 - 1) | st.integers(min_value=-1, max_value=300)
 ERROR = st.fixed_dictionaries(
-    dict.fromkeys(("category", "type", "message", "stacktrace", "origin", "fingerprint"), TEXT)
+    {"category": TEXT.filter(lambda text: len(text.encode()) <= 100)}  # the SDK's bound, the least of all
+    | dict.fromkeys(("type", "message", "stacktrace", "origin", "fingerprint"), TEXT)
 )
 EVENT = st.fixed_dictionaries(
     {
@@ -49,6 +64,8 @@ EVENT = st.fixed_dictionaries(
         "meta": st.dictionaries(TEXT, TEXT, max_size=3),
     }
 )
+# What most events do not have, and by which another way is taken.
+RARE: dict[str, Any] = {"args": "", "meta": {}, "expected_children": {}, "depends_on": [], "error": None}
 
 
 @given(EVENT)
@@ -56,11 +73,75 @@ def test_encoded_event_is_decoded_to_the_same(event: dict[str, Any]) -> None:
     assert decode(encode(event)[1]) == event
 
 
-@given(EVENT)
-def test_bytes_are_those_of_fastavro_with_the_file_as_it_is(event: dict[str, Any]) -> None:
+def bytes_of_fastavro(event: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     fastavro.schemaless_writer(buffer, CONTRACT, event)
-    assert encode(event)[1] == buffer.getvalue()
+    return buffer.getvalue()
+
+
+@given(EVENT)
+def test_bytes_are_those_of_fastavro_with_the_file_as_it_is(event: dict[str, Any]) -> None:
+    assert encode(event)[1] == bytes_of_fastavro(event)
+
+
+@given(EVENT, st.sets(st.sampled_from(sorted(jobtrail.JobEvent.__optional_keys__))))
+def test_bytes_of_events_without_rare_fields_and_without_others(
+    event: dict[str, Any], left: set[str]
+) -> None:
+    event = {name: value for name, value in {**event, **RARE}.items() if name not in left}
+    assert encode(event) == (event["job_id"], bytes_of_fastavro(event))
+
+
+@given(LONG)
+def test_any_number_is_written_as_fastavro_writes_it(number: int) -> None:
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, {"type": "long"}, number)
+    assert long(number) == moment(number) == NUMBERS[number] == buffer.getvalue()
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+def test_number_beyond_64_bits_is_refused(number: int) -> None:
+    with pytest.raises(OverflowError):
+        moment(number)
+
+
+def test_texts_that_never_come_again_are_not_kept_for_ever() -> None:
+    texts = Texts(limit_bytes=500)
+    for number in range(10_000):
+        assert texts[f"job-{number}"] == texts[f"job-{number}"]
+    assert 0 < len(texts) <= 2_048
+    assert texts["x" * 300][2:] == b"x" * 300
+    assert "x" * 300 not in texts
+
+
+def test_text_that_looks_like_one_seen_before_is_fitted_all_the_same() -> None:
+    """An enum of strings equals its value, and a job may put anything into a field."""
+
+    class Queue(StrEnum):
+        CPU = "cpu"
+
+    class Liar(str):
+        def encode(self, *_: object) -> bytes:
+            return b"lie"
+
+    base = {
+        "namespace": "n",
+        "job_id": "1",
+        "worker": "w",
+        "state": "completed",
+        "attempt": 1,
+        "occurred_at": 1,
+    }
+    for queue, wanted in (
+        ("cpu", "cpu"),
+        (Queue.CPU, "cpu"),
+        (Liar("truth"), "truth"),
+        (1, "1"),
+        (True, "True"),
+        (None, ""),
+        ([], "[]"),
+    ):
+        assert decode(encode({**base, "queue": queue})[1])["queue"] == wanted
 
 
 def test_what_an_event_does_not_say_has_the_default_of_the_contract() -> None:
@@ -80,22 +161,41 @@ def test_what_an_event_does_not_say_has_the_default_of_the_contract() -> None:
     assert (event["depth"], event["error"], event["source"], event["meta"]) == (-1, None, "", {})
 
 
-@given(st.text(st.characters(codec=None), max_size=2000))
-def test_any_text_is_repaired_and_cut(text: str) -> None:
-    base = {"state": "discarded", "attempt": 1, "occurred_at": 1}
-    texts = dict.fromkeys(("namespace", "job_id", "worker", "queue", "source", "external_id", "args"), text)
-    event = decode(
-        encode({**base, **texts, "error": {"message": text, "stacktrace": text}, "meta": {text: text}})[1]
-    )
+ANY_TEXT = st.text(st.characters(codec=None), max_size=2000) | st.sampled_from(["a\0b", "ż" * 150, "x" * 501])
+
+
+@given(ANY_TEXT, st.booleans())
+def test_any_text_is_repaired_and_cut(text: str, has_rare_fields: bool) -> None:
+    event: dict[str, Any] = {"state": "discarded", "attempt": 1, "occurred_at": 1}
+    names = ("namespace", "job_id", "worker", "queue", "source", "external_id", "args")
+    event |= dict.fromkeys(names, text)
+    if has_rare_fields:
+        event |= {"error": {"message": text, "stacktrace": text}, "meta": {text: text}}
+    job_id, payload = encode(event)
+    found = decode(payload)
     for name, limit in (
         ("namespace", 200),
         ("job_id", 500),
         ("worker", 300),
         ("queue", 200),
         ("source", 300),
+        ("args", 8_192),
     ):
-        assert len(event[name].encode()) <= limit
-        assert "\0" not in event[name]
+        assert len(found[name].encode()) <= limit
+        assert "\0" not in found[name]
+    assert found["job_id"] == job_id
+
+
+def test_fields_that_most_events_do_not_have_are_kept_within_their_own_limits() -> None:
+    base = {"namespace": "n", "job_id": "1", "worker": "w", "queue": "q", "state": "discarded", "attempt": 1}
+    base["occurred_at"] = 1
+    assert len(decode(encode({**base, "error": {"category": "c" * 150}})[1])["error"]["category"]) == 100
+    meta = {str(number): "m" for number in range(60)}
+    assert len(decode(encode({**base, "meta": meta})[1])["meta"]) == 50
+    assert decode(encode({**base, "expected_children": {"w": 2**31}})[1])["expected_children"] == {
+        "w": 2**31 - 1
+    }
+    assert decode(encode({**base, "depends_on": [7]})[1])["depends_on"] == ["7"]
 
 
 @pytest.mark.parametrize("broken", [{"attempt": "x"}, {"state": "lost"}, {"occurred_at": 2**70}, {}])
@@ -110,6 +210,7 @@ def test_contract_in_the_sdk_is_the_file_of_the_contract() -> None:
     assert text == jobtrail.SCHEMA_TEXT
     assert hashlib.sha256(text.encode()).hexdigest() == jobtrail.SCHEMA_SHA256
     assert generate.generate(text) == generate.TARGET.read_text()
+    assert generate_record(json.loads(text)) == generate.RECORD_TARGET.read_text()
     assert generate.main(["--check"]) == 0
 
 
@@ -122,3 +223,27 @@ def test_generated_contract_follows_the_schema() -> None:
     assert "    tries: NotRequired[list[int]]\n" in made
     with pytest.raises(ValueError, match="backslash"):
         generate.generate('{"doc": "a\\b"}\n')
+
+
+def test_generated_writer_follows_the_schema() -> None:
+    """Other fields in another order are written by what is made for them, without a line of the SDK changed."""
+    schema = json.loads(generate.SOURCE.read_text())
+    schema["fields"].append({"name": "tries", "type": {"type": "array", "items": "int"}, "default": []})
+    schema["fields"].append({"name": "zone", "type": "string", "default": "UTC"})
+    schema["fields"].reverse()
+    next(field for field in schema["fields"] if field["name"] == "state")["type"]["symbols"].append("paused")
+    made: dict[str, Any] = {}
+    exec(generate_record(schema), made)
+    event = {"namespace": "n", "job_id": "1", "worker": "w", "queue": "q", "state": "paused", "attempt": 1}
+    event |= {"occurred_at": 5, "tries": [1, -1, 300]}
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(schema), event)
+    assert made["job_event"](event, Texts(1_000)) == buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["double", "JobState", ["string", "null"], {"type": "fixed", "size": 2}])
+def test_kind_of_field_that_nothing_writes_is_refused_when_the_writer_is_made(kind: Any) -> None:
+    schema = json.loads(generate.SOURCE.read_text())
+    schema["fields"].append({"name": "strange", "type": kind})
+    with pytest.raises(ValueError, match=r"strange: no way to write .*generate_record\.py"):
+        generate_record(schema)

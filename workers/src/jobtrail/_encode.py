@@ -1,13 +1,10 @@
 """An event's fields made fit for the contract, and its bytes. Runs in the sender's thread, not in the job's."""
 
-import io
-import json
 from itertools import islice
 from typing import Any, Final
 
-import fastavro
-
-from jobtrail._contract import SCHEMA_TEXT
+from jobtrail._avro import Texts
+from jobtrail._record import job_event
 from jobtrail._stack import render
 from jobtrail._text import (
     ARGS_LIMIT,
@@ -50,25 +47,34 @@ _COUNT_MAX: Final = 2**31 - 1
 PAYLOAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 
-def _without_logical_types(avro: Any) -> Any:
-    if isinstance(avro, dict):
-        return {
-            name: _without_logical_types(value)
-            for name, value in avro.items()
-            if name not in ("logicalType", "doc")
-        }
-    return [_without_logical_types(item) for item in avro] if isinstance(avro, list) else avro
-
-
-# Without the logical types the times are written as the integers they are: the same bytes in half the time.
-_WRITER: Final = fastavro.parse_schema(_without_logical_types(json.loads(SCHEMA_TEXT)))
+# What these give needs nothing to be done to it, whichever field it is in.
+_FIT_TEXTS: Final = Texts(min(limit for _, limit in _TEXT_LIMITS))
+_TEXTS: Final = Texts(PAYLOAD_LIMIT_BYTES)
 
 
 def encode(event: dict[str, Any]) -> tuple[str, bytes]:
     """Give an event's job id and its Avro bytes, its texts repaired and cut where they do not fit.
 
-    Raises ValueError, TypeError, KeyError or OverflowError when it is no event whatever one does.
+    Raises ValueError, TypeError, KeyError, OverflowError or AttributeError when it is no event whatever one does.
     """
+    get = event.get
+    if get("error") or get("meta") or get("expected_children") or get("depends_on"):
+        event = _fit(event)
+    else:
+        # Most events have none of these, and texts that are fit: nothing needs to be asked of them.
+        try:
+            return event["job_id"], job_event(event, _FIT_TEXTS)
+        except Exception:
+            event = _fit(event)  # then what cannot be repaired is raised below
+    payload = job_event(event, _TEXTS)
+    if len(payload) > PAYLOAD_LIMIT_BYTES:
+        raise ValueError(
+            f"an event of {len(payload)} bytes, at most {PAYLOAD_LIMIT_BYTES} can be sent: job {event['job_id']!r:.100}"
+        )
+    return event["job_id"], payload
+
+
+def _fit(event: dict[str, Any]) -> dict[str, Any]:
     event = dict(event)
     for name, limit in _TEXT_LIMITS:
         value = event.get(name, "")
@@ -84,14 +90,7 @@ def encode(event: dict[str, Any]) -> tuple[str, bytes]:
         event["depends_on"] = [identifier(job_id, JOB_ID_LIMIT) for job_id in event["depends_on"]]
     if event.get("error") is not None:
         event["error"] = _fit_error(event["error"])
-    buffer = io.BytesIO()
-    fastavro.schemaless_writer(buffer, _WRITER, event)
-    payload = buffer.getvalue()
-    if len(payload) > PAYLOAD_LIMIT_BYTES:
-        raise ValueError(
-            f"an event of {len(payload)} bytes, at most {PAYLOAD_LIMIT_BYTES} can be sent: job {event['job_id']!r:.100}"
-        )
-    return event["job_id"], payload
+    return event
 
 
 def left_out(event: dict[str, Any]) -> str:
