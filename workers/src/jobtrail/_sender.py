@@ -177,7 +177,7 @@ class Sender:
         return items
 
     def _encode(self, items: list[_Item]) -> list[Message]:
-        # Imported here: the first event must not wait for fastavro, nor `import jobtrail`.
+        # Imported here: neither the first event nor `import jobtrail` must wait for its tables.
         from jobtrail._encode import encode, left_out
 
         messages = []
