@@ -76,9 +76,9 @@ def submit(record: dict[str, Any]) -> bool:
 
 
 def _record(fields: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(fields.keys() - _FIELDS)
-    if unknown:
-        raise InvalidEvent(f"{unknown[0]}: no such field; there are {', '.join(sorted(_FIELDS))}")
+    if not _FIELDS.issuperset(fields):
+        unknown = min(fields.keys() - _FIELDS)
+        raise InvalidEvent(f"{unknown}: no such field; there are {', '.join(sorted(_FIELDS))}")
     for name in _REQUIRED:
         if not fields.get(name):
             raise InvalidEvent(f"{name} is {fields.get(name)!r}: an event needs one, give it")
@@ -91,7 +91,9 @@ def _record(fields: Mapping[str, Any]) -> dict[str, Any]:
         "executor": settings.executor,
     }
     for name, value in fields.items():
-        if value is not None:
+        if type(value) is str and name in _TEXTS:
+            record[name] = value  # what most of them are
+        elif value is not None:
             record[name] = _value(name, value)
     record.setdefault("occurred_at", now())
     return record
