@@ -14,6 +14,8 @@ import pytest
 
 import jobtrail
 from jobtrail import _counts, _encode, _runtime
+from jobtrail._config import Config
+from jobtrail._sender import Sender
 from servers.ports import HOST, free_ports
 from tests.services import wait_until
 from workers.tests.conftest import LiteServer, fresh, new_topic
@@ -110,6 +112,14 @@ def test_events_made_while_the_broker_is_away_arrive_when_it_is_back(tmp_path: P
         assert {event["job_id"] for event in topic.read()} == wanted
         assert jobtrail.shutdown(5)
     fresh()
+
+
+def test_bell_that_nobody_hears_is_rung_once() -> None:
+    """While events come without a pause, the sender's thread never goes to sleep, and each batch rings for it."""
+    sender = Sender(Config(spool=False), _counts.Counts())
+    for _ in range(1_000):
+        sender._ring()
+    assert sender._bell.qsize() == 1
 
 
 def test_flush_and_shutdown_keep_their_bounds_while_the_broker_is_away(unsent: None) -> None:

@@ -235,7 +235,9 @@ class Sender:
         return pause
 
     def _ring(self) -> None:
-        self._bell.put(None)
+        # Once is enough until it is heard: under lasting load the thread does not come to it for hours.
+        if self._bell.empty():
+            self._bell.put(None)
 
     def _ring_or_sleep(self, seconds: float) -> None:
         try:
