@@ -3,8 +3,8 @@
 The slow-down is that of the whole loop, so it holds what the sender's thread takes of the interpreter as well. A round
 without events and one with them make a pair, in turns the one and the other first, so that the machine's moods meet
 both; rounds are short, because moods last; the median of the pairs counts. There are two loops: one that makes an integer
-in each turn, whose own speed depends on how full Python's memory pool of that size happens to be, which any object made
-beside it changes; and one that makes nothing. Beside it stands the processor's time, which means something also on a
+in each turn, which was seen to suffer twice as much (Python's allocator, to which objects made beside it matter, is
+suspected), and one that makes nothing. Beside it stands the processor's time, which means something also on a
 machine that others use, where the clock does not: of the loop's thread and the sender's together, and of the sender for
 each event.
 """
