@@ -16,10 +16,12 @@ import pytest
 from bench.publish import publish
 from bench.workload import Message, messages
 from broker import provision
+from servers.postgres import PostgresServer
 from servers.pulsar import Pulsar
 from settings.database import DatabaseSettings
 from settings.provision import ProvisionSettings
 from store.connection import connect
+from store.migrate import migrate
 from store.writer import prepare_session, write_batch
 from tests.faults.director import Director
 from tests.faults.plan import REBUILD_STEPS
@@ -31,6 +33,11 @@ from tests.services import JOBTRAIL, Service, service, wait_until
 PARTITIONS = 2
 DAY_US = 24 * 3600 * 1_000_000
 SECONDS = 180
+
+LATE_TO_DISK = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB"}
+"""What is committed without waiting for the disk gets there late."""
+
+_CRASHES = 8
 
 POLLED = ("jobs", "attempts", "lineage_edges", "failure_groups", "outcomes_hourly")
 
@@ -230,6 +237,52 @@ def test_killed_at_every_step_it_goes_on(
         assert aggregator.stop() == 0
     with capsys.disabled():
         print(f"\n    a rebuild was killed at: {', '.join(killed)}")
+
+
+def test_a_crash_of_postgres_while_it_loads_takes_rows_and_position_together(
+    topic: ProvisionSettings, tmp_path: Path
+) -> None:
+    """A rebuild does not wait for the disk, so a crash takes commits away: here those of up to ten seconds. They come again."""
+    with PostgresServer(durable=True, settings=LATE_TO_DISK) as postgres:
+        url = postgres.url()
+        with connect(DatabaseSettings.load(database_url=url), "jobtrail tests") as connection:
+            migrate(connection)
+        settings = {**environment(topic, url), "JOBTRAIL_REBUILD_BATCH_EVENTS": "300"}
+        publish(topic.pulsar_url, topic.topic, workload(4_000))
+        with service("aggregate", settings, tmp_path / "log") as aggregator:
+            with psycopg.connect(url, autocommit=True) as observer:
+                wait_until(lambda: one(observer, "SELECT count(*) FROM jobtrail.jobs") == 4_000, "jobs")
+            taken_away: list[int] = []
+            while not any(taken_away):
+                # Any other commit brings these to the disk as well, so it may need some tries.
+                assert len(taken_away) < _CRASHES, "no crash took anything away: this tested nothing"
+                taken_away.append(_crash_while_loading(postgres, settings))
+            status, out, err = rebuild(settings, "--json")
+            assert status == 0, f"{out}\n{err}"
+            with psycopg.connect(url, autocommit=True) as observer:
+                assert one(observer, "SELECT count(*) FROM jobtrail_control.rebuilds") == 1
+                _wait_for_everything(topic, observer, aggregator)
+            assert aggregator.stop() == 0
+
+
+def _crash_while_loading(postgres: PostgresServer, settings: dict[str, str]) -> int:
+    """How many jobs of the rebuilt tables the crash took away."""
+    rebuilt = "SELECT count(*) FROM jobtrail_rebuild.jobs"
+    with Director() as director:
+        trap = director.trap("loading", nth=4)
+        running = start({**settings, **director.environment})
+        held = trap.wait(SECONDS)
+        assert held is not None, "it never loaded four batches"
+        with psycopg.connect(postgres.url(), autocommit=True) as observer:
+            wait_until(lambda: one(observer, rebuilt) > 0, "rows in the rebuilt tables")
+            loaded = one(observer, rebuilt)
+        postgres.kill()
+        held.kill()
+        running.kill()
+        postgres.start()
+        running.communicate()  # ends with the other loading process, which sees that its parent is gone
+    with psycopg.connect(postgres.url(), autocommit=True) as observer:
+        return int(loaded - one(observer, rebuilt))
 
 
 def test_history_that_the_topic_lacks_is_not_lost_unasked(

@@ -242,7 +242,7 @@ def test_a_stop_acknowledges_what_was_counted_and_nothing_else(
     """
     events = story(5_000, seed=4)
     publish_singly(topic, messages(events))
-    slow = environment(topic, metrics_batch_events=20)
+    slow = environment(topic, metrics_batch_events=2)
     with service("metrics", slow, tmp_path / "first") as first:
         wait_for_events(1, first)
         assert first.stop() == 0
