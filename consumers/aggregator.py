@@ -17,8 +17,8 @@ from broker.registry import WriterSchemas
 from consumers.aggregator_metrics import AggregatorMetrics
 from consumers.barriers import halfway, reached
 from consumers.fingerprint import VERSION
-from consumers.garbage import collect_rarely
 from consumers.health import Health, serve
+from consumers.interpreter import set_interpreter
 from consumers.log import configure_log
 from consumers.pipeline import Committed, Pipeline
 from consumers.progress import Progress
@@ -94,7 +94,7 @@ def _consume(
     progress = Progress("aggregated")
     watchdog = Watchdog(settings, settings.aggregator_subscription)
     queue = ReceiverQueue(settings.aggregator_receiver_queue, settings.aggregator_receiver_queue_bytes)
-    collect_rarely()
+    set_interpreter()
     try:
         while not stop.requested:
             client = connect(settings)

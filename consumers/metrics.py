@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 from broker.client import Client, connect
 from broker.receive import abandon, acknowledge, close, leave, receive_batch
 from broker.registry import WriterSchemas
-from consumers.garbage import collect_rarely
 from consumers.health import Health, serve
+from consumers.interpreter import set_interpreter
 from consumers.log import configure_log
 from consumers.measures import measure
 from consumers.metrics_page import TallyCollector
@@ -64,7 +64,7 @@ def _consume(
 ) -> None:
     watchdog = Watchdog(settings, settings.metrics_subscription)
     queue = ReceiverQueue(settings.metrics_receiver_queue, settings.metrics_receiver_queue_bytes)
-    collect_rarely()
+    set_interpreter()
     try:
         while not stop.requested:
             client = connect(settings)

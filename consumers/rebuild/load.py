@@ -14,7 +14,7 @@ import structlog
 from broker.client import connect
 from broker.reading import Position
 from consumers.barriers import reached
-from consumers.garbage import collect_rarely
+from consumers.interpreter import set_interpreter
 from consumers.log import configure_log
 from consumers.rebuild.applying import APPLICATION, Applier
 from consumers.rebuild.source import Source
@@ -132,7 +132,7 @@ def _load(
                 source = Source(client, settings, positions, rebuild.history_from)
                 if not applier.open():
                     return
-                collect_rarely()
+                set_interpreter()
                 while not stop.requested and os.getppid() == parent:
                     taken = source.next_up_to(ends, _BATCH_WAIT_SECONDS)
                     if taken is None:
