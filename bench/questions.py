@@ -4,13 +4,14 @@ Each is a call of `store.answers` on an open connection, as a program would ask 
 database is `bench/filled.py`'s; the events that come meanwhile are those of the fixed workload, published at a set rate.
 """
 
+import multiprocessing
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -20,7 +21,16 @@ import psycopg
 from bench.filled import AT_WORK, STUCK, fill, large_run_jobs
 from bench.frame import Aim, Options, Result, Say
 from bench.publish import publish
-from bench.services import TOPIC, Servers, counted, database, environment, provision_topic, servers
+from bench.services import (
+    RUN_SECONDS,
+    TOPIC,
+    Servers,
+    counted,
+    database,
+    environment,
+    provision_topic,
+    servers,
+)
 from bench.workload import NAMESPACE, Message, messages, recent_start_us
 from settings.database import DatabaseSettings
 from store.answers.failures import get_failure_groups
@@ -33,7 +43,7 @@ from tests.services import Service
 JOBS: Final = 100_000
 FULL_JOBS: Final = 1_000_000
 TIMES: Final = 50
-EVENTS_A_SECOND: Final = 20_000
+EVENTS_A_SECOND: Final = 25_000
 """Half of what the aggregator does here, about; the table says what it did."""
 
 _MEANWHILE_JOBS: Final = 100_000
@@ -91,10 +101,9 @@ def measure(jobs: int, events_a_second: int, say: Say) -> Questions:
         fill(url, jobs)
         provision_topic(on.pulsar)
         say("encoding what comes meanwhile")
-        workload = messages(_MEANWHILE_JOBS, start_us=recent_start_us())
         with (
             _aggregating(on, url) as service,
-            _publishing(on, workload, events_a_second),
+            _publishing(on, events_a_second),
             closing(connect(DatabaseSettings.load(database_url=url), "bench", autocommit=True)) as asking,
         ):
             before, started = counted(service), time.perf_counter()
@@ -168,9 +177,25 @@ def _aggregating(on: Servers, url: str) -> Iterator[Service]:
 
 
 @contextmanager
-def _publishing(on: Servers, workload: list[Message], events_a_second: int) -> Iterator[None]:
-    """Publish the workload over and over, a part of it each quarter of a second, until the block ends."""
-    done = threading.Event()
+def _publishing(on: Servers, events_a_second: int) -> Iterator[None]:
+    """Publish the workload over and over until the block ends; by another process, or who asks would wait for its GIL."""
+    spawn = multiprocessing.get_context("spawn")
+    encoded, done = spawn.Event(), spawn.Event()
+    publisher = spawn.Process(target=_publish, args=(on.pulsar.url, events_a_second, encoded, done))
+    publisher.start()
+    try:
+        if not encoded.wait(RUN_SECONDS):
+            raise RuntimeError("the workload was not encoded in time")
+        yield
+    finally:
+        done.set()
+        publisher.join()
+
+
+def _publish(url: str, events_a_second: int, encoded: Event, done: Event) -> None:
+    """Events at a rate, a part of a second's each quarter of one."""
+    workload = messages(_MEANWHILE_JOBS, start_us=recent_start_us())
+    encoded.set()
 
     def paced() -> Iterator[Message]:
         size = events_a_second // _SLICES_A_SECOND
@@ -180,10 +205,4 @@ def _publishing(on: Servers, workload: list[Message], events_a_second: int) -> I
             first = (first + size) % len(workload)
             due += 1 / _SLICES_A_SECOND
 
-    publisher = threading.Thread(target=publish, args=(on.pulsar.url, TOPIC, paced()), daemon=True)
-    publisher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        publisher.join()
+    publish(url, TOPIC, paced())
