@@ -16,20 +16,22 @@ WITH outcomes AS (
 ),
 -- By attempts_late_success_idx and the jobs that the groups have met, without a look at a job or an attempt itself.
 completed_late AS (
-    SELECT DISTINCT namespace, job_id
+    SELECT namespace, job_id
     FROM attempts
     WHERE state = 'completed'
       AND attempt > 1
       AND finished_at >= %(since)s
       AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
 ),
+-- Each once, however often it failed and completed: grouped here alone, which is half the time of two DISTINCTs.
 recovered_jobs AS (
-    SELECT DISTINCT failure.namespace, failure.source, late.job_id
+    SELECT failure.namespace, failure.source, late.job_id
     FROM completed_late AS late
     JOIN failure_group_jobs AS met
         ON met.job_id = late.job_id
     JOIN failure_groups AS failure
         ON failure.id = met.failure_group_id AND failure.namespace = late.namespace
+    GROUP BY failure.namespace, failure.source, late.job_id
 ),
 recovered AS (
     SELECT namespace, source, count(*) AS jobs
