@@ -13,10 +13,14 @@ WRITER = "store/writer.py"
 STAGE = "store/stage.py"
 STAGES = "store/queries/stage.sql"
 AGGREGATOR = "consumers/aggregator.py"
+PIPELINE = "consumers/pipeline.py"
+COMPILED = "schemas/compiled.py"
 
 LAW = ("tests/law/test_law.py", "-k", "postgres18")
 LAW_IN_A_LOCALE = ("tests/law/test_law.py", "-k", "postgres15")  # the one with ICU
 FAULTS = ("tests/faults/test_matrix.py",)
+ORDER = ("tests/integration/test_pipeline.py",)
+ALIKE = ("tests/unit/test_decode_compiled.py",)
 
 
 class Edit(NamedTuple):
@@ -430,5 +434,40 @@ BREAKS = (
             ),
         ),
         FAULTS,
+    ),
+    Break(
+        "commit a batch although the one before it failed",
+        (Edit(PIPELINE, "            before.result()\n", "            before.exception()\n"),),
+        ORDER,
+    ),
+    # The quick way of decoding.
+    Break(
+        "take a payload that goes on behind the event",
+        (Edit(COMPILED, '        yield "if i != len(p): return None"\n', ""),),
+        ALIKE,
+    ),
+    Break(
+        "take a text that holds a NUL",
+        (Edit(COMPILED, """    yield "if '\\\\0' in s: return None"\n""", ""),),
+        ALIKE,
+    ),
+    Break(
+        "take a length below zero",
+        (Edit(COMPILED, '"past": [None if byte & 129', '"past": [None if byte & 128'),),
+        ALIKE,
+    ),
+    Break(
+        "read bytes as they are instead of as UTF-8",
+        (
+            Edit(
+                COMPILED, 'return text if text.isascii() else text.encode("latin-1").decode()', "return text"
+            ),
+        ),
+        ALIKE,
+    ),
+    Break(
+        "take a time before 1970 for one after it",
+        (Edit(COMPILED, '            yield "    if n & 1: return None"\n', ""),),
+        ALIKE,
     ),
 )
