@@ -6,6 +6,7 @@ that depends on whether a newer event came before its row was removed or after. 
 
 import os
 import signal
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from store.retention.run import give_up
 from tests.law.oracle import Event, Row, Tables, edges_of, job_row
 from tests.law.universes import EPOCH, Retention, Universe
 
+_LINGERING_SECONDS = 30
 FEW = 2
 """Rows of one transaction, and failures that may be left when a partition is dropped: so that every path is taken."""
 
@@ -47,8 +49,15 @@ def _retain(connection: psycopg.Connection, asked: Retention) -> Counter[str] | 
         if seen == asked.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    end = time.monotonic() + _LINGERING_SECONDS
     try:
-        done = give_up(connection, _at(asked.horizon_us).date(), batch_rows=FEW, at_once=FEW, reached=reached)
+        while True:
+            done = give_up(
+                connection, _at(asked.horizon_us).date(), batch_rows=FEW, at_once=FEW, reached=reached
+            )
+            if not done.busy or time.monotonic() > end:
+                break
+            time.sleep(0.02)  # the session of one that was killed ends when the server has noticed
     except Exception:  # noqa: BLE001  # whatever it is, the test fails and shows it
         return traceback.format_exc()
     if done.busy:
