@@ -6,11 +6,13 @@ in the order they came. What fails is written again, by the calling thread, one 
 twice changes nothing, so an unknown commit is simply repeated.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import psycopg
 import structlog
@@ -56,15 +58,23 @@ class Committed:
     written: Written
 
 
+class _Turn(NamedTuple):
+    """How far a batch is, for the one behind it."""
+
+    locked: threading.Event
+    """It holds the writers' lock, or never will."""
+    written: "Future[Written]"
+
+
 @dataclass
 class _InFlight:
     received: Received
     batch: Batch
     also: Also | None
     connection: psycopg.Connection
-    written: "Future[Written]"
+    turn: "_Turn"
     since: float
-    """When the database was asked, by the monotonic clock."""
+    """When it was handed over, by the monotonic clock."""
 
 
 class Pipeline:
@@ -121,15 +131,17 @@ class Pipeline:
         if not self._free:
             return committed  # asked to stop while the database is away: what came now is not acknowledged either
         connection = self._free.popleft()
-        before = self._in_flight[-1].written if self._in_flight else None
-        written = self._writers.submit(_write, connection, batch, rows, also, before)
-        self._in_flight.append(_InFlight(received, batch, also, connection, written, time.monotonic()))
+        before = self._in_flight[-1].turn if self._in_flight else None
+        locked = threading.Event()
+        written = self._writers.submit(_write, connection, batch, rows, also, before, locked)
+        turn = _Turn(locked, written)
+        self._in_flight.append(_InFlight(received, batch, also, connection, turn, time.monotonic()))
         return committed
 
     def done(self) -> list[Committed]:
         """What has been committed by now; does not wait."""
         committed = []
-        while self._in_flight and self._in_flight[0].written.done():
+        while self._in_flight and self._in_flight[0].turn.written.done():
             committed += self._first_done()
         return committed
 
@@ -175,7 +187,7 @@ class Pipeline:
     def _first_done(self) -> list[Committed]:
         flight = self._in_flight[0]
         try:
-            written = flight.written.result()
+            written = flight.turn.written.result()
         except (HorizonMovedError, *REFUSED_DATA, *TRANSIENT, *AWAY) as error:
             # Those behind it end as they will; then all of them are written again, so that their order is kept.
             behind = list(self._in_flight)[1:]
@@ -184,7 +196,7 @@ class Pipeline:
             committed: list[Committed] = []
             self._free.append(flight.connection)
             for other in behind:
-                other.written.exception()  # waits until its thread is done with it
+                other.turn.written.exception()  # waits until its thread is done with it
                 self._free.append(other.connection)
                 again.append((other.received, other.batch, other.also))
             return committed + self._write_again(again, error)
@@ -198,7 +210,12 @@ class Pipeline:
         """Write batches one by one by this thread, through outages; stops early, unacknowledged, when asked to stop."""
         pauses = Pauses(self._longest_pause)
         committed: list[Committed] = []
-        log.warning("batch_failed", error=one_line(error), then="writes it again; nothing was acknowledged")
+        if isinstance(error, HorizonMovedError):
+            log.info("horizon_moved", then="folds the batches in hand again")
+        else:
+            log.warning(
+                "batch_failed", error=one_line(error), then="writes it again; nothing was acknowledged"
+            )
         while len(committed) < len(batches):
             received, batch, also = batches[len(committed)]
             try:
@@ -253,13 +270,18 @@ def _write(
     batch: Batch,
     rows: Staged,
     also: Also | None,
-    before: "Future[Written] | None",
+    before: _Turn | None,
+    locked: threading.Event,
 ) -> Written:
     """One batch's transaction, merged when the batch before it is in. Nothing is kept of it when that one failed."""
     try:
-        begin(connection, batch, rows, WATCH)
         if before is not None:
-            before.result()
+            # Ahead of it at the lock it would wait for a batch that waits for whoever wants that lock alone, who waits for
+            # this one: a circle of which Postgres sees only a part.
+            before.locked.wait()
+        begin(connection, batch, rows, WATCH, locked.set)
+        if before is not None:
+            before.written.result()
         written = merge(connection, batch, WATCH)
         if also is not None:
             also(connection, batch)
@@ -268,6 +290,8 @@ def _write(
     except BaseException:
         _roll_back(connection)
         raise
+    finally:
+        locked.set()
     return written
 
 

@@ -26,8 +26,14 @@ Quick = Callable[[bytes], Event | None]
 
 _INT_BOUNDS: Final = {"attempt": (1, INT_MAX), "max_attempts": (0, INT_MAX), "depth": (-1, INT_MAX)}
 _MOST_SHIFTED: Final = 63
+_MOST_LINES: Final = 1_000
+"""Of a function; that of the contract has some ninety. A schema of 3 MB would be compiled for half a minute."""
 _SHORT: Final = 128
 """A number of one byte is less than this; as a length or a count it is doubled, so at most 63 of something."""
+
+
+_NOT_SHORT: Final = 0x81
+"""Of a length or a count: more bytes follow (the first bit), or it is below zero (the last)."""
 
 
 class _Unexpected(Exception):  # no error: the general way is asked
@@ -45,6 +51,8 @@ def compiled(schema: Any, missing: dict[str, Any], error_missing: dict[str, str]
     try:
         lines = list(writing.lines(schema["fields"], missing, error_missing))
     except _Unexpected:
+        return None
+    if len(lines) > _MOST_LINES:
         return None
     source = "\n".join(["def quick(p):", "    try:", *(f"        {line}" for line in lines), _OTHERWISE])
     names: dict[str, Any] = {**_tables(), **writing.constants}
@@ -82,7 +90,7 @@ class _Writing:
             else:
                 yield from self._other(value, name, kind)
         yield "if i != len(p): return None"
-        yield from _checked(texts, "")
+        yield from _checked(texts)
         yield f"if not ({' and '.join(values[name] for name in REQUIRED_TEXT)}): return None"
         known = {**values, **{name: self._constant(default) for name, default in missing.items()}}
         yield f"return new(Event, ({', '.join(known[name] for name in Event._fields)}))"
@@ -97,8 +105,8 @@ class _Writing:
         return name
 
     def _dict(self, values: dict[str, str], missing: dict[str, Any]) -> str:
-        items = [f"{name!r}: {value}" for name, value in values.items()]
-        items += [f"{name!r}: {self._constant(default)}" for name, default in missing.items()]
+        items = [f"{self._constant(name)}: {value}" for name, value in values.items()]
+        items += [f"{self._constant(name)}: {self._constant(default)}" for name, default in missing.items()]
         return f"{{{', '.join(items)}}}"
 
     def _text(self, value: str, name: str) -> Iterator[str]:
@@ -106,7 +114,7 @@ class _Writing:
             yield f"j = i + past[p[i]]; {value} = t[i + 1:j]; i = j"
         else:
             yield "n = p[i]; i += 1"
-            yield "if n & 129: n, i = long_length(p, i)"
+            yield f"if n & {_NOT_SHORT}: n, i = long_length(p, i)"
             yield f"j = i + (n >> 1); {value} = t[i:j]; i = j"
 
     def _record_or_null(self, value: str, union: list[Any], missing: dict[str, str]) -> Iterator[str]:
@@ -121,11 +129,13 @@ class _Writing:
         if any(_bare(field["type"]) != "string" for field in fields):
             raise _Unexpected
         inner = {field["name"]: self._value() for field in fields}
+        if len(inner) != len(fields):
+            raise _Unexpected
         yield "n = p[i]; i += 1"
         yield f"if n == 0: {value} = None"
         yield "elif n == 2:"
         body = [line for name, text in inner.items() for line in self._text(text, f"error.{name}")]
-        body += [*_checked(list(inner.values()), "    "), f"{value} = {self._dict(inner, missing)}"]
+        body += [*_checked(list(inner.values())), f"{value} = {self._dict(inner, missing)}"]
         yield from (f"    {line}" for line in body)
         yield "else: return None"
 
@@ -160,9 +170,9 @@ class _Writing:
             {"type": "map", "values": "string"},
             {"type": "map", "values": "int"},
         ):
-            read = {"string": "texts" if kind["type"] == "array" else "map_of_texts", "int": "map_of_counts"}[
-                kind.get("items") or kind["values"]
-            ]
+            read = "texts" if kind["type"] == "array" else "map_of_texts"
+            if kind.get("values") == "int":
+                read = "map_of_counts"
             # Nobody changes an event, so all that have none share one.
             empty = self._constant([] if kind["type"] == "array" else {})
             yield f"if p[i] == 0: {value} = {empty}; i += 1"
@@ -171,7 +181,7 @@ class _Writing:
             raise _Unexpected
 
 
-def _checked(texts: list[str], indent: str) -> Iterator[str]:
+def _checked(texts: list[str]) -> Iterator[str]:
     """Texts so far of single bytes become what they are in UTF-8, and none holds a NUL."""
     if not texts:
         return
@@ -230,7 +240,7 @@ def _short_text(payload: bytes, at: int) -> tuple[str, int]:
     length = payload[at]
     end = at + 1 + (length >> 1)
     text = payload[at + 1 : end].decode()
-    if length & 129 or "\0" in text:
+    if length & _NOT_SHORT or "\0" in text:
         raise _Unexpected
     return text, end
 
@@ -238,7 +248,7 @@ def _short_text(payload: bytes, at: int) -> tuple[str, int]:
 def _items(payload: bytes, at: int) -> tuple[int, int]:
     """How many items the one block has, at most 63, and where they begin."""
     count = payload[at]
-    if count & 129:
+    if count & _NOT_SHORT:
         raise _Unexpected
     return count >> 1, at + 1
 
@@ -282,6 +292,18 @@ def _utf8(text: str) -> str:
     return text if text.isascii() else text.encode("latin-1").decode()
 
 
+# Whatever a broken payload leads to; a length beyond any memory is an OverflowError.
+_NOT_PLAIN: Final = (
+    _Unexpected,
+    IndexError,
+    KeyError,
+    OverflowError,
+    TypeError,
+    UnicodeDecodeError,
+    struct.error,
+)
+
+
 @cache
 def _tables() -> dict[str, Any]:
     """The names that the source uses, shared by all functions.
@@ -297,7 +319,7 @@ def _tables() -> dict[str, Any]:
         "Event": Event,
         "new": tuple.__new__,
         "pairs": struct.Struct("<HHHH").unpack_from,
-        "past": [None if byte & 129 else (byte >> 1) + 1 for byte in range(256)],
+        "past": [None if byte & _NOT_SHORT else (byte >> 1) + 1 for byte in range(256)],
         "first": inside,
         "second": _shifted(inside, 14),
         "third": _shifted(inside, 28),
@@ -308,7 +330,7 @@ def _tables() -> dict[str, Any]:
         "map_of_texts": _map_of_texts,
         "map_of_counts": _map_of_counts,
         "utf8": _utf8,
-        "NOT_PLAIN": (_Unexpected, IndexError, KeyError, TypeError, UnicodeDecodeError, struct.error),
+        "NOT_PLAIN": _NOT_PLAIN,
     }
 
 

@@ -108,6 +108,8 @@ def _defaults_of_missing(writer: Any, ours: Any, path: str) -> dict[str, Any]:
     if not isinstance(writer, dict) or writer.get("type") != "record":
         raise SchemaError(f"expected {path} to be an Avro record, got {str(writer)[:80]}")
     theirs = {field["name"]: field for field in writer["fields"]}
+    if len(theirs) != len(writer["fields"]):
+        raise SchemaError(f"the writer's schema has two fields of one name in {path}: Avro allows one")
     missing: dict[str, Any] = {}
     for field in ours["fields"]:
         name = field["name"]

@@ -1,10 +1,10 @@
 """Rows into the stages: tuples to the text format of COPY, one write a table.
 
 psycopg's own ``write_row`` formats field by field; a batch of thousands of rows of 29 fields is several times cheaper as
-one string a row, looked at for characters that need an escape only when there is one.
+one string a row. The whole batch is looked at for characters that need an escape, and its rows only when there are any.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import LiteralString, NamedTuple
 
 import psycopg
@@ -57,7 +57,7 @@ def copy_rows(
                 copy.write_row(letter)
 
 
-def copy_text(rows: Iterable[Sequence[object]], columns: int) -> str:
+def copy_text(rows: Sequence[Sequence[object]], columns: int) -> str:
     """Rows as the text format of COPY. ``columns`` is the number of fields of every row."""
     line = "\t".join(["%s"] * columns)
     lines = [line % row for row in rows]

@@ -76,13 +76,15 @@ def begin(
     batch: Batch,
     rows: Staged,
     watch: Callable[[str], None] | None = None,
+    locked: Callable[[], None] = lambda: None,
 ) -> None:
-    """Open the batch's transaction and fill the stages with its rows.
+    """Open the batch's transaction and fill the stages with its rows. ``locked`` is called once the writers' lock is held.
 
     Raises HorizonMovedError when it was folded for another horizon, FingerprintMovedError when its groups are not those of
     the tables any more.
     """
     connection.execute(_MERGE["take_lock"])
+    locked()
     horizon_us, fingerprint_version = _read_derivation(connection)
     if horizon_us != batch.horizon_us:
         connection.rollback()

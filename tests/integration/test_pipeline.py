@@ -1,5 +1,6 @@
 """The aggregator's two connections when something goes wrong at the worst moment, on a real Postgres."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -16,9 +17,9 @@ from schemas.contract import SCHEMA_TEXT
 from schemas.decode import decoder
 from schemas.errors import StoreError
 from settings.database import DatabaseSettings
-from store.batch import DeadLetter
+from store.batch import Batch, DeadLetter
 from store.connection import connect
-from store.writer import check_fingerprint_version
+from store.writer import begin, check_fingerprint_version
 from tests.integration.topics import EVENT, encode
 from tests.services import wait_until
 
@@ -178,6 +179,29 @@ def test_a_batch_behind_one_that_failed_is_not_committed_before_it(
         assert jobs_of(pipeline.drain()) == ["1", "poison", "2"]
     assert seen == [{"1", "2"}], "when the second one was noted, not all before it was there"
     assert stored(observer) == {"1", "2"}
+
+
+def test_no_batch_overtakes_the_one_before_it_at_the_writers_lock(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for that one, which would wait for whoever asks for the lock alone in between: a circle."""
+    order: list[str] = []
+    go_on = threading.Event()
+
+    def late(connection: Any, batch: Batch, *rest: Any) -> None:
+        job_id = str(batch.jobs[0][1])
+        if job_id == "1":
+            go_on.wait()
+        order.append(job_id)
+        begin(connection, batch, *rest)
+
+    monkeypatch.setattr("consumers.pipeline.begin", late)
+    with pipeline_on(database_url) as pipeline:
+        pipeline.submit(received("1"))
+        pipeline.submit(received("2"))
+        threading.Timer(0.3, go_on.set).start()
+        assert jobs_of(pipeline.drain()) == ["1", "2"]
+    assert order == ["1", "2"]
 
 
 def test_tables_of_another_fingerprint_are_refused(

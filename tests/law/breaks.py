@@ -437,7 +437,11 @@ BREAKS = (
     ),
     Break(
         "commit a batch although the one before it failed",
-        (Edit(PIPELINE, "            before.result()\n", "            before.exception()\n"),),
+        (
+            Edit(
+                PIPELINE, "            before.written.result()\n", "            before.written.exception()\n"
+            ),
+        ),
         ORDER,
     ),
     # The quick way of decoding.
@@ -453,7 +457,7 @@ BREAKS = (
     ),
     Break(
         "take a length below zero",
-        (Edit(COMPILED, '"past": [None if byte & 129', '"past": [None if byte & 128'),),
+        (Edit(COMPILED, '"past": [None if byte & _NOT_SHORT', '"past": [None if byte & _SHORT'),),
         ALIKE,
     ),
     Break(

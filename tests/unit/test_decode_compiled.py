@@ -1,5 +1,6 @@
 """The function made for a writer's schema gives what the general way gives, or nothing: never more, never other."""
 
+import copy
 import json
 import random
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.compiled import compiled
 from schemas.contract import OCCURRED_MAX, OCCURRED_MIN, SCHEMA, SCHEMA_TEXT, STATES, Event
 from schemas.decode import decoder, general_decoder
-from schemas.errors import DecodeError
+from schemas.errors import DecodeError, SchemaError
 from schemas.evolution import released
 from schemas.writer_schema import writer_schema
 from tests.unit.test_decode_fuzz import MUTATIONS, encode, event_of
@@ -90,9 +91,10 @@ def test_any_event_is_decoded_alike(event: dict[str, Any]) -> None:
     assert_no_more(encode(event, _RAW_WRITER))
 
 
-@given(st.binary(max_size=200))
-def test_bytes_that_nobody_encoded_are_judged_alike(payload: bytes) -> None:
-    assert_no_more(payload)
+@given(st.integers(0, 60), st.binary(max_size=60))
+def test_bytes_behind_the_beginning_of_a_payload_are_judged_alike(kept: int, rest: bytes) -> None:
+    """Most are refused by both; what is asked is that nothing else comes of them than None."""
+    assert_no_more(encode(event_of(random.Random(kept)))[:kept] + rest)
 
 
 def test_events_as_publishers_send_them_take_the_quick_way() -> None:
@@ -142,6 +144,65 @@ def test_a_schema_with_other_fields_is_decoded_by_a_function_of_its_own() -> Non
     odd = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "score", "type": "double", "default": 0.0}]}
     assert compiled(*writer_schema(json.dumps(odd))) is None
     assert decoder(json.dumps(odd))(encode(event_of(chance), fastavro.parse_schema(odd)))
+
+
+def test_a_schema_in_any_order_is_read_alike_from_broken_payloads() -> None:
+    """A length beyond any memory is followed by another field in each: by the time, for one, which is read at once."""
+    chance = random.Random(11)
+    taken = 0
+    for _ in range(60):
+        fields = [*SCHEMA["fields"], {"name": "host", "type": "string", "default": ""}]
+        chance.shuffle(fields)
+        schema = {**SCHEMA, "fields": fields}
+        writer = fastavro.parse_schema(schema)
+        quick, general = both(json.dumps(schema))
+        for number in range(60):
+            one = encode({**event_of(chance), "host": "h"}, writer)
+            mutate = (
+                (longest, *MUTATIONS[:7])[number % 8]
+                if number % 3
+                else lambda _chance, whole, _other: bytes(whole)
+            )
+            taken += assert_no_more(mutate(chance, bytearray(one), one), quick, general)
+    assert taken > 100
+
+
+def longest(chance: random.Random, one: bytearray, other: bytes) -> bytes:
+    """The longest length that ten bytes can say, anywhere."""
+    at = chance.randrange(len(one))
+    return bytes(one[:at]) + b"\xfe" + b"\xff" * 8 + b"\x01" + bytes(one[at + 1 :])
+
+
+def test_a_length_beyond_any_memory_before_the_time_is_a_broken_payload() -> None:
+    """It is too large for what reads a time, which says so by an error of its own."""
+    fields = [field for field in SCHEMA["fields"] if field["name"] != "occurred_at"]
+    (time,) = (field for field in SCHEMA["fields"] if field["name"] == "occurred_at")
+    at = [field["name"] for field in fields].index("attempt") + 1
+    schema = {
+        **SCHEMA,
+        "fields": [*fields[:at], {"name": "host", "type": "string", "default": ""}, time, *fields[at:]],
+    }
+    payload = b"\x02n\x021\x02W\x00\x0a\x02" + b"\xfe" + b"\xff" * 8 + b"\x01" + b"x" * 40
+    with pytest.raises(DecodeError, match="malformed"):
+        decoder(json.dumps(schema))(payload)
+
+
+@pytest.mark.parametrize("where", ["record", "error"])
+def test_a_schema_with_two_fields_of_one_name_is_refused(where: str) -> None:
+    """Which of the two is meant nobody can say."""
+    schema = copy.deepcopy(SCHEMA)
+    error = next(field for field in schema["fields"] if field["name"] == "error")["type"][1]
+    fields = schema["fields"] if where == "record" else error["fields"]
+    fields.append(dict(fields[0]))
+    with pytest.raises(SchemaError, match="two fields of one name"):
+        decoder(json.dumps(schema))
+
+
+def test_no_function_is_made_for_a_schema_of_thousands_of_fields() -> None:
+    """Compiling it would take the service's time; it is read the general way."""
+    more = [{"name": f"f{number}", "type": "string", "default": ""} for number in range(3_000)]
+    schema = json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], *more]})
+    assert compiled(*writer_schema(schema)) is None
 
 
 def test_an_event_has_the_fields_of_the_contract_in_its_order() -> None:
