@@ -127,7 +127,7 @@ def _of(field: dict[str, Any]) -> str:
         return f'get("{field["name"]}")'
     if type(default) not in (str, int):
         raise _unknown(field["name"], field)
-    shown = json.dumps(default)
+    shown = json.dumps(default, ensure_ascii=False)
     return f'get("{field["name"]}", {shown})'
 
 

@@ -247,3 +247,22 @@ def test_kind_of_field_that_nothing_writes_is_refused_when_the_writer_is_made(ki
     schema["fields"].append({"name": "strange", "type": kind})
     with pytest.raises(ValueError, match=r"strange: no way to write .*generate_record\.py"):
         generate_record(schema)
+
+
+def test_a_job_id_of_a_class_of_its_own_becomes_plain_text() -> None:
+    """What is kept and sent as the message's key has no code of the job's in it."""
+
+    class Id(str):
+        pass
+
+    event = {
+        "namespace": "n",
+        "job_id": "7",
+        "worker": "W",
+        "queue": "q",
+        "state": "available",
+        "attempt": 1,
+        "occurred_at": 1_790_000_000_000_000,
+    }
+    encode(event)  # the text is known by now
+    assert type(encode({**event, "job_id": Id("7")})[0]) is str

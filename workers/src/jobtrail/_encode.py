@@ -48,7 +48,8 @@ PAYLOAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 
 # What these give needs nothing to be done to it, whichever field it is in.
-_FIT_TEXTS: Final = Texts(min(limit for _, limit in _TEXT_LIMITS))
+_FIT_CHARACTERS: Final = min(limit for _, limit in _TEXT_LIMITS)
+_FIT_TEXTS: Final = Texts(_FIT_CHARACTERS)
 _TEXTS: Final = Texts(PAYLOAD_LIMIT_BYTES)
 
 
@@ -58,7 +59,15 @@ def encode(event: dict[str, Any]) -> tuple[str, bytes]:
     Raises ValueError, TypeError, KeyError, OverflowError or AttributeError when it is no event whatever one does.
     """
     get = event.get
-    if get("error") or get("meta") or get("expected_children") or get("depends_on"):
+    args = get("args")
+    if (
+        get("error")
+        or get("meta")
+        or get("expected_children")
+        or get("depends_on")
+        or type(get("job_id")) is not str
+        or (type(args) is str and len(args) > _FIT_CHARACTERS)
+    ):
         event = _fit(event)
     else:
         # Most events have none of these, and texts that are fit: nothing needs to be asked of them.
