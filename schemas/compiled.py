@@ -7,9 +7,7 @@ payload, a value out of range, a list in several blocks) it leaves to the genera
 So it may take less than that one and never more; a test holds them to each other.
 """
 
-import struct
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any, Final
 
 from schemas.contract import (
@@ -21,23 +19,13 @@ from schemas.contract import (
     REQUIRED_TEXT,
     Event,
 )
+from schemas.slices import NOT_SHORT, SHORT, UnexpectedError, names, small
 
 Quick = Callable[[bytes], Event | None]
 
 _INT_BOUNDS: Final = {"attempt": (1, INT_MAX), "max_attempts": (0, INT_MAX), "depth": (-1, INT_MAX)}
-_MOST_SHIFTED: Final = 63
 _MOST_LINES: Final = 1_000
 """Of a function; that of the contract has some ninety. A schema of 3 MB would be compiled for half a minute."""
-_SHORT: Final = 128
-"""A number of one byte is less than this; as a length or a count it is doubled, so at most 63 of something."""
-
-
-_NOT_SHORT: Final = 0x81
-"""Of a length or a count: more bytes follow (the first bit), or it is below zero (the last)."""
-
-
-class _Unexpected(Exception):  # no error: the general way is asked
-    """The payload is not plain."""
 
 
 def compiled(schema: Any, missing: dict[str, Any], error_missing: dict[str, str]) -> Quick | None:
@@ -50,14 +38,14 @@ def compiled(schema: Any, missing: dict[str, Any], error_missing: dict[str, str]
     writing = _Writing()
     try:
         lines = list(writing.lines(schema["fields"], missing, error_missing))
-    except _Unexpected:
+    except UnexpectedError:
         return None
     if len(lines) > _MOST_LINES:
         return None
     source = "\n".join(["def quick(p):", "    try:", *(f"        {line}" for line in lines), _OTHERWISE])
-    names: dict[str, Any] = {**_tables(), **writing.constants}
-    exec(compile(source, "<decoder of a writer's schema>", "exec"), names)  # noqa: S102  # made of fixed pieces above and below
-    quick: Quick = names["quick"]
+    known: dict[str, Any] = {**names(), **writing.constants}
+    exec(compile(source, "<decoder of a writer's schema>", "exec"), known)  # noqa: S102  # made of fixed pieces above and below
+    quick: Quick = known["quick"]
     return quick
 
 
@@ -114,7 +102,7 @@ class _Writing:
             yield f"j = i + past[p[i]]; {value} = t[i + 1:j]; i = j"
         else:
             yield "n = p[i]; i += 1"
-            yield f"if n & {_NOT_SHORT}: n, i = long_length(p, i)"
+            yield f"if n & {NOT_SHORT}: n, i = long_length(p, i)"
             yield f"j = i + (n >> 1); {value} = t[i:j]; i = j"
 
     def _record_or_null(self, value: str, union: list[Any], missing: dict[str, str]) -> Iterator[str]:
@@ -124,13 +112,13 @@ class _Writing:
             or not isinstance(union[1], dict)
             or "fields" not in union[1]
         ):
-            raise _Unexpected
+            raise UnexpectedError
         fields = union[1]["fields"]
         if any(_bare(field["type"]) != "string" for field in fields):
-            raise _Unexpected
+            raise UnexpectedError
         inner = {field["name"]: self._value() for field in fields}
         if len(inner) != len(fields):
-            raise _Unexpected
+            raise UnexpectedError
         yield "n = p[i]; i += 1"
         yield f"if n == 0: {value} = None"
         yield "elif n == 2:"
@@ -153,7 +141,7 @@ class _Writing:
             yield "    if n & 1: return None"
         elif kind == "int":
             least, most = _INT_BOUNDS.get(name, (-INT_MAX, INT_MAX))
-            by_byte = self._constant([_small(byte, least) for byte in range(256)])
+            by_byte = self._constant([small(byte, least) for byte in range(256)])
             yield f"{value} = {by_byte}[p[i]]; i += 1"
             yield f"if {value} is None: {value}, i = number(p, i, {least}, {most})"
         elif isinstance(kind, dict) and kind["type"] == "enum":
@@ -163,7 +151,7 @@ class _Writing:
                 else dict(enumerate(kind["symbols"]))
             )
             known = {2 * at: symbol for at, symbol in symbols.items() if name != "state" or symbol in RANKS}
-            by_byte = self._constant({byte: symbol for byte, symbol in known.items() if byte < _SHORT})
+            by_byte = self._constant({byte: symbol for byte, symbol in known.items() if byte < SHORT})
             yield f"{value} = {by_byte}[p[i]]; i += 1"
         elif kind in (
             {"type": "array", "items": "string"},
@@ -178,7 +166,7 @@ class _Writing:
             yield f"if p[i] == 0: {value} = {empty}; i += 1"
             yield f"else: {value}, i = {read}(p, i)"
         else:
-            raise _Unexpected
+            raise UnexpectedError
 
 
 def _checked(texts: list[str]) -> Iterator[str]:
@@ -199,152 +187,3 @@ def _bare(kind: Any) -> Any:
     if isinstance(kind, dict) and kind.get("type") not in ("record", "enum"):
         return kind.get("type")
     return kind
-
-
-# ------------------------------------------------------------------------------------------- what the function calls
-
-
-def _raw(payload: bytes, at: int) -> tuple[int, int]:
-    """A number as it is written, its sign in its last bit, and where it ends."""
-    raw, shift = 0, 0
-    while True:
-        byte = payload[at]
-        at += 1
-        raw |= (byte & 0x7F) << shift
-        if byte < _SHORT:
-            return raw, at
-        shift += 7
-        if shift > _MOST_SHIFTED:
-            raise _Unexpected
-
-
-def _number(payload: bytes, after: int, least: int, most: int) -> tuple[int, int]:
-    """A number within bounds of which the first byte stands before ``after``, and where it ends."""
-    raw, at = _raw(payload, after - 1)
-    number = raw >> 1 ^ -(raw & 1)
-    if not least <= number <= most:
-        raise _Unexpected
-    return number, at
-
-
-def _long_length(payload: bytes, after: int) -> tuple[int, int]:
-    """Twice the length of a text of more than 63 bytes, and where the text begins."""
-    raw, at = _raw(payload, after - 1)
-    if raw & 1:
-        raise _Unexpected
-    return raw, at
-
-
-def _short_text(payload: bytes, at: int) -> tuple[str, int]:
-    """A text of at most 63 bytes without a NUL."""
-    length = payload[at]
-    end = at + 1 + (length >> 1)
-    text = payload[at + 1 : end].decode()
-    if length & _NOT_SHORT or "\0" in text:
-        raise _Unexpected
-    return text, end
-
-
-def _items(payload: bytes, at: int) -> tuple[int, int]:
-    """How many items the one block has, at most 63, and where they begin."""
-    count = payload[at]
-    if count & _NOT_SHORT:
-        raise _Unexpected
-    return count >> 1, at + 1
-
-
-def _end(payload: bytes, at: int) -> int:
-    """Where a list ends of which one block has been read."""
-    if payload[at] != 0:
-        raise _Unexpected
-    return at + 1
-
-
-def _texts(payload: bytes, at: int) -> tuple[list[str], int]:
-    count, at = _items(payload, at)
-    found = []
-    for _ in range(count):
-        text, at = _short_text(payload, at)
-        found.append(text)
-    return found, _end(payload, at)
-
-
-def _map_of_texts(payload: bytes, at: int) -> tuple[dict[str, str], int]:
-    count, at = _items(payload, at)
-    found = {}
-    for _ in range(count):
-        key, at = _short_text(payload, at)
-        found[key], at = _short_text(payload, at)
-    return found, _end(payload, at)
-
-
-def _map_of_counts(payload: bytes, at: int) -> tuple[dict[str, int], int]:
-    count, at = _items(payload, at)
-    found = {}
-    for _ in range(count):
-        key, at = _short_text(payload, at)
-        found[key], at = _number(payload, at + 1, 0, INT_MAX)
-    return found, _end(payload, at)
-
-
-def _utf8(text: str) -> str:
-    """What a text of single bytes says in UTF-8."""
-    return text if text.isascii() else text.encode("latin-1").decode()
-
-
-# Whatever a broken payload leads to; a length beyond any memory is an OverflowError.
-_NOT_PLAIN: Final = (
-    _Unexpected,
-    IndexError,
-    KeyError,
-    OverflowError,
-    TypeError,
-    UnicodeDecodeError,
-    struct.error,
-)
-
-
-@cache
-def _tables() -> dict[str, Any]:
-    """The names that the source uses, shared by all functions.
-
-    A time of today takes eight bytes of seven bits each. They are read as four pairs; a table gives what each pair is
-    worth at its place, and None, with which nothing can be added, where a byte wrongly says that more follows, or that
-    nothing does.
-    """
-    worth = list(range(1 << 14))
-    inside = [_bits(pair, worth) if pair & 0x8080 == 0x8080 else None for pair in range(1 << 16)]
-    last = [_bits(pair, worth) if pair & 0x8080 == 0x0080 else None for pair in range(1 << 16)]
-    return {
-        "Event": Event,
-        "new": tuple.__new__,
-        "pairs": struct.Struct("<HHHH").unpack_from,
-        "past": [None if byte & _NOT_SHORT else (byte >> 1) + 1 for byte in range(256)],
-        "first": inside,
-        "second": _shifted(inside, 14),
-        "third": _shifted(inside, 28),
-        "last": _shifted(last, 42),
-        "number": _number,
-        "long_length": _long_length,
-        "texts": _texts,
-        "map_of_texts": _map_of_texts,
-        "map_of_counts": _map_of_counts,
-        "utf8": _utf8,
-        "NOT_PLAIN": _NOT_PLAIN,
-    }
-
-
-def _small(byte: int, least: int) -> int | None:
-    """The number that one byte says; None when it needs more bytes or is less than it may be."""
-    number = byte >> 1 ^ -(byte & 1)
-    return number if byte < _SHORT and number >= least else None
-
-
-def _bits(pair: int, worth: list[int]) -> int:
-    """Two bytes without their first bits; the number itself from ``worth``, so that equal ones are one object."""
-    return worth[(pair & 0x7F) | (pair >> 1 & 0x3F80)]
-
-
-def _shifted(values: list[int | None], by: int) -> list[int | None]:
-    shifted = {value: value << by for value in values if value is not None}
-    return [None if value is None else shifted[value] for value in values]

@@ -1,0 +1,168 @@
+"""What a compiled decoder calls: numbers, texts and lists out of the bytes of an event that is expected to be plain.
+
+Whatever is not plain raises one of ``NOT_PLAIN``; that is no error, the general way is asked then. Which field is read when
+is the business of ``schemas.compiled``.
+"""
+
+import struct
+from functools import cache
+from typing import Any, Final
+
+from schemas.contract import INT_MAX, Event
+
+SHORT: Final = 128
+"""A number of one byte is less than this; as a length or a count it is doubled, so at most 63 of something."""
+NOT_SHORT: Final = 0x81
+"""Of a length or a count: more bytes follow (the first bit), or it is below zero (the last)."""
+
+_MOST_SHIFTED: Final = 63
+
+
+class UnexpectedError(Exception):
+    """The payload is not plain."""
+
+
+# Whatever a broken payload leads to; a length beyond any memory is an OverflowError.
+NOT_PLAIN: Final = (
+    UnexpectedError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    TypeError,
+    UnicodeDecodeError,
+    struct.error,
+)
+
+
+def _raw(payload: bytes, at: int) -> tuple[int, int]:
+    """A number as it is written, its sign in its last bit, and where it ends."""
+    raw, shift = 0, 0
+    while True:
+        byte = payload[at]
+        at += 1
+        raw |= (byte & 0x7F) << shift
+        if byte < SHORT:
+            return raw, at
+        shift += 7
+        if shift > _MOST_SHIFTED:
+            raise UnexpectedError
+
+
+def _number(payload: bytes, after: int, least: int, most: int) -> tuple[int, int]:
+    """A number within bounds of which the first byte stands before ``after``, and where it ends."""
+    raw, at = _raw(payload, after - 1)
+    number = raw >> 1 ^ -(raw & 1)
+    if not least <= number <= most:
+        raise UnexpectedError
+    return number, at
+
+
+def _long_length(payload: bytes, after: int) -> tuple[int, int]:
+    """Twice the length of a text of more than 63 bytes, and where the text begins."""
+    raw, at = _raw(payload, after - 1)
+    if raw & 1:
+        raise UnexpectedError
+    return raw, at
+
+
+def _short_text(payload: bytes, at: int) -> tuple[str, int]:
+    """A text of at most 63 bytes without a NUL."""
+    length = payload[at]
+    end = at + 1 + (length >> 1)
+    text = payload[at + 1 : end].decode()
+    if length & NOT_SHORT or "\0" in text:
+        raise UnexpectedError
+    return text, end
+
+
+def _items(payload: bytes, at: int) -> tuple[int, int]:
+    """How many items the one block has, at most 63, and where they begin."""
+    count = payload[at]
+    if count & NOT_SHORT:
+        raise UnexpectedError
+    return count >> 1, at + 1
+
+
+def _end(payload: bytes, at: int) -> int:
+    """Where a list ends of which one block has been read."""
+    if payload[at] != 0:
+        raise UnexpectedError
+    return at + 1
+
+
+def _texts(payload: bytes, at: int) -> tuple[list[str], int]:
+    count, at = _items(payload, at)
+    found = []
+    for _ in range(count):
+        text, at = _short_text(payload, at)
+        found.append(text)
+    return found, _end(payload, at)
+
+
+def _map_of_texts(payload: bytes, at: int) -> tuple[dict[str, str], int]:
+    count, at = _items(payload, at)
+    found = {}
+    for _ in range(count):
+        key, at = _short_text(payload, at)
+        found[key], at = _short_text(payload, at)
+    return found, _end(payload, at)
+
+
+def _map_of_counts(payload: bytes, at: int) -> tuple[dict[str, int], int]:
+    count, at = _items(payload, at)
+    found = {}
+    for _ in range(count):
+        key, at = _short_text(payload, at)
+        found[key], at = _number(payload, at + 1, 0, INT_MAX)
+    return found, _end(payload, at)
+
+
+def _utf8(text: str) -> str:
+    """What a text of single bytes says in UTF-8."""
+    return text if text.isascii() else text.encode("latin-1").decode()
+
+
+@cache
+def names() -> dict[str, Any]:
+    """The names that the source uses, shared by all functions.
+
+    A time of today takes eight bytes of seven bits each. They are read as four pairs; a table gives what each pair is
+    worth at its place, and None, with which nothing can be added, where a byte wrongly says that more follows, or that
+    nothing does.
+    """
+    worth = list(range(1 << 14))
+    inside = [_bits(pair, worth) if pair & 0x8080 == 0x8080 else None for pair in range(1 << 16)]
+    last = [_bits(pair, worth) if pair & 0x8080 == 0x0080 else None for pair in range(1 << 16)]
+    return {
+        "Event": Event,
+        "new": tuple.__new__,
+        "pairs": struct.Struct("<HHHH").unpack_from,
+        "past": [None if byte & NOT_SHORT else (byte >> 1) + 1 for byte in range(256)],
+        "first": inside,
+        "second": _shifted(inside, 14),
+        "third": _shifted(inside, 28),
+        "last": _shifted(last, 42),
+        "number": _number,
+        "long_length": _long_length,
+        "texts": _texts,
+        "map_of_texts": _map_of_texts,
+        "map_of_counts": _map_of_counts,
+        "utf8": _utf8,
+        "NOT_PLAIN": NOT_PLAIN,
+    }
+
+
+def small(byte: int, least: int) -> int | None:
+    """The number that one byte says; None when it needs more bytes or is less than it may be."""
+    number = byte >> 1 ^ -(byte & 1)
+    return number if byte < SHORT and number >= least else None
+
+
+def _bits(pair: int, worth: list[int]) -> int:
+    """Two bytes without their first bits; the number itself from ``worth``, so that equal ones are one object."""
+    return worth[(pair & 0x7F) | (pair >> 1 & 0x3F80)]
+
+
+def _shifted(values: list[int | None], by: int) -> list[int | None]:
+    shifted = {value: value << by for value in values if value is not None}
+    return [None if value is None else shifted[value] for value in values]
