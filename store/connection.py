@@ -58,10 +58,12 @@ def connect(
             options=" ".join(f"-c {name}={value}" for name, value in options.items()),
         )
     except psycopg.Error as error:
+        # Without its traceback: that holds psycopg's frame, which holds the error and, after a timeout, the half-open
+        # connection, until Python looks for cycles; and a consumer that waits for Postgres makes too little garbage for that.
         raise StoreError(
             f"cannot connect to the database {describe(settings)}: {str(error).strip()}. "
             "Check that Postgres runs there and that JOBTRAIL_DATABASE_URL is right."
-        ) from error
+        ) from error.with_traceback(None)
 
 
 def describe(settings: DatabaseSettings) -> str:

@@ -1,5 +1,7 @@
 """Sessions on Postgres: what each is set to, and that no error shows the password."""
 
+import socket
+
 import psycopg
 import pytest
 from psycopg import sql
@@ -39,6 +41,23 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
 def test_an_escaped_password_and_several_hosts_are_no_mistake() -> None:
     url = "postgresql://jobtrail:s3%40c%2Fret@one:5432,two:5433/x"
     assert describe(DatabaseSettings.load(database_url=url)) == "x at one,two:5432,5433"
+
+
+def test_an_attempt_that_got_no_answer_in_time_is_hung_up() -> None:
+    """Whoever keeps the error, to log it or to try again, keeps no connection with it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = DatabaseSettings.load(
+            database_url=f"postgresql://jobtrail@127.0.0.1:{silent.getsockname()[1]}/jobtrail",
+            database_connect_timeout_seconds=2,
+        )
+        with pytest.raises(StoreError, match="timeout expired") as raised:
+            connect(settings, "jobtrail tests")
+        taken, _ = silent.accept()
+        with taken:
+            taken.settimeout(5)
+            while taken.recv(1024):
+                pass  # what it asked before; then comes the end, and not the timeout
+    assert isinstance(raised.value.__cause__, psycopg.errors.ConnectionTimeout)
 
 
 def test_a_commit_is_on_disk_and_a_dead_peer_noticed_whatever_the_database_says(database_url: str) -> None:
