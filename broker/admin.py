@@ -1,8 +1,10 @@
 """Pulsar's admin REST: requests, who we are, and errors that say what to do. What is asked lies in ``provision``."""
 
+import os
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -101,17 +103,28 @@ def _authorizing(supplier: Callable[[], str], settings: BrokerSettings) -> Calla
     return authorize
 
 
-def _tls(settings: BrokerSettings) -> ssl.SSLContext | bool:
+def _tls(settings: BrokerSettings) -> ssl.SSLContext:
     if not settings.pulsar_admin_url.startswith("https"):
-        return True
+        return _context(None, 0, True)
+    path = settings.pulsar_tls_trust_certs_file
     try:
-        context = ssl.create_default_context(cafile=settings.pulsar_tls_trust_certs_file)
+        changed_ns = os.stat(path).st_mtime_ns if path is not None else 0
+        return _context(path, changed_ns, settings.pulsar_tls_validate_hostname)
     except OSError as error:
         raise BrokerError(
-            f"cannot read the trusted certificates from {settings.pulsar_tls_trust_certs_file!r} "
+            f"cannot read the trusted certificates from {path!r} "
             f"(JOBTRAIL_PULSAR_TLS_TRUST_CERTS_FILE): {error}."
         ) from error
-    context.check_hostname = settings.pulsar_tls_validate_hostname
+
+
+@lru_cache(maxsize=1)
+def _context(path: str | None, changed_ns: int, validate_hostname: bool) -> ssl.SSLContext:
+    """One for all that is asked, until the file of the trusted certificates changes.
+
+    Each takes most of a megabyte, and httpx leaves it in a reference cycle, for which a consumer looks rarely.
+    """
+    context = ssl.create_default_context(cafile=path)
+    context.check_hostname = validate_hostname
     return context
 
 

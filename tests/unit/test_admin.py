@@ -1,10 +1,15 @@
-"""The token on the way through the redirects of a cluster of brokers."""
+"""The token on the way through the redirects of a cluster of brokers, and what being asked again and again costs."""
 
 import contextlib
+import gc
+import shutil
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 
@@ -89,3 +94,37 @@ def test_the_token_never_goes_from_https_to_http(url: str, sent: bool) -> None:
     with contextlib.nullcontext() if sent else pytest.raises(BrokerError, match="over https"):
         _authorizing(lambda: "secret", settings)(request)
     assert ("Authorization" in request.headers) is sent
+
+
+def test_asking_again_and_again_holds_the_trusted_certificates_once() -> None:
+    """The watchdog asks for as long as the process lives, and hardly ever does a consumer collect what lies in cycles."""
+
+    def contexts() -> int:
+        return sum(isinstance(one, ssl.SSLContext) for one in gc.get_objects())
+
+    with running(Broker()) as alone:
+        settings = BrokerSettings.load(pulsar_admin_url=alone.url)
+        gc.collect()
+        gc.disable()
+        try:
+            before = contexts()
+            for _ in range(5):
+                with admin(settings) as broker:
+                    broker.get("/clusters")
+            assert contexts() <= before + 1
+        finally:
+            gc.enable()
+
+
+def test_trusted_certificates_that_were_replaced_are_read_again(tmp_path: Path) -> None:
+    """By a process that goes on; here they are replaced by something that is none."""
+    trusted = tmp_path / "ca.pem"
+    shutil.copyfile(certifi.where(), trusted)
+    settings = BrokerSettings.load(
+        pulsar_admin_url="https://broker-1:8443", pulsar_tls_trust_certs_file=str(trusted)
+    )
+    with admin(settings):
+        pass
+    trusted.write_text("no certificate")
+    with pytest.raises(BrokerError, match="cannot read the trusted certificates"), admin(settings):
+        pass
