@@ -177,9 +177,13 @@ class Pipeline:
         self._asked_at = time.monotonic()
         try:
             connection = self._connect()
-            prepare_session(connection)
-            self._horizon_us = read_horizon(connection)
-            connection.rollback()
+            try:
+                prepare_session(connection)
+                self._horizon_us = read_horizon(connection)
+                connection.rollback()
+            except BaseException:
+                connection.close()  # else it stays open for the pause: the error that is kept meanwhile holds it
+                raise
         finally:
             self._asked_at = None
         return connection
@@ -199,7 +203,8 @@ class Pipeline:
                 other.turn.written.exception()  # waits until its thread is done with it
                 self._free.append(other.connection)
                 again.append((other.received, other.batch, other.also))
-            return committed + self._write_again(again, error)
+            # Without its traceback: the batch's future holds the error, and that would hold this frame and the batches.
+            return committed + self._write_again(again, error.with_traceback(None))
         self._in_flight.popleft()
         self._free.append(flight.connection)
         return [Committed(flight.received, flight.batch, written)]

@@ -1,5 +1,6 @@
 """The aggregator's two connections when something goes wrong at the worst moment, on a real Postgres."""
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,53 @@ def test_asked_to_stop_while_the_database_is_away_it_gives_up_quietly(
                 assert pipeline.drain() == []
             server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert stored(observer) == {"1"}
+
+
+def test_batches_that_failed_are_let_go_when_they_are_written(
+    database_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    """Their errors know the frames that know the batches, and hardly ever does a consumer collect what lies in cycles."""
+    with pipeline_on(database_url) as pipeline, psycopg.connect(database_url) as holder:
+        holder.execute("LOCK TABLE jobtrail.jobs IN SHARE MODE")
+        gc.collect()
+        gc.disable()
+        try:
+            assert pipeline.submit(received("1")) == []
+            assert pipeline.submit(received("2")) == []
+            observer.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jobtrail aggregator'"
+            )
+            holder.rollback()
+            assert jobs_of(pipeline.drain()) == ["1", "2"]
+            assert [one for one in gc.get_objects() if isinstance(one, Received)] == []
+        finally:
+            gc.enable()
+
+
+def test_a_session_that_cannot_be_prepared_is_closed_before_the_pause(
+    database_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    """A server in recovery takes connections and refuses the stages (25006): each attempt leaves nothing behind."""
+    name = observer.info.dbname
+    observer.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    loaded, stop = DatabaseSettings.load(database_url=database_url), Stop()
+    opened: list[psycopg.Connection[Any]] = []
+    left_open: list[int] = []
+
+    def session() -> psycopg.Connection[Any]:
+        opened.append(connect(loaded, "jobtrail aggregator"))
+        return opened[-1]
+
+    def away(why: str | None) -> None:
+        assert why is not None
+        left_open.append(sum(not one.closed for one in opened))
+        if len(opened) == 3:
+            stop.request()
+
+    pipeline = Pipeline(session, stop, 0.1, on_database=away)
+    assert not pipeline.open()
+    pipeline.close()
+    assert left_open == [0, 0, 0]
 
 
 @pytest.mark.parametrize("refused", [2**70, -(2**70)])
