@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from bench import sdk
 from bench.frame import Options, Result, Say
 
 
@@ -27,11 +26,6 @@ def _module(name: str) -> Callable[[Options, Say], Result]:
     return run
 
 
-def _sdk(options: Options, say: Say) -> Result:
-    found = sdk.measure(sdk.EVENTS, sdk.PAIRS, say)
-    return Result(sdk.table(found), sdk.as_json(found))
-
-
 PARTS = (
     Part(
         "throughput",
@@ -47,6 +41,7 @@ PARTS = (
     Part("latency", "from event() in a worker to visible in Postgres", _module("latency")),
     Part("questions", "how long questions take while the aggregator works", _module("questions")),
     Part("memory", "memory of both consumers over a long stream", _module("memory")),
-    Part("sdk", "what the SDK costs a job", _sdk),
+    Part("sdk", "what the SDK costs a job", _module("sdk")),
+    Part("sdk_rate", "how many events one process hands over", _module("sdk_rate")),
 )
 """Throughput first: the shares of the others are of its run."""

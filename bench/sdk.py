@@ -6,6 +6,7 @@ the slow-down is measured says `sdk_loop.py`.
 """
 
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Final
 
 import jobtrail
 from bench import sdk_loop
+from bench.frame import Aim, Options, Result, Say
 from bench.sdk_loop import EVENTS_PER_SECOND, Pair
 from servers.pulsar import own_pulsar
 
@@ -99,6 +101,23 @@ class SdkCost:
     """Of each loop."""
     sent: int
     dropped: dict[str, int]
+
+
+def run(_options: Options, say: Say) -> Result:
+    """Measure, and compare with the aims: the medians of the calls, and of the pairs of rounds."""
+    found = measure(EVENTS, PAIRS, say)
+    aims = [Aim(cost.kind, cost.p50, AIM_MICROSECONDS, " µs", at_most=True) for cost in found.costs]
+    aims += [
+        Aim(
+            f"slow-down of a loop that {name}",
+            100 * statistics.median(pair.slow_down for pair in pairs),
+            100 * sdk_loop.AIM_SLOW_DOWN,
+            " %",
+            at_most=True,
+        )
+        for name, pairs in found.pairs.items()
+    ]
+    return Result(table(found), as_json(found), aims)
 
 
 def measure(events: int, pairs: int, say: Callable[[str], None]) -> SdkCost:

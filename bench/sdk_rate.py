@@ -1,6 +1,6 @@
 """How many events one process can hand over by `event()` until all are accepted: by the broker, and by the spool.
 
-`python -m bench.sdk_rate [--events N]`. The caller waits when the queue is full instead of dropping, so the rate is that
+The caller waits when the queue is full instead of dropping, so the rate is that
 of the whole way: event(), encoding, and the broker's acknowledgement or the disk's fsync.
 
     broker          without a spool: nothing is accepted but by the broker
@@ -11,16 +11,16 @@ of the whole way: event(), encoding, and the broker's acknowledgement or the dis
 The processor time is the process's own, all threads, and means something also on a machine that others use.
 """
 
-import argparse
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 
 import jobtrail
-from bench.machine import machine
+from bench.frame import Aim, Options, Result, Say
 from servers.pulsar import own_pulsar
 
 EVENTS = 200_000
+AIM_RATE = 60_000
 WARM_UP_EVENTS = 100_000
 _QUEUE_EVENTS = 50_000
 _FLUSH_SECONDS = 300
@@ -43,6 +43,20 @@ class Rate:
             f"{self.to:<16}{self.events / self.seconds:>10,.0f}{1e6 * self.processor_seconds / self.events:>18.1f}"
             f"{self.sent:>12,}{self.spooled:>12,}  {self.dropped or 'none'}"
         )
+
+
+def run(_options: Options, say: Say) -> Result:
+    """Measure, and compare with the aim: every way but the last encodes what it sends."""
+    say(f"{EVENTS:,} events each way")
+    found = measure(EVENTS)
+    lines = [
+        f"{'to':<16}{'events/s':>10}{'CPU µs an event':>18}{'sent':>12}{'spooled':>12}  dropped",
+        *map(str, found),
+    ]
+    aims = [
+        Aim(f"to the {rate.to}", rate.events / rate.seconds, AIM_RATE, " events/s") for rate in found[:-1]
+    ]
+    return Result("\n".join(lines), {"rates": [asdict(rate) for rate in found]}, aims)
 
 
 def measure(events: int) -> list[Rate]:
@@ -126,22 +140,3 @@ def _publish(events: int) -> None:
         )
     if not jobtrail.flush(_FLUSH_SECONDS):
         raise RuntimeError(f"not accepted within {_FLUSH_SECONDS} s: {jobtrail.stats()}")
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=EVENTS)
-    found = measure(parser.parse_args().events)
-    print("\n".join(f"{name}: {value}" for name, value in machine().items()))
-    print(f"\n{'to':<16}{'events/s':>10}{'CPU µs an event':>18}{'sent':>12}{'spooled':>12}  dropped")
-    print("\n".join(str(rate) for rate in found))
-
-
-def as_json(found: list[Rate]) -> list[dict[str, object]]:
-    """The result as plain data."""
-    return [asdict(rate) for rate in found]
-
-
-if __name__ == "__main__":
-    main()
