@@ -16,8 +16,6 @@ from bench.machine import machine
 from bench.parts import PARTS, Part
 from bench.picture import draw
 
-KEPT = Path(__file__).with_name("results")
-
 
 def main() -> int:
     """Measure and print."""
