@@ -16,7 +16,12 @@ class RebuildSettings(BrokerSettings, DatabaseSettings, ServiceSettings):
         le=64,
         description="processes that load, each some of the partitions; 0 = as many as there are cores, at most 4",
     )
-    rebuild_batch_events: int = Field(20_000, ge=1, le=200_000, description="most events of one transaction")
+    rebuild_batch_events: int = Field(
+        40_000,
+        ge=1,
+        le=200_000,
+        description="most events of one transaction; the more, the fewer rows are written for each job",
+    )
     rebuild_batch_bytes: int = Field(
         64 * 1024 * 1024,
         ge=1024,

@@ -23,6 +23,7 @@ from tests.faults.site import Site
 
 NO_EFFECT = "no effect"
 APPLICATION = "jobtrail aggregator"
+_UNNOTICED_SECONDS = 5.0
 LONGEST_SECONDS = 90
 _QUEUES_SENT_SECONDS = 0.15  # pulsar-client sends acknowledgements every 100 ms
 _BALLAST_BYTES = (16 * 1024 * 1024, 1024 * 1024, 64 * 1024, 4096)
@@ -121,6 +122,8 @@ def disk_full(site: Site, fault: Fault, held: Held) -> Ongoing:
         _fill(ballast)  # what Postgres gave back meanwhile: a stage that was emptied, a segment of its log
         if not full_at[0] and _said_full(site.postgres.log) > said_before:
             full_at[0] = time.monotonic()
+        if not full_at[0] and time.monotonic() - since > _UNNOTICED_SECONDS:
+            _use_the_log_up(site)
         return time.monotonic() - since > LONGEST_SECONDS or (
             bool(full_at[0]) and time.monotonic() - full_at[0] >= fault.seconds
         )
@@ -137,6 +140,12 @@ def disk_full(site: Site, fault: Fault, held: Held) -> Ongoing:
         return f"{refused} errors of a full disk{', Postgres ended and was started again' if ended else ''}"
 
     return Ongoing(fault, over, end)
+
+
+def _use_the_log_up(site: Site) -> None:
+    """Postgres keeps segments of its log for later, and may have little to write: one is ended, so that it needs the next."""
+    with contextlib.suppress(psycopg.Error), site.observer() as observer:
+        observer.execute("SELECT pg_logical_emit_message(false, 'full', 'one more'), pg_switch_wal()")
 
 
 _LOCKS = (
