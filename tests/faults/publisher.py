@@ -181,7 +181,7 @@ def _share(orders: Orders) -> Iterator[tuple[str, bytes]]:
         if int(event["job_id"]) % _DISAGREEING == 0:
             # Each event says another source and thing, with what COPY must escape.
             event["source"] = f"{event['source']} {event['state']}"
-            event["external_id"] = f"\\\\share\\films\\{number % 7}\t\n"
+            event["external_id"] = f"films\\{number % 7}" if number % 2 else f"film\t{number % 7}\n"
         stream = io.BytesIO()
         fastavro.schemaless_writer(stream, writer, event)
         yield event["job_id"], stream.getvalue()
