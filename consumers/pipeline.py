@@ -72,7 +72,7 @@ class _InFlight:
     batch: Batch
     also: Also | None
     connection: psycopg.Connection
-    turn: "_Turn"
+    turn: _Turn
     since: float
     """When it was handed over, by the monotonic clock."""
 

@@ -49,6 +49,9 @@ def compiled(schema: Any, missing: dict[str, Any], error_missing: dict[str, str]
     return quick
 
 
+_EIGHT_BYTES: Final = "a, b, c, d = pairs(p, i); i += 8; n = first[a] + second[b] + third[c] + last[d]"
+"""A number of eight bytes, its sign in its last bit."""
+
 _OTHERWISE: Final = "    except NOT_PLAIN:\n        return None"
 
 
@@ -129,15 +132,13 @@ class _Writing:
 
     def _other(self, value: str, name: str, kind: Any) -> Iterator[str]:
         if kind == "long" and name == "occurred_at":
-            yield "a, b, c, d = pairs(p, i); i += 8"
-            yield f"n = first[a] + second[b] + third[c] + last[d]; {value} = n >> 1"
+            yield f"{_EIGHT_BYTES}; {value} = n >> 1"
             yield f"if n & 1 or not {OCCURRED_MIN} <= {value} <= {OCCURRED_MAX}: return None"
         elif kind == "long":
             # Eight bytes reach from 1978 to 3111.
             yield f"if p[i] == 0: {value} = 0; i += 1"
             yield "else:"
-            yield "    a, b, c, d = pairs(p, i); i += 8"
-            yield f"    n = first[a] + second[b] + third[c] + last[d]; {value} = n >> 1"
+            yield f"    {_EIGHT_BYTES}; {value} = n >> 1"
             yield "    if n & 1: return None"
         elif kind == "int":
             least, most = _INT_BOUNDS.get(name, (-INT_MAX, INT_MAX))

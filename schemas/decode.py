@@ -19,13 +19,10 @@ from schemas.contract import (
     INT_MAX,
     JOB_ID_BYTES,
     MAP_ENTRIES,
-    NAMESPACE_BYTES,
     OCCURRED_MAX,
     OCCURRED_MIN,
-    QUEUE_BYTES,
     RANKS,
     REQUIRED_TEXT,
-    SOURCE_BYTES,
     TIME_MAX,
     TIME_MIN,
     WORKER_BYTES,
@@ -36,7 +33,7 @@ from schemas.writer_schema import writer_schema
 
 Decoder = Callable[[bytes], Event]
 
-_ANY_LIMIT = min(NAMESPACE_BYTES, JOB_ID_BYTES, WORKER_BYTES, QUEUE_BYTES, SOURCE_BYTES)
+_ANY_LIMIT = min(BYTES.values())
 _TIMES = ("enqueued_at", "scheduled_at", "started_at")
 _TEXTS = (*BYTES, "external_id", "release", "executor", "args")
 _ERROR_TEXTS = ("category", "type", "message", "stacktrace", "origin", "fingerprint")
