@@ -24,7 +24,7 @@ LANES ?=
 # Each level of set-up leaves a stamp, made anew when the list of packages it installed has changed.
 STAMP := .venv/.installed
 PACKAGES := pyproject.toml $(wildcard workers/pyproject.toml)
-SOURCES := $(wildcard schemas settings broker store consumers publishers cli servers demo bench tools tests workers conftest.py)
+SOURCES := $(wildcard schemas settings derive broker store consumers publishers cli servers demo testing bench tests workers conftest.py)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .PHONY: help install demo test faults check bench contract lock clean format

@@ -23,7 +23,7 @@ import pytest
 from servers.postgres import PostgresServer
 from servers.postgres_programs import NEWEST, OLDEST
 from servers.pulsar import Pulsar, any_pulsar
-from tests.databases import Databases
+from testing.databases import Databases
 
 
 def pytest_configure() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.frame import Options, say_on_stderr
-from bench.machine import machine
 from bench.parts import PARTS, Part
 from bench.picture import draw
+from testing.machine import machine
 
 
 def main() -> int:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from bench.frame import Aim, Bar, Chart, Options, Result, Say
-from bench.publish import publish
 from bench.services import TOPIC, Servers, consume, database, provision_topic, servers
-from bench.workload import Message, messages, recent_start_us
+from testing.publish import publish
+from testing.workload import Message, messages, recent_start_us
 
 SHARES = (0.0, 0.005, 0.05)
 """Bad messages to good events."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import fastavro
 
-from bench.workload import Message, events
+from testing.workload import Message, events
 
 _TEXTS = (
     "namespace",
@@ -73,7 +73,7 @@ def flat(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def messages(jobs: int, start_us: int, seed: int = 1) -> list[Message]:
-    """The workload of so many jobs, encoded flat, in the order in which ``bench.workload`` shuffles it."""
+    """The workload of so many jobs, encoded flat, in the order in which ``testing.workload`` shuffles it."""
     writer = fastavro.parse_schema(json.loads(SCHEMA_TEXT))
     encoded = []
     for event in events(jobs, seed, start_us):

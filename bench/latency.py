@@ -25,7 +25,7 @@ import psycopg
 
 from bench.frame import Aim, Options, Result, Say
 from bench.services import counted, database, environment, merged_environment, provision_topic, servers
-from tests.services import Service, wait_until
+from testing.services import Service, wait_until
 
 RATES = (100, 1_000, 10_000)
 SECONDS = 10

@@ -15,13 +15,13 @@ from pathlib import Path
 import psutil
 
 from bench.frame import Aim, Options, Result, Say
-from bench.publish import publish
 from bench.services import RUN_SECONDS, counted, database, environment, servers
-from bench.workload import Message, messages, recent_start_us
 from broker import provision
 from broker.admin import admin
 from settings.provision import ProvisionSettings
-from tests.services import Service, wait_until
+from testing.publish import publish
+from testing.services import Service, wait_until
+from testing.workload import Message, messages, recent_start_us
 
 EVENTS = 500_000
 FULL_EVENTS = 10_000_000

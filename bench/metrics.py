@@ -7,10 +7,10 @@ import statistics
 from dataclasses import asdict, dataclass
 
 from bench.frame import Aim, Bar, Chart, Options, Result, Say
-from bench.publish import publish
 from bench.services import TOPIC, Consumed, Servers, consume, database, provision_topic, servers
 from bench.throughput import decodes_per_second
-from bench.workload import messages, recent_start_us
+from testing.publish import publish
+from testing.workload import messages, recent_start_us
 
 AIM_OVER_AGGREGATOR = 2.0
 

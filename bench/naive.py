@@ -14,7 +14,7 @@ import psycopg
 from broker.client import connect, subscribe
 from broker.receive import acknowledge, receive_batch
 from broker.registry import WriterSchemas
-from consumers.fold import fold
+from derive.fold import fold
 from schemas.contract import Event
 from settings.aggregator import AggregatorSettings
 from store.connection import connect as connect_database

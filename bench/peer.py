@@ -21,16 +21,16 @@ from urllib.parse import urlsplit
 import psycopg
 
 from bench import flat_events
-from bench.machine import cpu_seconds
-from bench.publish import publish
 from bench.services import RUN_SECONDS, Consumed, Servers, database
-from bench.workload import Message
 from broker.admin import Admin, admin
 from servers import processes
 from servers.errors import ServerUnavailableError
 from servers.peer_jars import connector_archive, connector_version, peer_jars, runner_class_path
 from servers.pulsar import LOGGING, OPENED_MODULES
 from settings.broker import BrokerSettings
+from testing.machine import cpu_seconds
+from testing.publish import publish
+from testing.workload import Message
 
 TOPIC = "persistent://jobtrail/lifecycle/bench-flat"
 PARTITIONS = 8

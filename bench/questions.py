@@ -1,7 +1,7 @@
 """How long questions take with many jobs stored, asked while the aggregator works at about half its limit.
 
 Each is a call of `store.answers` on an open connection, as a program would ask it: p50, p95 and the longest of 50. The
-database is `bench/filled.py`'s; the events that come meanwhile are those of the fixed workload, published at a set rate.
+database is `testing/filled.py`'s; the events that come meanwhile are those of the fixed workload, published at a set rate.
 """
 
 import multiprocessing
@@ -18,9 +18,7 @@ from typing import Final
 
 import psycopg
 
-from bench.filled import AT_WORK, STUCK, fill, large_run_jobs
 from bench.frame import Aim, Options, Result, Say
-from bench.publish import publish
 from bench.services import (
     RUN_SECONDS,
     TOPIC,
@@ -31,14 +29,16 @@ from bench.services import (
     provision_topic,
     servers,
 )
-from bench.workload import NAMESPACE, Message, messages, recent_start_us
 from settings.database import DatabaseSettings
 from store.answers.failures import get_failure_groups
 from store.answers.lineage import get_ancestors, get_pipeline_stats
 from store.answers.runs import get_runs
 from store.answers.sources import get_sources
 from store.connection import connect
-from tests.services import Service
+from testing.filled import AT_WORK, STUCK, fill, large_run_jobs
+from testing.publish import publish
+from testing.services import Service
+from testing.workload import NAMESPACE, Message, messages, recent_start_us
 
 JOBS: Final = 100_000
 FULL_JOBS: Final = 1_000_000

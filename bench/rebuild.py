@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 
 from bench.frame import Aim, Bar, Chart, Options, Result, Say
-from bench.publish import publish
 from bench.services import (
     RUN_SECONDS,
     TOPIC,
@@ -26,7 +25,8 @@ from bench.services import (
     provision_topic,
     servers,
 )
-from bench.workload import messages, recent_start_us
+from testing.publish import publish
+from testing.workload import messages, recent_start_us
 
 AIM_OVER_AGGREGATOR = 1.3
 

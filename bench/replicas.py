@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass, field
 import psycopg
 
 from bench.frame import Aim, Bar, Chart, Options, Result, Say
-from bench.publish import publish
 from bench.services import TOPIC, Consumed, Servers, consume, database, provision_topic, servers
-from bench.workload import messages, recent_start_us
+from testing.publish import publish
+from testing.workload import messages, recent_start_us
 
 COUNTS = (1, 2, 4)
 AIM_OF_ONE = 0.9

@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from bench.frame import Aim, Bar, Chart, Options, Result, Say
-from bench.publish import publish
 from bench.services import (
     TOPIC,
     Consumed,
@@ -27,15 +26,16 @@ from bench.services import (
     provision_topic,
     servers,
 )
-from bench.workload import messages, recent_start_us
-from consumers.fold import fold
+from derive.fold import fold
 from schemas.contract import SCHEMA_TEXT, Event
 from schemas.decode import decoder
 from settings.database import DatabaseSettings
 from store.connection import connect
 from store.partitions import ensure_days
-from store.writer import prepare_session, write_batch
-from tests.services import JOBTRAIL
+from store.writing.writer import prepare_session, write_batch
+from testing.publish import publish
+from testing.services import JOBTRAIL
+from testing.workload import messages, recent_start_us
 
 OLD_DAYS = 10
 KEEP_DAYS = 7

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 import psycopg
 
 from bench.frame import Aim, Bar, Chart, Options, Result, Say
-from bench.publish import publish
 from bench.services import Consumed, Servers, consume, database, provision_topic, servers
 from bench.stored import IN_ORDER, SCATTERED, TEMPLATE_JOBS, fill, new_events
-from bench.workload import encoded, recent_start_us
+from testing.publish import publish
+from testing.workload import encoded, recent_start_us
 
 SIZES = (100_000, 1_000_000)
 FULL_SIZES = (100_000, 1_000_000, 10_000_000)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psycopg
 
-from bench.machine import cpu_seconds
 from broker import provision
 from servers.postgres import PostgresServer
 from servers.pulsar import OwnPulsar, PulsarServer, own_pulsar
@@ -22,7 +21,8 @@ from settings.database import DatabaseSettings
 from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.migrate import migrate
-from tests.services import Service, wait_until
+from testing.machine import cpu_seconds
+from testing.services import Service, wait_until
 
 TOPIC = "persistent://jobtrail/lifecycle/bench"
 POSTGRES = {

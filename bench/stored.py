@@ -17,13 +17,13 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from bench.workload import encoded, events
-from consumers.fold import fold
+from derive.fold import fold
 from schemas.contract import SCHEMA_TEXT
 from schemas.decode import decoder
 from settings.database import DatabaseSettings
 from store.connection import connect
-from store.writer import prepare_session, write_batch
+from store.writing.writer import prepare_session, write_batch
+from testing.workload import encoded, events
 
 TEMPLATE_JOBS: Final = 20_000
 _COPIES_AT_ONCE: Final = 10

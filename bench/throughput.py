@@ -16,7 +16,6 @@ import fastavro
 
 from bench import flat_events, peer
 from bench.frame import Aim, Bar, Chart, Options, Result, Say
-from bench.publish import publish
 from bench.services import (
     RUN_SECONDS,
     TOPIC,
@@ -29,9 +28,10 @@ from bench.services import (
     provision_topic,
     servers,
 )
-from bench.workload import ALL_JOBS, Message, messages, recent_start_us
 from schemas.contract import SCHEMA
 from schemas.writer_schema import plain_schema
+from testing.publish import publish
+from testing.workload import ALL_JOBS, Message, messages, recent_start_us
 
 NAIVE_EVENTS = {1: 10_000, 500: 30_000}
 AGGREGATOR = "jobtrail aggregate"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from consumers.retry import LetterDecoder, Retried
-    from store.dead_letters import Wanted
+    from store.writing.dead_letters import Wanted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -110,7 +110,7 @@ def retry(
     What can be read now is stored, and its dead letter removed, in one transaction. Ends with 1 when any is left.
     """
     from cli.render.dead_letters import retried_json, retried_page
-    from consumers.barriers import reached
+    from consumers.process.barriers import reached
     from consumers.retry import retry as try_again
 
     wanted = _wanted(message, reason, topic, every=every)
@@ -156,8 +156,8 @@ def purge(
 ) -> None:
     """Delete dead letters for good. A rebuild brings back those that the topic still has."""
     from cli.render.words import plural
-    from store.dead_letters import count_matching
-    from store.dead_letters import purge as delete
+    from store.writing.dead_letters import count_matching
+    from store.writing.dead_letters import purge as delete
 
     wanted = _wanted(message, reason, topic, every=every, before=before)
     with _writing() as connection:
@@ -186,7 +186,7 @@ def _wanted(
 ) -> "Wanted":
     """What the options name. Raises UsageError unless they name something, so that nothing is meant by accident."""
     from store.answers.dead_letters import stored_message_id
-    from store.dead_letters import Wanted
+    from store.writing.dead_letters import Wanted
 
     named = [value for value in (message, reason, topic, before) if value is not None]
     if every == bool(named):
@@ -206,12 +206,12 @@ def _writing() -> "Iterator[psycopg.Connection]":
     """A connection that writes as the aggregator does, to tables of this release; what fails is a StoreError."""
     import psycopg
 
-    from consumers.fingerprint import VERSION
+    from derive.fingerprint import VERSION
     from schemas.errors import StoreError
     from settings.database import DatabaseSettings
     from store.connection import connect
     from store.migrate import check_version
-    from store.writer import check_fingerprint_version
+    from store.writing.writer import check_fingerprint_version
 
     try:
         with connect(DatabaseSettings.load(), "jobtrail command") as connection:

@@ -90,7 +90,7 @@ def _follow(asked: Mapping[str, str], since: datetime | None, count: int | None,
 def _line(message: Any, schemas: "WriterSchemas", asked: Mapping[str, str], as_json: bool) -> str | None:
     """What to show of a message; None when it was not asked for. What is no event matches whatever was asked."""
     from cli.render.events import event_json, event_line, invalid_json, invalid_line
-    from consumers.receive import dead_letter
+    from consumers.receiving.decode import dead_letter
     from schemas.errors import DecodeError
 
     try:

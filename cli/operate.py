@@ -53,7 +53,7 @@ def migrate() -> None:
 @click.pass_context
 def aggregate(context: click.Context) -> None:
     """Run the aggregator: events to failure groups, outcomes and lineage, until SIGTERM."""
-    from consumers.aggregator import run
+    from consumers.aggregator.service import run
     from settings.aggregator import AggregatorSettings
 
     context.exit(run(AggregatorSettings.load()))
@@ -66,7 +66,7 @@ def aggregate(context: click.Context) -> None:
 @click.pass_context
 def metrics(context: click.Context, port: int | None) -> None:
     """Run the metrics consumer: success rates for Prometheus, until SIGTERM."""
-    from consumers.metrics import run
+    from consumers.metrics.service import run
     from settings.metrics import MetricsSettings
 
     context.exit(run(MetricsSettings.load(metrics_port=port)))

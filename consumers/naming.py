@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from consumers.fingerprint import fingerprint, id_of_group, title
+from derive.fingerprint import fingerprint, id_of_group, title
 from store.verify.naming import Naming
 
 NAMING = Naming(fingerprint, title, lambda key: UUID(id_of_group(key)))

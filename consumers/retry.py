@@ -16,15 +16,15 @@ import psycopg
 
 from broker.client import Client
 from broker.registry import WriterSchemas
-from consumers.fold import fold
-from consumers.isolation import REFUSED_DATA, one_line
-from consumers.receive import storable_detail
+from consumers.receiving.decode import storable_detail
+from consumers.writing.isolation import REFUSED_DATA, one_line
+from derive.fold import fold
+from derive.rows import DeadLetter
 from schemas.contract import Event
 from schemas.errors import DecodeError
 from settings.broker import BrokerSettings
-from store.batch import DeadLetter
-from store.dead_letters import Wanted, count_matching, next_matching, settle
-from store.writer import TRANSIENT, HorizonMovedError, prepare_session, read_horizon
+from store.writing.dead_letters import Wanted, count_matching, next_matching, settle
+from store.writing.writer import TRANSIENT, HorizonMovedError, prepare_session, read_horizon
 
 LetterDecoder = Callable[[DeadLetter], Event]
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from cli.render.as_json import moment
 from cli.render.safe_text import safe, safe_name
 from cli.render.words import plural
+from derive.rows import DeadLetter
 from schemas.contract import Event
 from schemas.validate import Problem, is_advice
 from store.answers.dead_letters import shown_message_id
-from store.batch import DeadLetter
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = ("occurred_at", "enqueued_at", "scheduled_at", "started_at")

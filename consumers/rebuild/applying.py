@@ -13,17 +13,17 @@ import structlog
 
 from broker.client import Client
 from broker.registry import WriterSchemas
-from consumers.pipeline import Pipeline
+from consumers.process.stop import Stop
 from consumers.rebuild.source import Taken
-from consumers.receive import Received, decode_batch
-from consumers.stop import Stop
+from consumers.receiving.decode import Received, decode_batch
+from consumers.writing.pipeline import Pipeline
+from derive.rows import Batch
 from schemas.contract import FINISHED, Event
 from schemas.errors import StoreError
 from settings.rebuild import RebuildSettings
-from store.batch import Batch
 from store.connection import REBUILD_SCHEMA, connect
 from store.partitions import DAYS_AHEAD, ensure_days
-from store.rebuild import Step, advance
+from store.rebuild.state import Step, advance
 
 log = structlog.get_logger(__name__)
 

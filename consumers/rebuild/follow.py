@@ -10,10 +10,10 @@ from broker.admin import Admin
 from broker.client import Client
 from broker.reading import START, Position, partitions
 from broker.topic_log import last_positions
+from consumers.process.stop import Stop
 from consumers.rebuild.applying import Applier
 from consumers.rebuild.source import Source
 from consumers.rebuild.swap import Moment, Outcome
-from consumers.stop import Stop
 from settings.rebuild import RebuildSettings
 
 log = structlog.get_logger(__name__)

@@ -13,17 +13,17 @@ import structlog
 
 from broker.client import connect
 from broker.reading import Position
-from consumers.barriers import reached
-from consumers.interpreter import set_interpreter
-from consumers.log import configure_log
+from consumers.process.barriers import reached
+from consumers.process.interpreter import set_interpreter
+from consumers.process.log import configure_log
+from consumers.process.stop import Stop, stop_on_signals
 from consumers.rebuild.applying import APPLICATION, Applier
 from consumers.rebuild.source import Source
-from consumers.stop import Stop, stop_on_signals
 from schemas.errors import JobtrailError, StoreError
 from settings.rebuild import RebuildSettings
 from store.connection import REBUILD_SCHEMA
 from store.connection import connect as connect_database
-from store.rebuild import Place, Rebuild, join_loaders
+from store.rebuild.state import Place, Rebuild, join_loaders
 
 log = structlog.get_logger(__name__)
 

@@ -21,8 +21,8 @@ from broker.topic_log import partition_logs
 from schemas.errors import BrokerError, DecodeError
 from settings.rebuild import RebuildSettings
 from store.connection import OLD_SCHEMA, REBUILD_SCHEMA
-from store.rebuild_cover import Cover, RowsBefore, read_cover, rights_problems, rows_before, strangers
-from store.rebuild_tables import schemas_there
+from store.rebuild.cover import Cover, RowsBefore, read_cover, rights_problems, rows_before, strangers
+from store.rebuild.tables import schemas_there
 
 _FIRST_MESSAGES = 200
 _FIRST_WAIT_MS = 2_000

@@ -19,26 +19,29 @@ from broker.client import Client
 from broker.client import connect as connect_broker
 from broker.reading import Position, partitions
 from broker.topic_log import last_positions, partition_logs
-from consumers.barriers import reached
-from consumers.fingerprint import VERSION
-from consumers.isolation import one_line
-from consumers.log import configure_log
-from consumers.pipeline import AWAY
+from consumers.process.barriers import reached
+from consumers.process.log import configure_log
+from consumers.process.stop import Stop, stop_on_signals
 from consumers.rebuild.applying import APPLICATION, Applier
 from consumers.rebuild.follow import follow
 from consumers.rebuild.load import load
 from consumers.rebuild.preflight import Preflight, preflight, shown
+from consumers.rebuild.progress import Telling
 from consumers.rebuild.source import Source
 from consumers.rebuild.swap import Moment
-from consumers.rebuild.telling import Telling
-from consumers.stop import Stop, stop_on_signals
+from consumers.writing.isolation import one_line
+from consumers.writing.pipeline import AWAY
+from derive.fingerprint import VERSION
 from schemas.errors import InputError, StoreError
 from settings.rebuild import RebuildSettings
 from store.connection import OLD_SCHEMA, REBUILD_SCHEMA
 from store.connection import connect as connect_database
 from store.migrate import applied_version, check_version
 from store.partitions import ensure_near_days
-from store.rebuild import (
+from store.rebuild.cover import bound, forgotten_words
+from store.rebuild.parity import compare
+from store.rebuild.privileges import copy_default_privileges, copy_privileges
+from store.rebuild.state import (
     ABANDONED,
     DONE,
     FOLLOWING,
@@ -55,10 +58,7 @@ from store.rebuild import (
     read_report,
     set_state,
 )
-from store.rebuild_cover import bound, forgotten_words
-from store.rebuild_parity import compare
-from store.rebuild_privileges import copy_default_privileges, copy_privileges
-from store.rebuild_tables import create, drop, make_indexes, schemas_there, settle
+from store.rebuild.tables import create, drop, make_indexes, schemas_there, settle
 
 log = structlog.get_logger(__name__)
 

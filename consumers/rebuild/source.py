@@ -9,7 +9,7 @@ from broker.client import Client, Message
 from broker.private import payload_length
 from broker.reading import PartitionReader, Position
 from settings.rebuild import RebuildSettings
-from store.rebuild import Place, Step
+from store.rebuild.state import Place, Step
 
 _CHUNK_MESSAGES = 1_000
 """Taken from one partition before the next has its turn."""

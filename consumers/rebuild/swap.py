@@ -21,21 +21,21 @@ from broker.admin import Admin
 from broker.client import Client
 from broker.reading import partitions
 from broker.topic_log import last_positions
-from consumers.barriers import WATCH, reached
-from consumers.fold import fold
-from consumers.isolation import REFUSED_DATA, one_line
+from consumers.process.barriers import WATCH, reached
 from consumers.rebuild.applying import APPLICATION, Applier
 from consumers.rebuild.source import Source, Taken
+from consumers.writing.isolation import REFUSED_DATA, one_line
+from derive.fold import fold
 from schemas.errors import StoreError
 from settings.rebuild import RebuildSettings
 from store.connection import REBUILD_SCHEMA, connect
 from store.migrate import applied_version
-from store.rebuild import SWAPPED, Rebuild, advance, set_state
-from store.rebuild_cover import MissingHours, missing_hours
-from store.rebuild_privileges import copy_privileges
-from store.rebuild_tables import lock_all_out, swap
-from store.stage import staged
-from store.writer import TRANSIENT, begin, merge, prepare_session, read_horizon
+from store.rebuild.cover import MissingHours, missing_hours
+from store.rebuild.privileges import copy_privileges
+from store.rebuild.state import SWAPPED, Rebuild, advance, set_state
+from store.rebuild.tables import lock_all_out, swap
+from store.writing.stage import staged
+from store.writing.writer import TRANSIENT, begin, merge, prepare_session, read_horizon
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,6 @@
 """Dead letters: which messages were no valid event, and why.
 
-Taking them out of the table again, by a retry or a purge, is `store/dead_letters.py`.
+Taking them out of the table again, by a retry or a purge, is `store/writing/dead_letters.py`.
 """
 
 from dataclasses import dataclass

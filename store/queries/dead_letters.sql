@@ -1,4 +1,4 @@
--- Dead letters as they are retried and purged: by `store/dead_letters.py`, which also sends the writes among the merges.
+-- Dead letters as they are retried and purged: by `store/writing/dead_letters.py`, which also sends the writes among the merges.
 
 -- name: count_matching
 SELECT count(*)

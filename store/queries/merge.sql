@@ -1,4 +1,4 @@
--- One batch into the tables, in this order, each statement with its rows in one order, the sums last. `store/writer.py`
+-- One batch into the tables, in this order, each statement with its rows in one order, the sums last. `store/writing/writer.py`
 -- runs them. The order of rows is that of the key, but for the namespace, which comes last where it is nearly always the
 -- same: sorting then compares what differs first.
 

@@ -1,4 +1,4 @@
--- Owners and privileges of the live schema, as statements that give the rebuilt one the same. `store/rebuild_privileges.py`
+-- Owners and privileges of the live schema, as statements that give the rebuilt one the same. `store/rebuild/privileges.py`
 -- runs them. What people granted is in no migration, and would be gone with the tables that it was granted on.
 
 -- name: default_privileges

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.machine import machine
+from testing.machine import machine
 from tests.faults.plan import Plan
 from tests.faults.report import load, markdown, put_between_marks, save, totals
 from tests.faults.runs import LEAST, Control, controls, long_form, more

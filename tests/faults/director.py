@@ -1,4 +1,4 @@
-"""Where the processes under test stand: the other side of `consumers.barriers`.
+"""Where the processes under test stand: the other side of `consumers.process.barriers`.
 
 A process that reaches a step for which a trap is set comes in here, and is answered at once unless the trap is for it: then
 it stands there until the test releases or kills it.
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from consumers.barriers import VARIABLE
+from consumers.process.barriers import VARIABLE
 
 
 @dataclass

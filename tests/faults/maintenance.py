@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.services import JOBTRAIL
+from testing.services import JOBTRAIL
 
 COULD_NOT = 2
 MOST_TRIES = 30

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import fastavro
 import pulsar
 
-from bench.publish import EncodedEvents
-from bench.workload import events
 from schemas.contract import SCHEMA_TEXT
+from testing.publish import EncodedEvents
+from testing.workload import events
 
 DIGEST_BYTES = 16
 SLICE_SECONDS = 0.25

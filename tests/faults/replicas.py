@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from testing.services import Service
 from tests.faults.network import Path as NetworkPath
 from tests.faults.network import pulsar_path
-from tests.services import Service
 
 STOP_SECONDS = 90
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from psycopg import OperationalError
 
+from testing.services import JOBTRAIL
 from tests.faults.director import Director, Held
 from tests.faults.kinds import KINDS, NO_EFFECT, Ongoing
 from tests.faults.maintenance import Rebuilding
@@ -22,7 +23,6 @@ from tests.faults.replicas import Fleet
 from tests.faults.site import PARTITIONS, Servers, Site, provisioned
 from tests.faults.truth import Judgement, judge, read_topic
 from tests.faults.workers import SdkWorkers
-from tests.services import JOBTRAIL
 
 EVENTS_A_SECOND = 400
 REACHED_WITHIN_SECONDS = 60

@@ -17,7 +17,7 @@ from broker import provision
 from servers.postgres import PostgresServer
 from servers.pulsar import QUICK_START, OwnPulsar, own_pulsar
 from settings.provision import ProvisionSettings
-from tests.databases import Databases
+from testing.databases import Databases
 from tests.faults.director import Director
 from tests.faults.maintenance import Rebuilding
 from tests.faults.replicas import Fleet

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumers import barriers
+from consumers.process import barriers
 from tests.faults.director import Director
 
 _THREE_STEPS = """
-from consumers.barriers import halfway, reached
+from consumers.process.barriers import halfway, reached
 reached("one")
 reached("two")
 print(*halfway("half", [1, 2, 3, 4]), flush=True)

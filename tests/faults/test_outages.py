@@ -15,8 +15,6 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from bench.publish import publish
-from bench.workload import Message, messages
 from broker import provision
 from schemas.contract import SCHEMA_TEXT
 from schemas.decode import decoder
@@ -26,13 +24,15 @@ from settings.database import DatabaseSettings
 from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.migrate import migrate
+from testing.publish import publish
+from testing.services import Service, service, wait_until
+from testing.topics import own_topic, service_settings
+from testing.workload import Message, messages
 from tests.faults.held import Held, held
 from tests.faults.network import Path as NetworkPath
 from tests.faults.network import pulsar_path
-from tests.integration.topics import own_topic, service_settings
 from tests.law.oracle import oracle
 from tests.law.tables import difference, read_tables
-from tests.services import Service, service, wait_until
 
 OUTAGE_SECONDS = float(os.environ.get("JOBTRAIL_OUTAGE_SECONDS", "2"))
 SHORT_SECONDS = min(OUTAGE_SECONDS, 30.0)

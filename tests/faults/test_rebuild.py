@@ -13,8 +13,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from bench.publish import publish
-from bench.workload import Message, messages
 from broker import provision
 from servers.postgres import PostgresServer
 from servers.pulsar import Pulsar
@@ -22,13 +20,15 @@ from settings.database import DatabaseSettings
 from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.migrate import migrate
-from store.writer import prepare_session, write_batch
+from store.writing.writer import prepare_session, write_batch
+from testing.publish import publish
+from testing.services import JOBTRAIL, Service, service, wait_until
+from testing.topics import own_topic, service_settings
+from testing.workload import Message, messages
 from tests.faults.director import Director
 from tests.faults.plan import REBUILD_STEPS
 from tests.faults.truth import judge, read_topic
 from tests.integration.test_rebuild_tables import NOW_US, events
-from tests.integration.topics import own_topic, service_settings
-from tests.services import JOBTRAIL, Service, service, wait_until
 
 PARTITIONS = 2
 DAY_US = 24 * 3600 * 1_000_000
@@ -292,7 +292,7 @@ def test_history_that_the_topic_lacks_is_not_lost_unasked(
     settings = environment(topic, database_url)
     with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests") as live:
         prepare_session(live)
-        from consumers.fold import fold
+        from derive.fold import fold
 
         write_batch(live, fold(events("long ago", occurred_at=NOW_US - 30 * DAY_US)))
         live.commit()

@@ -8,14 +8,14 @@ from pathlib import Path
 import pulsar as pulsar_client
 import pytest
 
-from bench.publish import EncodedEvents
 from broker import provision
 from broker.admin import admin
 from servers.pulsar import Pulsar
 from settings.provision import ProvisionSettings
+from testing.publish import EncodedEvents
+from testing.services import Service, service, wait_until
+from testing.topics import EVENT, encode, own_topic, service_settings
 from tests.faults.network import TO_SERVICE, pulsar_path
-from tests.integration.topics import EVENT, encode, own_topic, service_settings
-from tests.services import Service, service, wait_until
 
 LIMIT_SECONDS = 2.0
 QUIET = pulsar_client.ConsoleLogger(pulsar_client.LoggerLevel.Error)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from schemas.contract import EVENT_BYTES, SCHEMA
 from schemas.writer_schema import plain_schema
+from testing.topics import EVENT, encode
 from tests.integration.raw_producer import LZ4, ZLIB, RawMessage
-from tests.integration.topics import EVENT, encode
 
 NOW_US = 1_790_000_000_000_000
 RAW_TIMES = plain_schema(SCHEMA)

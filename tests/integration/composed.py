@@ -15,8 +15,8 @@ from pathlib import Path
 
 from servers.ports import HOST, free_ports
 from servers.pulsar import QUICK_START, PulsarServer
+from testing.services import wait_until
 from tests import compose
-from tests.services import wait_until
 
 SERVICES = compose.services({"POSTGRES_PASSWORD": "s3cret: #$ and more"})
 

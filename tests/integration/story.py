@@ -6,11 +6,11 @@ from typing import Any
 
 import psycopg
 
-from consumers.fold import fold
+from derive.fold import fold
 from schemas.contract import Event
 from settings.database import DatabaseSettings
 from store.connection import connect
-from store.writer import prepare_session, write_batch
+from store.writing.writer import prepare_session, write_batch
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 """When the stories are told: the command asks about the present, so they may not grow old."""

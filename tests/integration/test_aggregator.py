@@ -8,8 +8,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from bench.publish import publish
-from bench.workload import Message
 from broker import provision
 from servers.postgres import PostgresServer
 from servers.pulsar import Pulsar, own_pulsar
@@ -17,8 +15,10 @@ from settings.database import DatabaseSettings
 from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.migrate import migrate
-from tests.integration.topics import EVENT, encode, own_topic, service_settings
-from tests.services import JOBTRAIL, Service, service, wait_until
+from testing.publish import publish
+from testing.services import JOBTRAIL, Service, service, wait_until
+from testing.topics import EVENT, encode, own_topic, service_settings
+from testing.workload import Message
 
 NOW_US = 1_790_000_000_000_000
 

@@ -14,10 +14,10 @@ from broker.client import connect
 from schemas.contract import EVENT_BYTES
 from servers.pulsar import Pulsar
 from settings.provision import ProvisionSettings
+from testing.services import Service, service, wait_until
+from testing.topics import encode, own_topic, publish, service_settings
 from tests.integration.bad_input import BAD, GROWN, between, event, good, in_chunks
 from tests.integration.raw_producer import LZ4, RawMessage, RawProducer
-from tests.integration.topics import encode, own_topic, publish, service_settings
-from tests.services import Service, service, wait_until
 
 
 @pytest.fixture

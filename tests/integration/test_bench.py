@@ -12,14 +12,14 @@ import pytest
 
 from bench import flat_events, metrics, picture, replicas, scale, services, stored
 from bench.frame import Aim, Bar, Chart, Options, Result
-from bench.machine import machine
 from bench.stored import IN_ORDER, SCATTERED, Ids, fill, renamed, store, template
-from bench.workload import recent_start_us
 from schemas.contract import SCHEMA
 from servers.postgres import PostgresServer
 from servers.postgres_programs import NEWEST
 from servers.pulsar import OwnPulsar, Pulsar
-from tests.databases import Databases
+from testing.databases import Databases
+from testing.machine import machine
+from testing.workload import recent_start_us
 from tests.law.tables import difference, read_tables
 
 

@@ -18,7 +18,7 @@ from servers.ports import free_ports
 from servers.pulsar import PulsarServer
 from servers.pulsar_jars import java_problem
 from settings.provision import ProvisionSettings
-from tests.integration.topics import own_topic
+from testing.topics import own_topic
 
 SECRET = b"a secret of thirty-two bytes, ok"
 STORE_PASSWORD = "changeit"

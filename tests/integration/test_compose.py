@@ -22,13 +22,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 
-from bench.publish import EncodedEvents, publish
-from bench.workload import Message
 from servers.errors import ServerUnavailableError
 from servers.ports import HOST
 from servers.postgres import PostgresServer
 from servers.pulsar_jars import java_problem
 from settings.broker import BrokerSettings
+from testing.publish import EncodedEvents, publish
+from testing.services import JOBTRAIL, wait_until
+from testing.topics import EVENT, encode
+from testing.workload import Message
 from tests import compose
 from tests.integration.composed import (
     SERVICES,
@@ -38,8 +40,6 @@ from tests.integration.composed import (
     is_healthy,
     shown_to_the_host,
 )
-from tests.integration.topics import EVENT, encode
-from tests.services import JOBTRAIL, wait_until
 from tests.unit.test_compose import scrape_targets
 
 PREPARING = ("provision", "migrate")

@@ -15,6 +15,7 @@ from broker import provision
 from broker.client import connect as connect_broker
 from cli.main import run
 from consumers.retry import broker_decoder
+from derive.rows import Batch, DeadLetter
 from schemas.contract import SCHEMA_TEXT
 from schemas.errors import DecodeError
 from servers.ports import free_ports
@@ -22,11 +23,10 @@ from servers.pulsar import Pulsar
 from settings.broker import BrokerSettings
 from settings.database import DatabaseSettings
 from settings.provision import ProvisionSettings
-from store.batch import Batch, DeadLetter
 from store.connection import connect
-from store.writer import prepare_session, write_batch
+from store.writing.writer import prepare_session, write_batch
+from testing.topics import EVENT, encode, own_topic, publish
 from tests.integration.raw_producer import RawMessage, RawProducer
-from tests.integration.topics import EVENT, encode, own_topic, publish
 
 US = 10**6
 PUBLISHED_US = 1_790_000_000 * US

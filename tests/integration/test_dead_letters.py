@@ -2,10 +2,10 @@
 
 import psycopg
 
+from derive.rows import Batch, DeadLetter
 from settings.database import DatabaseSettings
-from store.batch import Batch, DeadLetter
 from store.connection import connect
-from store.writer import prepare_session, write_batch
+from store.writing.writer import prepare_session, write_batch
 
 LETTER = DeadLetter("persistent://a/b/c-partition-0", "1:2:3:4", "malformed", "", b"x", "", 1_000_000, 0)
 

@@ -12,15 +12,15 @@ import pulsar as pulsar_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.publish import EncodedEvents, publish
-from bench.workload import Message
 from broker import provision
 from broker.admin import admin
 from servers.pulsar import Pulsar, own_pulsar
 from servers.pulsar_lite import PulsarLiteServer
 from settings.provision import ProvisionSettings
-from tests.integration.topics import EVENT, encode, own_topic
-from tests.services import Service, service, wait_until
+from testing.publish import EncodedEvents, publish
+from testing.services import Service, service, wait_until
+from testing.topics import EVENT, encode, own_topic
+from testing.workload import Message
 
 US = 1_000_000
 HALF_AN_HOUR = 1_800

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from consumers.fold import fold
+from derive.fold import fold
 from schemas.contract import SCHEMA_TEXT
 from schemas.decode import decoder
 from schemas.errors import StoreError
@@ -14,8 +14,8 @@ from store import migrate as migrations
 from store import partitions
 from store.connection import connect
 from store.partitions import DAYS_AHEAD, DAYS_BACK, ensure_near_days
-from store.writer import prepare_session, write_batch
-from tests.integration.topics import EVENT, encode
+from store.writing.writer import prepare_session, write_batch
+from testing.topics import EVENT, encode
 
 NOW = datetime(2031, 5, 4, 12, tzinfo=UTC)
 

@@ -11,18 +11,18 @@ import psycopg
 import pytest
 
 from broker.client import Message
-from consumers.pipeline import Committed, Pipeline
-from consumers.receive import Received
-from consumers.stop import Stop
+from consumers.process.stop import Stop
+from consumers.receiving.decode import Received
+from consumers.writing.pipeline import Committed, Pipeline
+from derive.rows import Batch, DeadLetter
 from schemas.contract import SCHEMA_TEXT
 from schemas.decode import decoder
 from schemas.errors import StoreError
 from settings.database import DatabaseSettings
-from store.batch import Batch, DeadLetter
 from store.connection import connect
-from store.writer import begin, check_fingerprint_version
-from tests.integration.topics import EVENT, encode
-from tests.services import wait_until
+from store.writing.writer import begin, check_fingerprint_version
+from testing.services import wait_until
+from testing.topics import EVENT, encode
 
 decode = decoder(SCHEMA_TEXT)
 
@@ -243,7 +243,7 @@ def test_no_batch_overtakes_the_one_before_it_at_the_writers_lock(
         order.append(job_id)
         begin(connection, batch, *rest)
 
-    monkeypatch.setattr("consumers.pipeline.begin", late)
+    monkeypatch.setattr("consumers.writing.pipeline.begin", late)
     with pipeline_on(database_url) as pipeline:
         pipeline.submit(received("1"))
         pipeline.submit(received("2"))

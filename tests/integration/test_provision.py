@@ -16,7 +16,7 @@ from schemas.errors import BrokerError
 from servers.ports import free_ports
 from servers.pulsar import Pulsar
 from settings.provision import ProvisionSettings
-from tests.integration.topics import EVENT, avro, own_topic, publish
+from testing.topics import EVENT, avro, own_topic, publish
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from settings.database import DatabaseSettings
 from store.connection import connect
 from store.queries import queries, subjects
 from store.retention.session import Pace, Session
-from store.writer import prepare_session
+from store.writing.writer import prepare_session
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("store", "consumers", "cli", "demo", "publishers", "bench")
+PACKAGES = ("store", "consumers", "cli", "demo", "publishers", "testing", "bench")
 
 
 def unused(asked_for: str) -> list[str]:

@@ -7,20 +7,20 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.fingerprint import VERSION
-from consumers.fold import fold
+from derive.fingerprint import VERSION
+from derive.fold import fold
 from schemas.contract import SCHEMA_TEXT
 from schemas.decode import decoder
 from schemas.errors import StoreError
 from settings.database import DatabaseSettings
 from store.connection import REBUILD_SCHEMA, SCHEMA, connect
 from store.partitions import ensure_near_days
-from store.rebuild import Step, add_partitions, advance, find_open, note_start, read_positions
-from store.rebuild_parity import TableParity, compare
-from store.rebuild_privileges import copy_default_privileges, copy_privileges
-from store.rebuild_tables import create, make_indexes, swap
-from store.writer import FingerprintMovedError, prepare_session, write_batch
-from tests.integration.topics import EVENT, encode
+from store.rebuild.parity import TableParity, compare
+from store.rebuild.privileges import copy_default_privileges, copy_privileges
+from store.rebuild.state import Step, add_partitions, advance, find_open, note_start, read_positions
+from store.rebuild.tables import create, make_indexes, swap
+from store.writing.writer import FingerprintMovedError, prepare_session, write_batch
+from testing.topics import EVENT, encode
 
 NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - timedelta(days=1)
 NOW_US = int(NOW.timestamp()) * 1_000_000

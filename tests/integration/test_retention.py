@@ -12,23 +12,23 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.fold import fold
-from consumers.retention import RetentionUpkeep
+from consumers.aggregator.retention import RetentionUpkeep
+from derive.fold import fold
+from derive.rows import DeadLetter
 from schemas.contract import Event
 from settings.aggregator import AggregatorSettings
 from settings.database import DatabaseSettings
-from store.batch import DeadLetter
 from store.connection import connect
 from store.partitions import ensure_days, ensure_near_days
 from store.retention.plan import plan
 from store.retention.run import Done, give_up, retain, standing
 from store.retention.session import Pace, RetentionBlockedError, RetentionStoppedError, start_of
 from store.verify.run import verify
-from store.writer import HorizonMovedError, prepare_session, write_batch
+from store.writing.writer import HorizonMovedError, prepare_session, write_batch
+from testing.services import JOBTRAIL
 from tests.law.oracle import oracle
 from tests.law.tables import difference, read_tables
 from tests.law.test_oracle import event
-from tests.services import JOBTRAIL
 
 US = 1_000_000
 DAY_US = 24 * 3600 * US

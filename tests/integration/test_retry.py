@@ -14,19 +14,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.fold import fold
 from consumers.retry import Retried, retry
+from derive.fold import fold
+from derive.rows import Batch, DeadLetter
 from schemas.contract import SCHEMA_TEXT, Event
 from schemas.decode import decoder
 from schemas.errors import DecodeError
 from servers.postgres_programs import NEWEST
 from settings.database import DatabaseSettings
-from store.batch import Batch, DeadLetter
 from store.connection import connect
-from store.dead_letters import Wanted
-from store.writer import prepare_session, write_batch
-from tests.databases import Databases
-from tests.integration.topics import EVENT, encode
+from store.writing.dead_letters import Wanted
+from store.writing.writer import prepare_session, write_batch
+from testing.databases import Databases
+from testing.topics import EVENT, encode
 from tests.law.tables import difference, read_tables
 
 US = 10**6

@@ -25,7 +25,7 @@ from servers.ports import free_ports
 from servers.pulsar import Pulsar
 from settings.broker import BrokerSettings
 from settings.provision import ProvisionSettings
-from tests.integration.topics import EVENT, avro, encode, own_topic, publish
+from testing.topics import EVENT, avro, encode, own_topic, publish
 
 ROOT = Path(__file__).parents[2]
 

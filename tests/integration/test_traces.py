@@ -27,7 +27,7 @@ from servers.pulsar import Pulsar
 from settings.broker import BrokerSettings
 from settings.provision import ProvisionSettings
 from store.answers.lineage import get_ancestors, get_children
-from tests.integration.topics import own_topic
+from testing.topics import own_topic
 
 ROOT = Path(__file__).parent.parent.parent
 TRACES = ROOT / "tests" / "traces"

@@ -17,7 +17,7 @@ from settings.database import DatabaseSettings
 from store.connection import connect
 from store.verify.difference import TABLES, Difference
 from store.verify.run import Progress, unknown_upstreams, verify
-from tests.databases import Databases
+from testing.databases import Databases
 from tests.integration.story import ago, event, failure, placed, root_of, tell
 from tests.law.oracle import COLUMNS
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from bench.workload import events
 from cli.main import run
-from consumers.fold import fold
 from consumers.naming import NAMING
+from derive.fold import fold
 from schemas.contract import Event
 from settings.database import DatabaseSettings
 from store.connection import connect
 from store.partitions import ensure_near_days
 from store.verify.run import verify
-from store.writer import prepare_session, write_batch
+from store.writing.writer import prepare_session, write_batch
+from testing.workload import events
 from tests.integration.story import failure, incident, tell
 
 Jobtrail = Callable[..., tuple[int, str, str]]

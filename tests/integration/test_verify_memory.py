@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psycopg
 
-from bench.filled import fill
 from consumers.naming import NAMING
 from settings.database import DatabaseSettings
 from store.connection import connect
 from store.verify.run import verify
+from testing.filled import fill
 
 JOBS = int(os.environ.get("JOBTRAIL_VERIFY_JOBS", "5000"))
 OURS_BYTES = 40 * 2**20

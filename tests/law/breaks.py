@@ -6,14 +6,14 @@ written twice, in the fold and in SQL, both are broken, one at a time.
 
 from typing import NamedTuple
 
-FOLD = "consumers/fold.py"
+FOLD = "derive/fold.py"
 MERGE = "store/queries/merge.sql"
 TABLES = "store/migrations/0002_derived.sql"
-WRITER = "store/writer.py"
-STAGE = "store/stage.py"
+WRITER = "store/writing/writer.py"
+STAGE = "store/writing/stage.py"
 STAGES = "store/queries/stage.sql"
-AGGREGATOR = "consumers/aggregator.py"
-PIPELINE = "consumers/pipeline.py"
+AGGREGATOR = "consumers/aggregator/service.py"
+PIPELINE = "consumers/writing/pipeline.py"
 COMPILED = "schemas/compiled.py"
 SLICES = "schemas/slices.py"
 

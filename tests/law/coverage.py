@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any
 
-from consumers.fingerprint import title
+from derive.fingerprint import title
 from tests.law.oracle import FINISHED, NO_ERROR, RANKS, Event, group_of
 from tests.law.universes import Delivery, Universe
 from tests.law.writers import Report

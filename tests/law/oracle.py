@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from consumers.fingerprint import fingerprint, title
+from derive.fingerprint import fingerprint, title
 
 Event = dict[str, Any]
 Row = tuple[Any, ...]

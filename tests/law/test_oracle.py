@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from consumers.fingerprint import fingerprint
+from derive.fingerprint import fingerprint
 from tests.law.oracle import COLUMNS, Event, Group, Row, oracle
 from tests.law.tables import difference
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import psycopg
 
-from consumers.fold import fold
+from derive.fold import fold
+from derive.rows import DeadLetter
 from schemas.contract import Event
 from settings.database import DatabaseSettings
-from store.batch import DeadLetter
 from store.connection import connect
-from store.writer import HorizonMovedError, prepare_session, write_batch
+from store.writing.writer import HorizonMovedError, prepare_session, write_batch
 from tests.law.universes import Delivery
 
 APPLICATION = "jobtrail-law"

@@ -13,8 +13,8 @@ def test_the_table_has_a_line_for_every_reason() -> None:
         for name in (
             "schemas/decode.py",
             "broker/registry.py",
-            "consumers/receive.py",
-            "consumers/isolation.py",
+            "consumers/receiving/decode.py",
+            "consumers/writing/isolation.py",
         )
     )
     text = (ROOT / "docs/dead-letters.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.fingerprint import fingerprint, title
+from derive.fingerprint import fingerprint, title
 
 
 def same(one: str, other: str, origin: str = "") -> bool:

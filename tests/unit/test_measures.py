@@ -10,16 +10,16 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumers.label_values import OTHER, LabelValues
-from consumers.measures import US, measure
-from consumers.metrics_page import TallyCollector
-from consumers.metrics_service import ServiceMetrics
-from consumers.tally import Tally
+from consumers.metrics.label_values import OTHER, LabelValues
+from consumers.metrics.measures import US, measure
+from consumers.metrics.page import TallyCollector
+from consumers.metrics.self_metrics import ServiceMetrics
+from consumers.metrics.tally import Tally
 from schemas.contract import SCHEMA_TEXT, Event
 from schemas.decode import decoder
 from schemas.errors import SettingsError
 from settings.metrics import MetricsSettings
-from tests.integration.topics import encode
+from testing.topics import encode
 
 METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 NOW = 1_790_000_000.0

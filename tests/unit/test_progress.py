@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from consumers.progress import Progress
+from consumers.process.progress import Progress
 
 
 def test_a_minute_with_batches_has_one_line_and_one_without_has_none() -> None:

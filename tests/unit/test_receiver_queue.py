@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from broker.client import Message
-from consumers.receiver_queue import LEAST_MESSAGES, ReceiverQueue
+from consumers.receiving.receiver_queue import LEAST_MESSAGES, ReceiverQueue
 
 MIB = 1024 * 1024
 

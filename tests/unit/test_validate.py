@@ -14,7 +14,7 @@ from schemas.contract import EVENT_BYTES, SCHEMA, SCHEMA_TEXT
 from schemas.decode import decoder
 from schemas.look import look
 from schemas.validate import problems_of_json, problems_of_payload
-from tests.integration.topics import EVENT, encode
+from testing.topics import EVENT, encode
 
 Validate = Callable[..., tuple[int, str]]
 

@@ -3,10 +3,10 @@
 import pytest
 
 from broker.backlog import OwnConsumer, PartitionBacklog
-from consumers.watchdog import DeliveryStoppedError, Look, Watchdog, stalled
+from consumers.receiving.watchdog import DeliveryStoppedError, Look, Watchdog, stalled
 from schemas.errors import BrokerError
 from settings.consumer import ConsumerSettings
-from tests.services import wait_until
+from testing.services import wait_until
 
 HOLDS_NONE = OwnConsumer(permits=5_000, unacknowledged=0, blocked=False)
 WAITING = PartitionBacklog(

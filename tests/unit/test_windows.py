@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.windows import Window, bucket_seconds
+from consumers.metrics.windows import Window, bucket_seconds
 
 NOON = 1_790_000_000 - 1_790_000_000 % 86_400 + 12 * 3600
 LENGTH, BUCKET = 300, 5

@@ -14,7 +14,7 @@ import jobtrail
 from jobtrail import _runtime
 from servers.ports import HOST, free_ports
 from servers.pulsar import Pulsar
-from tests.services import wait_until
+from testing.services import wait_until
 from workers.tests.reading import Topic
 
 

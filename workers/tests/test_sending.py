@@ -17,7 +17,7 @@ from jobtrail import _counts, _encode, _runtime
 from jobtrail._config import Config
 from jobtrail._sender import Sender
 from servers.ports import HOST, free_ports
-from tests.services import wait_until
+from testing.services import wait_until
 from workers.tests.conftest import LiteServer, fresh, new_topic
 from workers.tests.reading import Topic, those
 

@@ -17,7 +17,7 @@ from jobtrail._counts import Counts
 from jobtrail._segment import Destination, Message, head, read, records
 from jobtrail._spool import Spool
 from servers.ports import HOST, free_ports
-from tests.services import wait_until
+from testing.services import wait_until
 from workers.tests.conftest import LiteServer, fresh, new_topic
 from workers.tests.reading import Topic
 from workers.tests.test_sending import run

@@ -8,10 +8,10 @@ import structlog
 from broker.client import Message
 from broker.private import payload_length, schema_version
 from broker.registry import WriterSchemas
-from consumers.stop import Pauses, Stop
+from consumers.process.stop import Pauses, Stop
+from derive.rows import DeadLetter
 from schemas.contract import EVENT_BYTES, TIME_MAX, Event
 from schemas.errors import BrokerError, DecodeError
-from store.batch import DeadLetter
 
 log = structlog.get_logger(__name__)
 

@@ -14,19 +14,19 @@ from prometheus_client import CollectorRegistry
 from broker.client import Client, connect
 from broker.receive import abandon, acknowledge, close, leave, receive_batch
 from broker.registry import WriterSchemas
-from consumers.health import Health, serve
-from consumers.interpreter import set_interpreter
-from consumers.log import configure_log
-from consumers.measures import measure
-from consumers.metrics_page import TallyCollector
-from consumers.metrics_service import ServiceMetrics
-from consumers.progress import Progress
-from consumers.receive import Received, decode_batch
-from consumers.receiver_queue import ReceiverQueue
-from consumers.stop import Stop, stop_on_signals
-from consumers.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
-from consumers.tally import Tally
-from consumers.watchdog import DeliveryStoppedError, Watchdog, say_stopped
+from consumers.metrics.measures import measure
+from consumers.metrics.page import TallyCollector
+from consumers.metrics.self_metrics import ServiceMetrics
+from consumers.metrics.tally import Tally
+from consumers.process.health import Health, serve
+from consumers.process.interpreter import set_interpreter
+from consumers.process.log import configure_log
+from consumers.process.progress import Progress
+from consumers.process.stop import Stop, stop_on_signals
+from consumers.receiving.decode import Received, decode_batch
+from consumers.receiving.receiver_queue import ReceiverQueue
+from consumers.receiving.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
+from consumers.receiving.watchdog import DeliveryStoppedError, Watchdog, say_stopped
 from settings.metrics import MetricsSettings
 
 log = structlog.get_logger(__name__)

@@ -14,27 +14,27 @@ import structlog
 from broker.client import Client, Consumer, connect
 from broker.receive import abandon, acknowledge, close, leave, receive_batch
 from broker.registry import WriterSchemas
-from consumers.aggregator_metrics import AggregatorMetrics
-from consumers.barriers import halfway, reached
-from consumers.fingerprint import VERSION
-from consumers.health import Health, serve
-from consumers.interpreter import set_interpreter
-from consumers.log import configure_log
-from consumers.pipeline import Committed, Pipeline
-from consumers.progress import Progress
-from consumers.receive import decode_batch
-from consumers.receiver_queue import ReceiverQueue
-from consumers.retention import RetentionUpkeep
-from consumers.stop import Stop, stop_on_signals
-from consumers.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
-from consumers.upkeep import PartitionUpkeep
-from consumers.watchdog import DeliveryStoppedError, Watchdog, say_stopped
+from consumers.aggregator.partitions import PartitionUpkeep
+from consumers.aggregator.retention import RetentionUpkeep
+from consumers.aggregator.self_metrics import AggregatorMetrics
+from consumers.process.barriers import halfway, reached
+from consumers.process.health import Health, serve
+from consumers.process.interpreter import set_interpreter
+from consumers.process.log import configure_log
+from consumers.process.progress import Progress
+from consumers.process.stop import Stop, stop_on_signals
+from consumers.receiving.decode import decode_batch
+from consumers.receiving.receiver_queue import ReceiverQueue
+from consumers.receiving.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
+from consumers.receiving.watchdog import DeliveryStoppedError, Watchdog, say_stopped
+from consumers.writing.pipeline import Committed, Pipeline
+from derive.fingerprint import VERSION
 from schemas.errors import StoreError
 from settings.aggregator import AggregatorSettings
 from store.connection import connect as connect_database
 from store.connection import describe
 from store.migrate import check_version
-from store.writer import check_fingerprint_version
+from store.writing.writer import check_fingerprint_version
 
 log = structlog.get_logger(__name__)
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
-from bench.workload import FAILING, GROUPS, NAMESPACE, SOURCES
-from consumers.fold import fold
+from derive.fold import fold
 from schemas.contract import Event
 from settings.database import DatabaseSettings
 from store.connection import connect
-from store.writer import prepare_session, write_batch
+from store.writing.writer import prepare_session, write_batch
+from testing.workload import FAILING, GROUPS, NAMESPACE, SOURCES
 
 AT_WORK: Final = "at-work"
 STUCK: Final = "stuck"

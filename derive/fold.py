@@ -9,9 +9,9 @@ from json import dumps, loads
 from operator import itemgetter
 from typing import Any
 
-from consumers.fingerprint import VERSION, fingerprint, id_of_group, title
+from derive.fingerprint import VERSION, fingerprint, id_of_group, title
+from derive.rows import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
 from schemas.contract import FAILURES, FINISHED, RANKS, Event
-from store.batch import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
 
 _raised = itemgetter("category", "type", "message", "stacktrace", "origin", "fingerprint")
 _HOUR_US = 60 * 60 * 1_000_000

@@ -17,15 +17,15 @@ from typing import NamedTuple
 import psycopg
 import structlog
 
-from consumers.barriers import WATCH, reached
-from consumers.fold import fold
-from consumers.isolation import REFUSED_DATA, one_line, write_surely
-from consumers.receive import Received
-from consumers.stop import Pauses, Stop
+from consumers.process.barriers import WATCH, reached
+from consumers.process.stop import Pauses, Stop
+from consumers.receiving.decode import Received
+from consumers.writing.isolation import REFUSED_DATA, one_line, write_surely
+from derive.fold import fold
+from derive.rows import Batch, Written
 from schemas.errors import StoreError
-from store.batch import Batch, Written
-from store.stage import Staged, staged
-from store.writer import (
+from store.writing.stage import Staged, staged
+from store.writing.writer import (
     TRANSIENT,
     HorizonMovedError,
     begin,

@@ -11,10 +11,10 @@ from typing import Final
 import psycopg
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
+from derive.rows import Batch, Written
 from schemas.errors import StoreError
-from store.batch import Batch, Written
 from store.queries import queries
-from store.stage import Staged, copy_rows, create_stages, staged
+from store.writing.stage import Staged, copy_rows, create_stages, staged
 
 TRANSIENT: Final = (SerializationFailure, DeadlockDetected)
 """What another transaction caused: the same batch again succeeds."""

@@ -10,10 +10,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from math import gcd
 
-from consumers.label_values import OTHER, LabelValues
-from consumers.measures import US, Measures
-from consumers.sums import DELAY_SECONDS, Spread, Spreads, Sums
-from consumers.windows import Window, bucket_seconds
+from consumers.metrics.label_values import OTHER, LabelValues
+from consumers.metrics.measures import US, Measures
+from consumers.metrics.sums import DELAY_SECONDS, Spread, Spreads, Sums
+from consumers.metrics.windows import Window, bucket_seconds
 from settings.metrics import MetricsSettings, window_seconds
 
 LONGEST_PLAUSIBLE_SECONDS = 30 * 24 * 3600

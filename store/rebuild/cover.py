@@ -6,7 +6,7 @@ from typing import NamedTuple
 import psycopg
 
 from store.queries import queries
-from store.rebuild_tables import DERIVED
+from store.rebuild.tables import DERIVED
 
 _REBUILD = queries("rebuild")
 

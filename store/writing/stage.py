@@ -9,7 +9,7 @@ from typing import LiteralString, NamedTuple
 
 import psycopg
 
-from store.batch import ATTEMPT_COLUMNS, EDGE_COLUMNS, GROUP_COLUMNS, JOB_COLUMNS, Batch, DeadLetter
+from derive.rows import ATTEMPT_COLUMNS, EDGE_COLUMNS, GROUP_COLUMNS, JOB_COLUMNS, Batch, DeadLetter
 from store.queries import queries
 
 

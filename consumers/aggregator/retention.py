@@ -13,7 +13,7 @@ from typing import Self
 import psycopg
 import structlog
 
-from consumers.barriers import reached
+from consumers.process.barriers import reached
 from schemas.errors import JobtrailError
 from settings.aggregator import AggregatorSettings
 from store.connection import connect

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import pulsar
 from pulsar.schema import Schema
 
-from bench.workload import Message
 from schemas.contract import SCHEMA_TEXT
+from testing.workload import Message
 
 
 class EncodedEvents(Schema):  # type: ignore[misc]  # pulsar ships without types

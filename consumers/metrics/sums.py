@@ -8,7 +8,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import Generic, TypeVar
 
-from consumers.measures import US
+from consumers.metrics.measures import US
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 

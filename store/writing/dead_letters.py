@@ -12,10 +12,10 @@ from typing import NamedTuple
 import psycopg
 from psycopg.rows import class_row
 
-from store.batch import Batch, DeadLetter, Written
+from derive.rows import Batch, DeadLetter, Written
 from store.queries import queries
-from store.stage import staged
-from store.writer import begin, committed, merge
+from store.writing.stage import staged
+from store.writing.writer import begin, committed, merge
 
 _QUERIES = queries("dead_letters")
 _TAKE_LOCK = queries("merge")["take_lock"]
@@ -73,7 +73,7 @@ def settle(
     """Write a batch and remove the dead letters it was made of, in one transaction, committed.
 
     What the batch brings in ``dead_letters`` is stored anew, so it may hold those that stay, with another reason.
-    ``after`` is told each step once it is done. Raises as ``store.writer.write_batch`` does; rolled back then.
+    ``after`` is told each step once it is done. Raises as ``store.writing.writer.write_batch`` does; rolled back then.
     """
     with committed(connection, after):
         begin(connection, batch, staged(batch))

@@ -7,11 +7,11 @@ import psycopg
 import structlog
 from psycopg.errors import ProgramLimitExceeded, StatementTooComplex
 
-from consumers.barriers import WATCH
-from consumers.fold import fold
-from consumers.receive import Received, dead_letter
-from store.batch import Batch, Written
-from store.writer import TRANSIENT, write_batch
+from consumers.process.barriers import WATCH
+from consumers.receiving.decode import Received, dead_letter
+from derive.fold import fold
+from derive.rows import Batch, Written
+from store.writing.writer import TRANSIENT, write_batch
 
 log = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ import structlog
 from broker.client import Client, Consumer, subscribe
 from broker.reach import check_reachable
 from broker.receive import is_connected
-from consumers.health import Health
-from consumers.stop import Pauses, Stop
+from consumers.process.health import Health
+from consumers.process.stop import Pauses, Stop
 from schemas.errors import BrokerError
 from settings.broker import BrokerSettings
 

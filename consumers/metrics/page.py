@@ -13,8 +13,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from consumers.sums import Labels, Spread
-from consumers.tally import Tally
+from consumers.metrics.sums import Labels, Spread
+from consumers.metrics.tally import Tally
 
 SUCCEEDED, FAILED = "succeeded", "failed"
 

@@ -1,0 +1,1 @@
+"""The aggregator service: events from the topic into Postgres."""

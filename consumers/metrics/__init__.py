@@ -1,0 +1,1 @@
+"""The metrics service: events from the topic into counts that Prometheus scrapes."""

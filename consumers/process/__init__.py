@@ -1,0 +1,1 @@
+"""What every long-running process has: health, log, stop, progress, the interpreter's settings, steps for tests."""

@@ -1,0 +1,1 @@
+"""From the broker to decoded events: what every consumer does before its own work begins."""

@@ -1,0 +1,1 @@
+"""From decoded events to committed rows: two sessions in turn, and what happens to a batch that fails."""

@@ -1,0 +1,1 @@
+"""The law, pure: what follows from a set of events. Imports schemas only; no I/O, no clock."""

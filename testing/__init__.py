@@ -1,0 +1,1 @@
+"""What tests and bench share: services started as processes, databases of one's own, workloads, topics."""
