@@ -23,6 +23,7 @@ from derive.rows import DeadLetter
 from schemas.contract import Event
 from schemas.errors import DecodeError
 from settings.broker import BrokerSettings
+from store.steps import Reached, ignore_step
 from store.writing.dead_letters import Wanted, count_matching, next_matching, settle
 from store.writing.writer import TRANSIENT, HorizonMovedError, prepare_session, read_horizon
 
@@ -52,13 +53,13 @@ def retry(
     wanted: Wanted,
     *,
     keep_reasons: bool = False,
-    reached: Callable[[str], None] | None = None,
+    reached: Reached = ignore_step,
     on_part: Callable[[Retried], None] = lambda _done: None,
 ) -> Retried:
     """Try every dead letter that matched at the start. Those that fail again stay, with the reason they have now.
 
     ``keep_reasons``: they stay as they are instead; for a decoder that is right for some of them only. ``reached`` is
-    told the steps of each transaction; ``on_part`` what was done so far. Raises BrokerError when a schema cannot be
+    called with the steps of each transaction; ``on_part`` with what was done so far. Raises BrokerError when a schema cannot be
     asked for, and what Postgres raises when it is away: what was done until then is done.
     """
     prepare_session(connection)
@@ -70,7 +71,7 @@ def retry(
         if not letters:
             break
         last = letters[-1]
-        part = _Part(connection, keep_reasons, reached or _nowhere, done)
+        part = _Part(connection, keep_reasons, reached, done)
         part.write(letters, [_opened(decode, letter) for letter in letters])
         done.tried += len(letters)
         on_part(done)
@@ -106,7 +107,7 @@ class _Part:
         self,
         connection: psycopg.Connection,
         keep_reasons: bool,
-        reached: Callable[[str], None],
+        reached: Reached,
         done: Retried,
     ) -> None:
         self._connection = connection
@@ -170,7 +171,3 @@ class _Part:
 
 def _with_reason(letter: DeadLetter, error: DecodeError) -> DeadLetter:
     return letter._replace(reason=error.reason, detail=storable_detail(error.detail))
-
-
-def _nowhere(_step: str) -> None:
-    """Without barriers no step is a place to stop at."""

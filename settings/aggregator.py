@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from settings.consumer import ConsumerSettings
+from settings.consumer import ConsumerSettings, Subscription
 from settings.database import DatabaseSettings
 from settings.retention import RetentionSettings
 from settings.service import ServiceSettings
@@ -48,3 +48,16 @@ class AggregatorSettings(ConsumerSettings, DatabaseSettings, RetentionSettings, 
         le=300,
         description="longest pause between two attempts to reach a broker or a database that is away",
     )
+
+    @property
+    def subscription(self) -> Subscription:
+        """How this service reads its subscription."""
+        return Subscription(
+            self.aggregator_subscription,
+            self.aggregator_batch_events,
+            self.aggregator_batch_bytes,
+            self.aggregator_batch_wait_seconds,
+            self.aggregator_receiver_queue,
+            self.aggregator_receiver_queue_bytes,
+            self.aggregator_retry_longest_seconds,
+        )

@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from settings.consumer import ConsumerSettings
+from settings.consumer import ConsumerSettings, Subscription
 from settings.service import ServiceSettings
 
 _UNIT_SECONDS = {"m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
@@ -76,6 +76,19 @@ class MetricsSettings(ConsumerSettings, ServiceSettings):
         le=10_000,
         description="most pairs of namespace and source that have windows, each of 18 series",
     )
+
+    @property
+    def subscription(self) -> Subscription:
+        """How this service reads its subscription."""
+        return Subscription(
+            self.metrics_subscription,
+            self.metrics_batch_events,
+            self.metrics_batch_bytes,
+            self.metrics_batch_wait_seconds,
+            self.metrics_receiver_queue,
+            self.metrics_receiver_queue_bytes,
+            self.metrics_retry_longest_seconds,
+        )
 
     @field_validator("metrics_windows")
     @classmethod

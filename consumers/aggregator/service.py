@@ -1,32 +1,25 @@
-"""The aggregator: events from the topic into Postgres. Receive, decode, fold, stage, merge, commit; then acknowledge.
+"""The aggregator: events from the topic into Postgres. Fold, stage, merge, commit; then the loop acknowledges.
 
-Any number of replicas may run. Stopping: SIGTERM ends the receiving; the batches in hand are committed and
-acknowledged; then the consumer is closed, which sends the last acknowledgements; then the sessions. What is killed in
-between has acknowledged nothing that was not committed, so it comes again and changes nothing.
+Any number of replicas may run. What is killed after a commit and before its acknowledgement comes again and changes nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 
 import psycopg
 import structlog
 
-from broker.client import Client, Consumer, connect
-from broker.receive import abandon, acknowledge, close, leave, receive_batch
-from broker.registry import WriterSchemas
+from broker.client import Message
 from consumers.aggregator.partitions import PartitionUpkeep
 from consumers.aggregator.retention import RetentionUpkeep
 from consumers.aggregator.self_metrics import AggregatorMetrics
-from consumers.process.barriers import halfway, reached
 from consumers.process.health import Health, serve
-from consumers.process.interpreter import set_interpreter
 from consumers.process.log import configure_log
 from consumers.process.progress import Progress
-from consumers.process.stop import Stop, stop_on_signals
-from consumers.receiving.decode import decode_batch
-from consumers.receiving.receiver_queue import ReceiverQueue
-from consumers.receiving.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
-from consumers.receiving.watchdog import DeliveryStoppedError, Watchdog, say_stopped
+from consumers.process.stop import stop_on_signals
+from consumers.receiving.decode import Received
+from consumers.receiving.loop import Service, consume
+from consumers.receiving.watchdog import DeliveryStoppedError, say_stopped
 from consumers.writing.pipeline import Committed, Pipeline
 from derive.fingerprint import VERSION
 from schemas.errors import StoreError
@@ -42,7 +35,7 @@ _SILENT_SECONDS = 10.0
 
 
 def run(settings: AggregatorSettings) -> int:
-    """Work until SIGTERM or SIGINT; returns the exit status.
+    """Work until SIGTERM or SIGINT; return the exit status.
 
     Raises JobtrailError when it cannot work at all: the database is of another version, the port is taken.
     """
@@ -68,8 +61,9 @@ def run(settings: AggregatorSettings) -> int:
                 with connect_session() as connection:
                     check_version(connection)
                     check_fingerprint_version(connection, VERSION)
+                aggregation = Aggregation(pipeline, metrics, PartitionUpkeep(connect_session))
                 with RetentionUpkeep(settings, metrics.horizon_is):
-                    _consume(settings, stop, health, metrics, pipeline, PartitionUpkeep(connect_session))
+                    consume(Service(settings, stop, health, aggregation))
         except DeliveryStoppedError as error:
             return say_stopped(error)
         except psycopg.ProgrammingError as error:
@@ -83,117 +77,50 @@ def run(settings: AggregatorSettings) -> int:
     return 0
 
 
-def _consume(
-    settings: AggregatorSettings,
-    stop: Stop,
-    health: Health,
-    metrics: AggregatorMetrics,
-    pipeline: Pipeline,
-    upkeep: PartitionUpkeep,
-) -> None:
-    progress = Progress("aggregated")
-    watchdog = Watchdog(settings, settings.aggregator_subscription)
-    queue = ReceiverQueue(settings.aggregator_receiver_queue, settings.aggregator_receiver_queue_bytes)
-    set_interpreter()
-    try:
-        while not stop.requested:
-            client = connect(settings)
-            try:
-                _consume_by(
-                    client, settings, stop, health, metrics, pipeline, upkeep, progress, watchdog, queue
-                )
-            finally:
-                leave(client)
-    finally:
-        watchdog.close()
+class Aggregation:
+    """The aggregator's processor: batches into Postgres by the pipeline, each counted and logged when committed."""
 
+    def __init__(self, pipeline: Pipeline, metrics: AggregatorMetrics, upkeep: PartitionUpkeep) -> None:
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._upkeep = upkeep
+        self._progress = Progress("aggregated")
 
-def _consume_by(
-    client: Client,
-    settings: AggregatorSettings,
-    stop: Stop,
-    health: Health,
-    metrics: AggregatorMetrics,
-    pipeline: Pipeline,
-    upkeep: PartitionUpkeep,
-    progress: Progress,
-    watchdog: Watchdog,
-    queue: ReceiverQueue,
-) -> None:
-    """Until the stop is asked for, or the client is to be made anew."""
-    consumer = subscribe_patiently(
-        client,
-        settings,
-        stop,
-        health,
-        name=settings.aggregator_subscription,
-        batch_messages=settings.aggregator_batch_events,
-        batch_bytes=settings.aggregator_batch_bytes,
-        batch_wait_seconds=settings.aggregator_batch_wait_seconds,
-        receiver_queue=queue.messages,
-        longest_pause_seconds=settings.aggregator_retry_longest_seconds,
-    )
-    if consumer is None:
-        return
-    schemas = WriterSchemas(client, settings)
-    acknowledged = partial(_acknowledge, consumer, settings, metrics, progress)
-    reconnection = Reconnection(settings)
-    health.ready("service")
-    while not stop.requested:
-        health.turned()
-        upkeep.when_due()
-        messages = receive_batch(consumer, settings)
-        connected = note_broker(consumer, health)
-        watchdog.turned(idle=not messages and pipeline.is_empty, connected=connected)
-        if messages:
-            reached("after receive")
-            received = decode_batch(
-                messages,
-                schemas,
-                stop,
-                settings.aggregator_retry_longest_seconds,
-                partial(note_wait, health),
-            )
-            if received is None:
-                break
-            acknowledged(pipeline.submit(received))
-            if queue.is_outgrown(messages):
-                acknowledged(pipeline.drain())
-                close(consumer, settings)
-                return
-        elif reconnection.due(connected):
-            acknowledged(pipeline.drain())
-            abandon(consumer)
-            return
-        acknowledged(pipeline.done())
-    log.info("stopping", then="finishes the batches in hand")
-    acknowledged(pipeline.drain())
-    close(consumer, settings)
+    def start_round(self, _messages: Sequence[Message], _connected: bool) -> None:
+        """Create the coming days' partitions and log the minute's line when due."""
+        self._upkeep.when_due()
+        self._progress.say_when_due()
 
+    def submit(self, received: Received) -> None:
+        """Fold a batch and have it written; waits while both sessions are busy."""
+        self._pipeline.submit(received)
 
-def _acknowledge(
-    consumer: Consumer,
-    settings: AggregatorSettings,
-    metrics: AggregatorMetrics,
-    progress: Progress,
-    committed: Iterable[Committed],
-) -> None:
-    """Only what is committed; and as often as it comes."""
-    for done in committed:
-        reached("after commit")
-        acknowledge(consumer, halfway("during ack", done.received.messages), settings)
-        metrics.committed(done)
+    def poll(self) -> list[Received]:
+        """Return the batches committed since the last call; does not wait."""
+        return [self._note(done) for done in self._pipeline.poll()]
+
+    def join(self) -> list[Received]:
+        """Wait until all submitted batches are committed, or dropped because a stop was requested."""
+        return [self._note(done) for done in self._pipeline.join()]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no batch is in hand."""
+        return self._pipeline.is_empty
+
+    def _note(self, done: Committed) -> Received:
+        self._metrics.committed(done)
         log.debug("committed", events=done.batch.events, **done.written._asdict())
-        progress.add(
+        self._progress.add(
             events=done.batch.events,
             new_attempts=done.written.new_attempts,
             dead_letters=len(done.batch.dead_letters),
         )
-    progress.say_when_due()
+        return done.received
 
 
 def _silence(pipeline: Pipeline) -> str | None:
-    """A database that is there and says nothing: frozen, behind a path that stalls, or waiting for somebody's lock."""
+    """Return what is wrong with a database that is there and does not answer: frozen, cut off, or waiting for a lock."""
     seconds = pipeline.silent_seconds()
     return f"no answer for {seconds:.0f} s" if seconds > _SILENT_SECONDS else None
 

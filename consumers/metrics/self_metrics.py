@@ -29,7 +29,7 @@ class ServiceMetrics:
         )
         self._messages = Counter(
             "jobtrail_metrics_messages",
-            "Messages counted and acknowledged, redelivered and undecodable ones included.",
+            "Messages counted, redelivered and undecodable ones included.",
             registry=registry,
         )
 
@@ -41,6 +41,6 @@ class ServiceMetrics:
         elif connected:
             self._counted_up_to = self._clock()
 
-    def acknowledged(self, count: int) -> None:
-        """A batch is done with."""
+    def counted(self, count: int) -> None:
+        """Add the messages of a batch that was counted."""
         self._messages.inc(count)

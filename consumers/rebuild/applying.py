@@ -86,10 +86,11 @@ class Applier:
             return
         self._make_days(received.events)
         self._pipeline.submit(received, partial(note, self._rebuild, taken.steps))
+        self._pipeline.poll()  # nobody needs them: the position is in the batch's own transaction
 
     def drain(self) -> None:
         """Wait until all that was taken is committed."""
-        self._pipeline.drain()
+        self._pipeline.join()
 
     def close(self) -> None:
         """End the sessions."""

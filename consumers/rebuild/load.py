@@ -24,6 +24,7 @@ from settings.rebuild import RebuildSettings
 from store.connection import REBUILD_SCHEMA
 from store.connection import connect as connect_database
 from store.rebuild.state import Place, Rebuild, join_loaders
+from store.steps import Step
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +139,7 @@ def _load(
                     if taken is None:
                         break
                     applier.take(taken)
-                    reached("loading")
+                    reached(Step.LOADING)
                 applier.drain()
             finally:
                 applier.close()

@@ -59,6 +59,7 @@ from store.rebuild.state import (
     set_state,
 )
 from store.rebuild.tables import create, drop, make_indexes, schemas_there, settle
+from store.steps import Step
 
 log = structlog.get_logger(__name__)
 
@@ -209,12 +210,12 @@ def _go_on(
     if rebuild.state == LOADING:
         if not _load(settings, rebuild, connection, broker, stop, telling, tell):
             return None
-        reached("loaded")
+        reached(Step.LOADED)
         telling.phase("indexing", rebuild=rebuild.id)
         with connection.transaction():
             make_indexes(connection, rebuild.deferred_indexes)
             set_state(connection, rebuild.id, FOLLOWING)
-        reached("indexed")
+        reached(Step.INDEXED)
     telling.phase("following", rebuild=rebuild.id)
     settle(connection)
     return _follow(settings, wish, rebuild, client, broker, connection, stop, tell)
@@ -288,7 +289,7 @@ def _follow(
 
 def _start(settings: RebuildSettings, wish: Wish, connection: psycopg.Connection) -> Rebuild:
     """The empty tables, and the row that says so: both or neither."""
-    reached("before start")
+    reached(Step.BEFORE_START)
     with connection.transaction():
         deferred = create(connection, VERSION)
         copy_default_privileges(connection)
@@ -301,7 +302,7 @@ def _start(settings: RebuildSettings, wish: Wish, connection: psycopg.Connection
             history_from=wish.history_from,
             deferred_indexes=deferred,
         )
-    reached("started")
+    reached(Step.STARTED)
     ensure_near_days(connection)
     started = find_open(connection)
     assert started is not None
@@ -364,7 +365,7 @@ def _finish(connection: psycopg.Connection, rebuild: Rebuild, wish: Wish, tellin
             **parity.as_json(),
         }
         keep_report(connection, rebuild.id, report)
-    reached("compared")
+    reached(Step.COMPARED)
     keep = wish.keep_old or report["unexplained"] > 0
     if not keep:
         telling.phase("dropping the old tables", rebuild=rebuild.id)
@@ -382,7 +383,7 @@ def _finish(connection: psycopg.Connection, rebuild: Rebuild, wish: Wish, tellin
                     f"the new tables are live; the old ones (schema {OLD_SCHEMA}) cannot be dropped while somebody reads "
                     "them. Run `jobtrail rebuild` again, or with --keep-old."
                 ) from error
-    reached("done")
+    reached(Step.DONE)
     return {**report, "old_tables_kept": keep}
 
 

@@ -21,7 +21,7 @@ from broker.admin import Admin
 from broker.client import Client
 from broker.reading import partitions
 from broker.topic_log import last_positions
-from consumers.process.barriers import WATCH, reached
+from consumers.process.barriers import REACHED_IF_ENABLED, reached
 from consumers.rebuild.applying import APPLICATION, Applier
 from consumers.rebuild.source import Source, Taken
 from consumers.writing.isolation import REFUSED_DATA, one_line
@@ -34,6 +34,7 @@ from store.rebuild.cover import MissingHours, missing_hours
 from store.rebuild.privileges import copy_privileges
 from store.rebuild.state import SWAPPED, Rebuild, advance, set_state
 from store.rebuild.tables import lock_all_out, swap
+from store.steps import Step
 from store.writing.stage import staged
 from store.writing.writer import TRANSIENT, begin, merge, prepare_session, read_horizon
 
@@ -101,7 +102,7 @@ class Moment:
         suspicious = self._missing_before()
         copy_privileges(connection)  # most of it here, where nobody waits
         connection.commit()
-        reached("before swap")
+        reached(Step.BEFORE_SWAP)
         started = time.monotonic()
         try:
             self._limit_session()
@@ -117,7 +118,7 @@ class Moment:
             copy_privileges(connection)
             swap(connection)
             set_state(connection, self._rebuild.id, SWAPPED)
-            reached("during swap")
+            reached(Step.DURING_SWAP)
             connection.commit()
         except (LockNotAvailable, QueryCanceled, *TRANSIENT, *REFUSED_DATA) as error:
             connection.rollback()
@@ -127,7 +128,7 @@ class Moment:
                 connection.rollback()
             raise
         self.held_seconds = time.monotonic() - started
-        reached("after swap")
+        reached(Step.AFTER_SWAP)
         return Tried(Outcome.DONE, "", Taken([], []))
 
     def _limit_session(self) -> None:
@@ -167,8 +168,8 @@ class Moment:
         if received is None:
             raise StoreError("asked to stop in the moment of the swap: nothing was changed.")
         batch = fold(received.events, received.dead_letters, read_horizon(self._connection))
-        begin(self._connection, batch, staged(batch), WATCH)
-        merge(self._connection, batch, WATCH)
+        begin(self._connection, batch, staged(batch), REACHED_IF_ENABLED)
+        merge(self._connection, batch, REACHED_IF_ENABLED)
         advance(self._connection, self._rebuild.id, taken.steps, batch.expired, len(batch.dead_letters))
 
     def _missing_before(self) -> MissingHours:

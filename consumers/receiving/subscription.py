@@ -12,6 +12,7 @@ from consumers.process.health import Health
 from consumers.process.stop import Pauses, Stop
 from schemas.errors import BrokerError
 from settings.broker import BrokerSettings
+from settings.consumer import ConsumerSettings
 
 log = structlog.get_logger(__name__)
 
@@ -22,19 +23,17 @@ _PROBE_EVERY_SECONDS = 1.0
 
 def subscribe_patiently(
     client: Client,
-    settings: BrokerSettings,
+    settings: ConsumerSettings,
     stop: Stop,
     health: Health,
-    *,
-    name: str,
-    batch_messages: int,
-    batch_bytes: int,
-    batch_wait_seconds: float,
     receiver_queue: int,
-    longest_pause_seconds: float,
 ) -> Consumer | None:
-    """The consumer; None when the service was asked to stop before there was one."""
-    pauses = Pauses(longest_pause_seconds)
+    """Return the consumer; None when the service was asked to stop before there was one.
+
+    ``receiver_queue``: messages to fetch ahead, at most what the settings allow.
+    """
+    subscription = settings.subscription
+    pauses = Pauses(subscription.retry_longest_seconds)
     while not stop.requested:
         health.turned()
         try:
@@ -42,10 +41,10 @@ def subscribe_patiently(
             consumer = subscribe(
                 client,
                 settings,
-                name,
-                batch_messages=batch_messages,
-                batch_bytes=batch_bytes,
-                batch_wait_seconds=batch_wait_seconds,
+                subscription.name,
+                batch_messages=subscription.batch_events,
+                batch_bytes=subscription.batch_bytes,
+                batch_wait_seconds=subscription.batch_wait_seconds,
                 receiver_queue=receiver_queue,
             )
         except BrokerError as error:
@@ -55,7 +54,7 @@ def subscribe_patiently(
             stop.wait(pause)
             continue
         health.ready("broker")
-        log.info("subscribed", topic=settings.topic, subscription=name)
+        log.info("subscribed", topic=settings.topic, subscription=subscription.name)
         return consumer
     return None
 

@@ -7,7 +7,7 @@ import psycopg
 import structlog
 from psycopg.errors import ProgramLimitExceeded, StatementTooComplex
 
-from consumers.process.barriers import WATCH
+from consumers.process.barriers import REACHED_IF_ENABLED
 from consumers.receiving.decode import Received, dead_letter
 from derive.fold import fold
 from derive.rows import Batch, Written
@@ -68,11 +68,11 @@ def _write_past_others(connection: psycopg.Connection, batch: Batch) -> Written:
     """Write one batch; again, after a short random pause, as long as another transaction is in its way."""
     for attempt in range(1, _TRANSIENT_TRIES):
         try:
-            return write_batch(connection, batch, WATCH)
+            return write_batch(connection, batch, REACHED_IF_ENABLED)
         except TRANSIENT as error:
             log.info("met_another_transaction", attempt=attempt, error=one_line(error), then="tries again")
             time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311  # spreads retries, no secret
-    return write_batch(connection, batch, WATCH)
+    return write_batch(connection, batch, REACHED_IF_ENABLED)
 
 
 def _give_up(

@@ -17,13 +17,14 @@ from typing import NamedTuple
 import psycopg
 import structlog
 
-from consumers.process.barriers import WATCH, reached
+from consumers.process.barriers import REACHED_IF_ENABLED, reached
 from consumers.process.stop import Pauses, Stop
 from consumers.receiving.decode import Received
 from consumers.writing.isolation import REFUSED_DATA, one_line, write_surely
 from derive.fold import fold
 from derive.rows import Batch, Written
 from schemas.errors import StoreError
+from store.steps import Step
 from store.writing.stage import Staged, staged
 from store.writing.writer import (
     TRANSIENT,
@@ -66,6 +67,14 @@ class _Turn(NamedTuple):
     written: "Future[Written]"
 
 
+class _Unwritten(NamedTuple):
+    """A batch whose transaction failed, to be written again."""
+
+    received: Received
+    batch: Batch
+    also: Also | None
+
+
 @dataclass
 class _InFlight:
     received: Received
@@ -95,6 +104,8 @@ class Pipeline:
         self._writers = ThreadPoolExecutor(max_workers=_CONNECTIONS, thread_name_prefix="write")
         self._free: deque[psycopg.Connection] = deque()
         self._in_flight: deque[_InFlight] = deque()
+        self._committed: list[Committed] = []
+        """Committed batches that `poll` has not returned yet."""
         self._horizon_us: int | None = None
         self._asked_at: float | None = None
         """Since when the calling thread waits for the database; None when it does not."""
@@ -120,37 +131,37 @@ class Pipeline:
                 self._stop.wait(pause)
         return False
 
-    def submit(self, received: Received, also: Also | None = None) -> list[Committed]:
-        """Fold a batch and have it written; gives what was committed meanwhile (often the batch before)."""
+    def submit(self, received: Received, also: Also | None = None) -> None:
+        """Fold a batch and have it written. Waits until one of the sessions is free."""
         batch = fold(received.events, received.dead_letters, self._horizon_us)
-        reached("after fold")
+        reached(Step.AFTER_FOLD)
         rows = staged(batch)
-        committed = []
         if not self._free:
-            committed += self._first_done()
+            self._finish_first()
         if not self._free:
-            return committed  # asked to stop while the database is away: what came now is not acknowledged either
+            return  # asked to stop while the database is away: what came now is not acknowledged either
         connection = self._free.popleft()
         before = self._in_flight[-1].turn if self._in_flight else None
         locked = threading.Event()
         written = self._writers.submit(_write, connection, batch, rows, also, before, locked)
         turn = _Turn(locked, written)
         self._in_flight.append(_InFlight(received, batch, also, connection, turn, time.monotonic()))
-        return committed
 
-    def done(self) -> list[Committed]:
-        """What has been committed by now; does not wait."""
-        committed = []
+    def poll(self) -> list[Committed]:
+        """Return the batches committed since the last call, in the order they were submitted; does not wait."""
         while self._in_flight and self._in_flight[0].turn.written.done():
-            committed += self._first_done()
+            self._finish_first()
+        committed, self._committed = self._committed, []
         return committed
 
-    def drain(self) -> list[Committed]:
-        """Wait until everything that was submitted is committed (or, when asked to stop, given up unacknowledged)."""
-        committed = []
+    def join(self) -> list[Committed]:
+        """Wait until every submitted batch is committed, and return them as `poll` does.
+
+        When asked to stop while the database is away, the batches left are dropped; nothing of them was acknowledged.
+        """
         while self._in_flight:
-            committed += self._first_done()
-        return committed
+            self._finish_first()
+        return self.poll()
 
     def silent_seconds(self) -> float:
         """For how long the database has owed an answer; 0 when it owes none. May be asked by any thread."""
@@ -162,8 +173,8 @@ class Pipeline:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing is in hand: all that was submitted is committed."""
-        return not self._in_flight
+        """Whether nothing is in hand: all that was submitted is committed and has been returned."""
+        return not self._in_flight and not self._committed
 
     def close(self) -> None:
         """End the threads and the sessions."""
@@ -188,7 +199,8 @@ class Pipeline:
             self._asked_at = None
         return connection
 
-    def _first_done(self) -> list[Committed]:
+    def _finish_first(self) -> None:
+        """Wait for the oldest batch in flight; if it failed, write it and those behind it again."""
         flight = self._in_flight[0]
         try:
             written = flight.turn.written.result()
@@ -196,53 +208,41 @@ class Pipeline:
             # Those behind it end as they will; then all of them are written again, so that their order is kept.
             behind = list(self._in_flight)[1:]
             self._in_flight.clear()
-            again = [(flight.received, flight.batch, flight.also)]
-            committed: list[Committed] = []
+            again = [_Unwritten(flight.received, flight.batch, flight.also)]
             self._free.append(flight.connection)
             for other in behind:
                 other.turn.written.exception()  # waits until its thread is done with it
                 self._free.append(other.connection)
-                again.append((other.received, other.batch, other.also))
+                again.append(_Unwritten(other.received, other.batch, other.also))
             # Without its traceback: the batch's future holds the error, and that would hold this frame and the batches.
-            return committed + self._write_again(again, error.with_traceback(None))
+            self._write_again(again, error.with_traceback(None))
+            return
         self._in_flight.popleft()
         self._free.append(flight.connection)
-        return [Committed(flight.received, flight.batch, written)]
+        self._committed.append(Committed(flight.received, flight.batch, written))
 
-    def _write_again(
-        self, batches: list[tuple[Received, Batch, Also | None]], error: Exception
-    ) -> list[Committed]:
-        """Write batches one by one by this thread, through outages; stops early, unacknowledged, when asked to stop."""
+    def _write_again(self, batches: list[_Unwritten], error: Exception) -> None:
+        """Write batches one by one by this thread, through outages; when asked to stop, drop those that are left."""
         pauses = Pauses(self._longest_pause)
-        committed: list[Committed] = []
         if isinstance(error, HorizonMovedError):
             log.info("horizon_moved", then="folds the batches in hand again")
         else:
             log.warning(
                 "batch_failed", error=one_line(error), then="writes it again; nothing was acknowledged"
             )
-        while len(committed) < len(batches):
-            received, batch, also = batches[len(committed)]
+        left = deque(batches)
+        while left:
+            received, batch, also = left[0]
             try:
                 connection = self._working_connection()
                 if connection is None:
-                    return committed
-                self._asked_at = time.monotonic()
-                try:
-                    batch, written = write_surely(connection, received, batch)
-                    if also is not None:
-                        also(connection, batch)
-                        connection.commit()
-                finally:
-                    self._asked_at = None
-                committed.append(Committed(received, batch, written))
+                    return
+                self._committed.append(self._write_now(connection, left[0]))
+                left.popleft()
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
-                batches[len(committed)] = (
-                    received,
-                    fold(received.events, received.dead_letters, moved.horizon_us),
-                    also,
-                )
+                batch = fold(received.events, received.dead_letters, moved.horizon_us)
+                left[0] = _Unwritten(received, batch, also)
             except AWAY as away:
                 pause = pauses.next_seconds()
                 self._on_database(one_line(away))
@@ -253,9 +253,20 @@ class Pipeline:
                 )
                 self._close_all()
                 if self._stop.wait(pause):
-                    return committed
+                    return
         self._on_database(None)
-        return committed
+
+    def _write_now(self, connection: psycopg.Connection, unwritten: _Unwritten) -> Committed:
+        received, batch, also = unwritten
+        self._asked_at = time.monotonic()
+        try:
+            batch, written = write_surely(connection, received, batch)
+            if also is not None:
+                also(connection, batch)
+                connection.commit()
+        finally:
+            self._asked_at = None
+        return Committed(received, batch, written)
 
     def _working_connection(self) -> psycopg.Connection | None:
         if not self._free or any(connection.closed or connection.broken for connection in self._free):
@@ -281,16 +292,16 @@ def _write(
     """One batch's transaction, merged when the batch before it is in. Nothing is kept of it when that one failed."""
     try:
         if before is not None:
-            # Ahead of it at the lock it would wait for a batch that waits for whoever wants that lock alone, who waits for
-            # this one: a circle of which Postgres sees only a part.
+            # Don't take the shared lock before the previous batch has it: an exclusive waiter queued between the two
+            # would deadlock with us, and Postgres cannot see the half of it that waits here in Python.
             before.locked.wait()
-        begin(connection, batch, rows, WATCH, locked.set)
+        begin(connection, batch, rows, REACHED_IF_ENABLED, locked.set)
         if before is not None:
             before.written.result()
-        written = merge(connection, batch, WATCH)
+        written = merge(connection, batch, REACHED_IF_ENABLED)
         if also is not None:
             also(connection, batch)
-        reached("before commit")
+        reached(Step.BEFORE_COMMIT)
         connection.commit()
     except BaseException:
         _roll_back(connection)

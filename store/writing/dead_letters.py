@@ -4,7 +4,7 @@ Both keep the order of all writers: the shared lock first, rows in the order of 
 and attempts. Reading them to answer a question is `store/answers/dead_letters.py`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from derive.rows import Batch, DeadLetter, Written
 from store.queries import queries
+from store.steps import Reached
 from store.writing.stage import staged
 from store.writing.writer import begin, committed, merge
 
@@ -68,20 +69,20 @@ def settle(
     connection: psycopg.Connection,
     batch: Batch,
     settled: Sequence[DeadLetter],
-    after: Callable[[str], None] | None = None,
+    reached: Reached | None = None,
 ) -> Written:
     """Write a batch and remove the dead letters it was made of, in one transaction, committed.
 
     What the batch brings in ``dead_letters`` is stored anew, so it may hold those that stay, with another reason.
-    ``after`` is told each step once it is done. Raises as ``store.writing.writer.write_batch`` does; rolled back then.
+    ``reached`` is called with each step once it is done. Raises as ``store.writing.writer.write_batch`` does; rolled back then.
     """
-    with committed(connection, after):
+    with committed(connection, reached):
         begin(connection, batch, staged(batch))
-        merge(connection, replace(batch, dead_letters=[], attempts=[], groups=[]), after)
+        merge(connection, replace(batch, dead_letters=[], attempts=[], groups=[]), reached)
         _remove(connection, settled)
-        if after is not None:
-            after("remove_dead_letters")
-        return merge(connection, replace(batch, jobs=[], edges=[]), after)
+        if reached is not None:
+            reached("remove_dead_letters")
+        return merge(connection, replace(batch, jobs=[], edges=[]), reached)
 
 
 def purge(connection: psycopg.Connection, wanted: Wanted) -> Iterator[int]:

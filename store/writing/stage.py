@@ -4,13 +4,14 @@ psycopg's own ``write_row`` formats field by field; a batch of thousands of rows
 one string a row. The whole batch is looked at for characters that need an escape, and its rows only when there are any.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import LiteralString, NamedTuple
 
 import psycopg
 
 from derive.rows import ATTEMPT_COLUMNS, EDGE_COLUMNS, GROUP_COLUMNS, JOB_COLUMNS, Batch, DeadLetter
 from store.queries import queries
+from store.steps import Reached, Step
 
 
 def create_stages(connection: psycopg.Connection) -> None:
@@ -39,17 +40,15 @@ def staged(batch: Batch) -> Staged:
     return Staged(texts, batch.dead_letters)
 
 
-def copy_rows(
-    connection: psycopg.Connection, rows: Staged, watch: Callable[[str], None] | None = None
-) -> None:
-    """COPY every row of a batch into this session's stages. ``watch`` is told when half of a stream is sent."""
+def copy_rows(connection: psycopg.Connection, rows: Staged, reached: Reached | None = None) -> None:
+    """COPY every row of a batch into this session's stages. ``reached`` is called when half of a stream is sent."""
     for statement, text in rows.texts:
         with connection.cursor().copy(statement) as copy:
             sent = 0
-            if watch is not None:
+            if reached is not None:
                 sent = len(text) // 2
                 copy.write(text[:sent])
-                watch("during copy")
+                reached(Step.DURING_COPY)
             copy.write(text[sent:] if sent else text)
     if rows.dead_letters:
         with connection.cursor().copy("COPY stage_dead_letters FROM STDIN") as copy:

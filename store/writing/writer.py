@@ -14,6 +14,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from derive.rows import Batch, Written
 from schemas.errors import StoreError
 from store.queries import queries
+from store.steps import Reached, Step
 from store.writing.stage import Staged, copy_rows, create_stages, staged
 
 TRANSIENT: Final = (SerializationFailure, DeadlockDetected)
@@ -75,7 +76,7 @@ def begin(
     connection: psycopg.Connection,
     batch: Batch,
     rows: Staged,
-    watch: Callable[[str], None] | None = None,
+    reached: Reached | None = None,
     locked: Callable[[], None] = lambda: None,
 ) -> None:
     """Open the batch's transaction and fill the stages with its rows. ``locked`` is called once the writers' lock is held.
@@ -92,18 +93,16 @@ def begin(
     if batch.fingerprint_version not in (None, fingerprint_version):
         connection.rollback()
         raise FingerprintMovedError(fingerprint_version, batch.fingerprint_version)
-    copy_rows(connection, rows, watch)
+    copy_rows(connection, rows, reached)
 
 
-def merge(
-    connection: psycopg.Connection, batch: Batch, after: Callable[[str], None] | None = None
-) -> Written:
-    """Merge what `begin` staged; the transaction stays open. ``after`` is told each statement's name once it is done."""
+def merge(connection: psycopg.Connection, batch: Batch, reached: Reached | None = None) -> Written:
+    """Merge what `begin` staged; the transaction stays open. ``reached`` is called with each statement's name once it is done."""
     changed: dict[str, int] = {}
     for name in _statements(batch):
         changed[name] = connection.execute(_MERGE[name]).rowcount
-        if after is not None:
-            after(name)
+        if reached is not None:
+            reached(name)
     return Written(
         new_attempts=changed.get("merge_attempts", 0),
         new_edges=changed.get("merge_edges", 0),
@@ -111,22 +110,20 @@ def merge(
     )
 
 
-def write_batch(
-    connection: psycopg.Connection, batch: Batch, watch: Callable[[str], None] | None = None
-) -> Written:
+def write_batch(connection: psycopg.Connection, batch: Batch, reached: Reached | None = None) -> Written:
     """The whole transaction, committed. On any error it is rolled back (or unknown, if the connection broke)."""
-    with committed(connection, watch):
-        begin(connection, batch, staged(batch), watch)
-        return merge(connection, batch, watch)
+    with committed(connection, reached):
+        begin(connection, batch, staged(batch), reached)
+        return merge(connection, batch, reached)
 
 
 @contextmanager
-def committed(connection: psycopg.Connection, watch: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Commit what the block wrote, after telling ``watch``; roll it back on any error."""
+def committed(connection: psycopg.Connection, reached: Reached | None = None) -> Iterator[None]:
+    """Commit what the block wrote, after calling ``reached``; roll it back on any error."""
     try:
         yield
-        if watch is not None:
-            watch("before commit")
+        if reached is not None:
+            reached(Step.BEFORE_COMMIT)
         connection.commit()
     except BaseException:
         if not connection.closed:

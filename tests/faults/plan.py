@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-STEPS = (
-    "after receive",
-    "after fold",
-    "during copy",
+from store.steps import Step
+
+STEPS: Final[tuple[str, ...]] = (
+    Step.AFTER_RECEIVE.value,
+    Step.AFTER_FOLD.value,
+    Step.DURING_COPY.value,
     "merge_jobs",
     "merge_edges",
     "merge_attempts",
@@ -15,22 +17,22 @@ STEPS = (
     "add_to_failure_groups",
     "add_to_failure_groups_hourly",
     "add_to_outcomes_hourly",
-    "before commit",
-    "after commit",
-    "during ack",
+    Step.BEFORE_COMMIT.value,
+    Step.AFTER_COMMIT.value,
+    Step.DURING_ACK.value,
 )
 """Where in a batch a fault happens, in the batch's order."""
 
-REBUILD_STEPS = (
-    "before start",
-    "started",
-    "loading",
-    "loaded",
-    "indexed",
-    "before swap",
-    "during swap",
-    "after swap",
-    "compared",
+REBUILD_STEPS: Final[tuple[str, ...]] = (
+    Step.BEFORE_START.value,
+    Step.STARTED.value,
+    Step.LOADING.value,
+    Step.LOADED.value,
+    Step.INDEXED.value,
+    Step.BEFORE_SWAP.value,
+    Step.DURING_SWAP.value,
+    Step.AFTER_SWAP.value,
+    Step.COMPARED.value,
 )
 """Where a rebuild is killed, in its order; "loading" is in a process of its own."""
 

@@ -66,4 +66,4 @@ def test_a_trap_that_was_taken_away_holds_nobody(director: Director) -> None:
 def test_without_a_test_barriers_do_nothing() -> None:
     items = [1, 2, 3]
     assert barriers.halfway("half", items) is items
-    assert barriers.WATCH is None
+    assert barriers.REACHED_IF_ENABLED is None

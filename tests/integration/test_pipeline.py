@@ -89,8 +89,9 @@ def test_a_session_that_the_server_ends_for_idling_is_made_anew(
         psycopg.connect(database_url) as holder,
     ):
         holder.execute("LOCK TABLE jobtrail.jobs IN SHARE MODE")
-        assert pipeline.submit(received("1")) == []
-        assert pipeline.submit(received("2")) == []
+        pipeline.submit(received("1"))
+        pipeline.submit(received("2"))
+        assert pipeline.poll() == []
         wait_until(
             lambda: (
                 _count(observer, "state = 'idle in transaction' AND application_name LIKE 'jobtrail%'") == 0
@@ -98,7 +99,7 @@ def test_a_session_that_the_server_ends_for_idling_is_made_anew(
             "the idle session to be ended",
         )
         holder.rollback()
-        assert jobs_of(pipeline.drain()) == ["1", "2"]
+        assert jobs_of(pipeline.join()) == ["1", "2"]
     assert stored(observer) == {"1", "2"}
 
 
@@ -110,7 +111,7 @@ def test_asked_to_stop_while_the_database_is_away_it_gives_up_quietly(
     stop = Stop()
     with pipeline_on(database_url, stop) as pipeline:
         pipeline.submit(received("1"))
-        assert jobs_of(pipeline.drain()) == ["1"]
+        assert jobs_of(pipeline.join()) == ["1"]
         with psycopg.connect(database_url.replace(f"/{name}", "/postgres"), autocommit=True) as server:
             with psycopg.connect(database_url) as holder:
                 holder.execute("LOCK TABLE jobtrail.jobs IN SHARE MODE")
@@ -121,8 +122,8 @@ def test_asked_to_stop_while_the_database_is_away_it_gives_up_quietly(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jobtrail aggregator'"
                 )
                 stop.request()
-                assert pipeline.submit(received("4")) == []
-                assert pipeline.drain() == []
+                pipeline.submit(received("4"))
+                assert pipeline.join() == []
             server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert stored(observer) == {"1"}
 
@@ -136,13 +137,14 @@ def test_batches_that_failed_are_let_go_when_they_are_written(
         gc.collect()
         gc.disable()
         try:
-            assert pipeline.submit(received("1")) == []
-            assert pipeline.submit(received("2")) == []
+            pipeline.submit(received("1"))
+            pipeline.submit(received("2"))
+            assert pipeline.poll() == []
             observer.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jobtrail aggregator'"
             )
             holder.rollback()
-            assert jobs_of(pipeline.drain()) == ["1", "2"]
+            assert jobs_of(pipeline.join()) == ["1", "2"]
             assert [one for one in gc.get_objects() if isinstance(one, Received)] == []
         finally:
             gc.enable()
@@ -181,7 +183,8 @@ def test_a_dead_letter_that_postgres_refuses_is_kept_without_what_it_refuses(
     """What a publisher's client wrote beside the payload cannot stop the events and the letters around it."""
     with pipeline_on(database_url) as pipeline:
         batch = received("1", "2", "3", letters=(letter(1), letter(2, refused), letter(3)))
-        committed = pipeline.submit(batch) + pipeline.drain()
+        pipeline.submit(batch)
+        committed = pipeline.join()
     assert [len(done.batch.dead_letters) for done in committed] == [3]
     assert [done.batch.events for done in committed] == [3]
     assert stored(observer) == {"1", "2", "3"}
@@ -202,7 +205,8 @@ def test_refused_events_are_counted_as_the_dead_letters_they_became(
     observer.execute("ALTER TABLE jobtrail.jobs ADD CONSTRAINT no_poison CHECK (job_id NOT LIKE 'poison%')")
     with pipeline_on(database_url) as pipeline:
         batch = received("1", "poison-1", "2", "3", "4", "poison-2", "5", "6", letters=(letter(1),))
-        (done,) = pipeline.submit(batch) + pipeline.drain()
+        pipeline.submit(batch)
+        (done,) = pipeline.join()
     assert done.received is batch
     assert sorted(one.reason for one in done.batch.dead_letters) == [
         "malformed",
@@ -224,7 +228,7 @@ def test_a_batch_behind_one_that_failed_is_not_committed_before_it(
         pipeline.submit(received("1", "poison"))
         pipeline.submit(received("2"), lambda _connection, _batch: seen.append(stored(observer)))
         holder.rollback()
-        assert jobs_of(pipeline.drain()) == ["1", "poison", "2"]
+        assert jobs_of(pipeline.join()) == ["1", "poison", "2"]
     assert seen == [{"1", "2"}], "when the second one was noted, not all before it was there"
     assert stored(observer) == {"1", "2"}
 
@@ -248,7 +252,7 @@ def test_no_batch_overtakes_the_one_before_it_at_the_writers_lock(
         pipeline.submit(received("1"))
         pipeline.submit(received("2"))
         threading.Timer(0.3, go_on.set).start()
-        assert jobs_of(pipeline.drain()) == ["1", "2"]
+        assert jobs_of(pipeline.join()) == ["1", "2"]
     assert order == ["1", "2"]
 
 

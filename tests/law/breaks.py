@@ -12,7 +12,7 @@ TABLES = "store/migrations/0002_derived.sql"
 WRITER = "store/writing/writer.py"
 STAGE = "store/writing/stage.py"
 STAGES = "store/queries/stage.sql"
-AGGREGATOR = "consumers/aggregator/service.py"
+LOOP = "consumers/receiving/loop.py"
 PIPELINE = "consumers/writing/pipeline.py"
 COMPILED = "schemas/compiled.py"
 SLICES = "schemas/slices.py"
@@ -67,7 +67,7 @@ _LAST_OF_GROUPS = '    title          text COLLATE "C"\n'
 _KEPT_STAGES_EMPTIED = """\
     connection.execute("DELETE FROM added_attempts")
     connection.execute("DELETE FROM stage_groups")
-    copy_rows(connection, rows, watch)
+    copy_rows(connection, rows, reached)
 """
 
 BREAKS = (
@@ -428,10 +428,10 @@ BREAKS = (
         "acknowledge before commit",
         (
             Edit(
-                AGGREGATOR,
-                "            acknowledged(pipeline.submit(received))\n",
+                LOOP,
+                "            processor.submit(received)\n",
                 "            acknowledge(consumer, received.messages, settings)\n"
-                "            pipeline.submit(received)\n",
+                "            processor.submit(received)\n",
             ),
         ),
         FAULTS,
