@@ -44,7 +44,6 @@ def verify(
     """
     from cli.render import as_json as json_form
     from cli.render.differences import page
-    from consumers.naming import NAMING
     from store.verify.run import unknown_upstreams
     from store.verify.run import verify as differing
 
@@ -52,9 +51,7 @@ def verify(
     named: list[Difference] = []
     counts: Counter[str] = Counter()
     with _connected() as connection:
-        for difference in differing(
-            connection, tables=asked, since=since, naming=NAMING, progress=_say_progress
-        ):
+        for difference in differing(connection, tables=asked, since=since, progress=_say_progress):
             counts[difference.table] += 1
             if len(named) < limit:
                 named.append(difference)

@@ -5,34 +5,32 @@ anywhere loses nothing and counts nothing twice: a part is done or it is not, an
 (by a redelivery, by another retry) changes nothing, because the tables are a function of the set of events.
 """
 
-import random
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 
 from broker.client import Client
 from broker.registry import WriterSchemas
 from consumers.receiving.decode import storable_detail
-from consumers.writing.isolation import REFUSED_DATA, one_line
 from derive.fold import fold
 from derive.rows import DeadLetter
 from schemas.contract import Event
 from schemas.errors import DecodeError
 from settings.broker import BrokerSettings
+from store.failures import REFUSED, one_line, past_others
 from store.steps import Reached, ignore_step
 from store.writing.dead_letters import Wanted, count_matching, next_matching, settle
-from store.writing.writer import TRANSIENT, HorizonMovedError, prepare_session, read_horizon
+from store.writing.writer import HorizonMovedError, prepare_session, read_horizon
 
 LetterDecoder = Callable[[DeadLetter], Event]
 
 INCOMPLETE = frozenset({"too_large", "encrypted"})
 """Reasons of which the table has no bytes that could ever be read: these are left as they are."""
 
-_TRIES = 20
 _PARTITION = re.compile(r"-partition-\d+$")
 
 
@@ -121,7 +119,7 @@ class _Part:
         """Store the events, give the others their reason; halves the part until what Postgres refuses is alone."""
         try:
             self._settle(letters, opened)
-        except REFUSED_DATA as error:
+        except REFUSED as error:
             if len(letters) == 1:
                 refusal = DecodeError("refused_by_database", one_line(error))
                 self._settle(letters, [refusal])
@@ -153,20 +151,15 @@ class _Part:
     def _write(
         self, events: Sequence[Event], leaving: Sequence[DeadLetter], staying: Sequence[DeadLetter]
     ) -> int:
-        """One transaction, again as long as another is in its way; returns how many events had expired."""
-        for attempt in range(1, _TRIES + 1):
+        """Write one transaction, again while another is in its way; return how many events had expired."""
+        while True:
             batch = fold(events, staying, self._horizon_us)
             try:
-                settle(self._connection, batch, leaving, self._reached)
+                past_others(partial(settle, self._connection, batch, leaving, self._reached))
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
-            except TRANSIENT:
-                if attempt == _TRIES:
-                    raise
-                time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311  # spreads retries, no secret
             else:
                 return batch.expired
-        return self._write(events, leaving, staying)
 
 
 def _with_reason(letter: DeadLetter, error: DecodeError) -> DeadLetter:

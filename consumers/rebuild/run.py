@@ -29,13 +29,12 @@ from consumers.rebuild.preflight import Preflight, preflight, shown
 from consumers.rebuild.progress import Telling
 from consumers.rebuild.source import Source
 from consumers.rebuild.swap import Moment
-from consumers.writing.isolation import one_line
-from consumers.writing.pipeline import AWAY
 from derive.fingerprint import VERSION
 from schemas.errors import InputError, StoreError
 from settings.rebuild import RebuildSettings
 from store.connection import OLD_SCHEMA, REBUILD_SCHEMA
 from store.connection import connect as connect_database
+from store.failures import AWAY, one_line
 from store.migrate import applied_version, check_version
 from store.partitions import ensure_near_days
 from store.rebuild.cover import bound, forgotten_words

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import Enum
 
 import structlog
-from psycopg.errors import LockNotAvailable, QueryCanceled
+from psycopg.errors import QueryCanceled
 
 from broker.admin import Admin
 from broker.client import Client
@@ -24,11 +24,11 @@ from broker.topic_log import last_positions
 from consumers.process.barriers import REACHED_IF_ENABLED, reached
 from consumers.rebuild.applying import APPLICATION, Applier
 from consumers.rebuild.source import Source, Taken
-from consumers.writing.isolation import REFUSED_DATA, one_line
 from derive.fold import fold
 from schemas.errors import StoreError
 from settings.rebuild import RebuildSettings
 from store.connection import REBUILD_SCHEMA, connect
+from store.failures import IN_THE_WAY, REFUSED, one_line
 from store.migrate import applied_version
 from store.rebuild.cover import MissingHours, missing_hours
 from store.rebuild.privileges import copy_privileges
@@ -36,7 +36,7 @@ from store.rebuild.state import SWAPPED, Rebuild, advance, set_state
 from store.rebuild.tables import lock_all_out, swap
 from store.steps import Step
 from store.writing.stage import staged
-from store.writing.writer import TRANSIENT, begin, merge, prepare_session, read_horizon
+from store.writing.writer import begin, merge, prepare_session, read_horizon
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +120,7 @@ class Moment:
             set_state(connection, self._rebuild.id, SWAPPED)
             reached(Step.DURING_SWAP)
             connection.commit()
-        except (LockNotAvailable, QueryCanceled, *TRANSIENT, *REFUSED_DATA) as error:
+        except (QueryCanceled, *IN_THE_WAY, *REFUSED) as error:
             connection.rollback()
             return Tried(Outcome.AGAIN, one_line(error), left)
         except BaseException:

@@ -1,24 +1,16 @@
 """Write one batch whatever is in it: past other transactions, and past what Postgres refuses to hold."""
 
-import random
-import time
-
 import psycopg
 import structlog
-from psycopg.errors import ProgramLimitExceeded, StatementTooComplex
 
 from consumers.process.barriers import REACHED_IF_ENABLED
 from consumers.receiving.decode import Received, dead_letter
 from derive.fold import fold
 from derive.rows import Batch, Written
-from store.writing.writer import TRANSIENT, write_batch
+from store.failures import REFUSED, one_line, past_others
+from store.writing.writer import write_batch
 
 log = structlog.get_logger(__name__)
-
-REFUSED_DATA = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded, StatementTooComplex)
-"""Postgres cannot hold something in the batch: it is found by dividing, and becomes a dead letter."""
-
-_TRANSIENT_TRIES = 20
 
 
 def write_surely(connection: psycopg.Connection, received: Received, batch: Batch) -> tuple[Batch, Written]:
@@ -28,7 +20,7 @@ def write_surely(connection: psycopg.Connection, received: Received, batch: Batc
     """
     try:
         return batch, _write_past_others(connection, batch)
-    except REFUSED_DATA as error:
+    except REFUSED as error:
         parts = _divided(received)
         if len(parts) == 1:
             return _give_up(connection, received, batch.horizon_us, error)
@@ -66,13 +58,7 @@ def _divided(received: Received) -> list[Received]:
 
 def _write_past_others(connection: psycopg.Connection, batch: Batch) -> Written:
     """Write one batch; again, after a short random pause, as long as another transaction is in its way."""
-    for attempt in range(1, _TRANSIENT_TRIES):
-        try:
-            return write_batch(connection, batch, REACHED_IF_ENABLED)
-        except TRANSIENT as error:
-            log.info("met_another_transaction", attempt=attempt, error=one_line(error), then="tries again")
-            time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311  # spreads retries, no secret
-    return write_batch(connection, batch, REACHED_IF_ENABLED)
+    return past_others(lambda: write_batch(connection, batch, REACHED_IF_ENABLED))
 
 
 def _give_up(
@@ -91,8 +77,3 @@ def _give_up(
     log.error("refused_by_database", message_id=letter.message_id, error=said, then="it is a dead letter")
     kept = fold([], [letter], horizon_us)
     return kept, _write_past_others(connection, kept)
-
-
-def one_line(error: BaseException) -> str:
-    """What Postgres said, for one line of the log."""
-    return " ".join(str(error).split())

@@ -20,14 +20,14 @@ import structlog
 from consumers.process.barriers import REACHED_IF_ENABLED, reached
 from consumers.process.stop import Pauses, Stop
 from consumers.receiving.decode import Received
-from consumers.writing.isolation import REFUSED_DATA, one_line, write_surely
+from consumers.writing.isolation import write_surely
 from derive.fold import fold
 from derive.rows import Batch, Written
 from schemas.errors import StoreError
+from store.failures import AWAY, REFUSED, TRANSIENT, one_line
 from store.steps import Step
 from store.writing.stage import Staged, staged
 from store.writing.writer import (
-    TRANSIENT,
     HorizonMovedError,
     begin,
     merge,
@@ -36,13 +36,6 @@ from store.writing.writer import (
 )
 
 log = structlog.get_logger(__name__)
-
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-"""The session or the server is gone, or cannot go on: the batch is written again on a new session.
-
-InternalError, because psycopg counts there what ends an idle transaction (25P03) and what a server in recovery or
-after a failover refuses (25006).
-"""
 
 Also = Callable[[psycopg.Connection, Batch], None]
 """Written in the transaction of a batch, after its rows: how far a rebuild has read. Twice must be as good as once."""
@@ -204,7 +197,7 @@ class Pipeline:
         flight = self._in_flight[0]
         try:
             written = flight.turn.written.result()
-        except (HorizonMovedError, *REFUSED_DATA, *TRANSIENT, *AWAY) as error:
+        except (HorizonMovedError, *REFUSED, *TRANSIENT, *AWAY) as error:
             # Those behind it end as they will; then all of them are written again, so that their order is kept.
             behind = list(self._in_flight)[1:]
             self._in_flight.clear()

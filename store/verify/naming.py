@@ -1,34 +1,23 @@
 """Are the failure groups named as their failures say? Fingerprint, title and id are computed by code, not by SQL.
 
-So the failures are read group by group, and the functions that name them are given by the caller: they belong to the
-consumers, which are above the store.
+So the failures are read group by group.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
 
+from derive.fingerprint import fingerprint, id_of_group, title
 from store.queries import queries
 from store.verify.difference import Difference
 from store.verify.reading import rows_of, snapshot
 from store.verify.slices import Slice
 
 _FAILURES = queries("verify_sums")["failures"]
-
-
-@dataclass(frozen=True)
-class Naming:
-    """``fingerprint(type, message, origin, own)``, ``title(type, message, origin)``, and the id of a group by its
-    (namespace, source, category, type, fingerprint)."""
-
-    fingerprint: Callable[[str, str, str, str], str]
-    title: Callable[[str, str, str], str]
-    group_id: Callable[[tuple[str, str, str, str, str]], UUID]
 
 
 class _Failure(NamedTuple):
@@ -46,31 +35,32 @@ class _Failure(NamedTuple):
     stored_title_of_hour: str | None
 
 
-def wrong_names(connection: psycopg.Connection, part: Slice, naming: Naming) -> Iterator[Difference]:
+def wrong_names(connection: psycopg.Connection, part: Slice) -> Iterator[Difference]:
     """What is not named as the failures of one slice say: groups, titles of their hours, failures in a wrong group."""
     with snapshot(connection):
         failures = (_Failure(*row) for row in rows_of(connection, _FAILURES, part.parameters))
         for group_id, those in groupby(failures, key=lambda failure: failure.group_id):
-            yield from _of_group(group_id, those, naming)
+            yield from _of_group(group_id, those)
 
 
-def _of_group(group_id: UUID, failures: Iterable[_Failure], naming: Naming) -> Iterator[Difference]:
+def _of_group(group_id: UUID, failures: Iterable[_Failure]) -> Iterator[Difference]:
     """Every value of the group that is wrong, once. Of the failures only what they say is kept: a title an hour."""
     titles: dict[str, str] = {}
     stored_titles: dict[str, str | None] = {}
-    strangers: Counter[UUID] = Counter()
+    misplaced: Counter[UUID] = Counter()
     mark = ""
     for failure in failures:
-        found = naming.fingerprint(failure.type, failure.message, failure.origin, failure.own)
-        belongs = naming.group_id((failure.namespace, failure.source, failure.category, failure.type, found))
+        found = fingerprint(failure.type, failure.message, failure.origin, failure.own)
+        key_of_group = (failure.namespace, failure.source, failure.category, failure.type, found)
+        belongs = UUID(id_of_group(key_of_group))
         if belongs != group_id:
-            strangers[belongs] += 1
+            misplaced[belongs] += 1
             continue
         mark = found
-        title = naming.title(failure.type, failure.message, failure.origin)
-        titles[failure.hour] = min(titles.get(failure.hour, title), title)
+        named = title(failure.type, failure.message, failure.origin)
+        titles[failure.hour] = min(titles.get(failure.hour, named), named)
         stored_titles[failure.hour] = failure.stored_title_of_hour
-    for belongs, count in strangers.items():
+    for belongs, count in misplaced.items():
         key = {"failure_group_id": str(group_id)}
         yield Difference("attempts", key, "failure_group_id", f"that, in {count} failures", str(belongs))
     if not titles:
@@ -81,7 +71,7 @@ def _of_group(group_id: UUID, failures: Iterable[_Failure], naming: Naming) -> I
     least = min(titles.values())
     if failure.stored_title != least:
         yield Difference("failure_groups", key, "title", failure.stored_title, least)
-    for hour, title in titles.items():
-        if stored_titles[hour] not in (None, title):
+    for hour, named in titles.items():
+        if stored_titles[hour] not in (None, named):
             key = {"failure_group_id": str(group_id), "hour": hour}
-            yield Difference("failure_groups_hourly", key, "title", stored_titles[hour], title)
+            yield Difference("failure_groups_hourly", key, "title", stored_titles[hour], named)

@@ -11,7 +11,7 @@ import psycopg
 from schemas.contract import FAILURES, FINISHED, RANKS
 from store.queries import queries
 from store.verify.difference import TABLES, Difference, differences
-from store.verify.naming import Naming, wrong_names
+from store.verify.naming import wrong_names
 from store.verify.reading import differing, rows_of, snapshot
 from store.verify.slices import Slice, by_edges, by_groups, by_jobs, by_time
 
@@ -61,24 +61,22 @@ def verify(
     *,
     tables: Collection[str] = TABLES,
     since: datetime | None = None,
-    naming: Naming | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Iterator[Difference]:
     """Compare the tables with the rows they are derived from, and yield what differs; nothing where all is well.
 
     Works on the tables that the connection's ``search_path`` finds, while writers write: each slice is read in a short
     snapshot of its own. Memory is bounded, here and in the server. ``tables``: only these, of ``TABLES``. ``since``:
-    only sums of hours, and attempts, from the hour it lies in; the other comparisons are of everything. ``naming``: how
-    failures are named; None leaves fingerprints, titles and ids of groups unchecked.
+    only sums of hours, and attempts, from the hour it lies in; the other comparisons are of everything.
 
     Raises StoreError within an open transaction, psycopg.Error when the database does not answer.
     """
     for check in CHECKS:
         if check.table in tables:
             yield from _compare(connection, check, since, progress)
-    if naming is not None and "failure_groups" in tables:
+    if "failure_groups" in tables:
         for part in by_groups(connection, since):
-            yield from wrong_names(connection, part, naming)
+            yield from wrong_names(connection, part)
             progress(Progress("failure_groups", part.number, part.of))
 
 

@@ -6,19 +6,14 @@ thread merges those of a second. Whoever calls retries: a batch applied twice ch
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
 
 import psycopg
-from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from derive.rows import Batch, Written
 from schemas.errors import StoreError
 from store.queries import queries
 from store.steps import Reached, Step
 from store.writing.stage import Staged, copy_rows, create_stages, staged
-
-TRANSIENT: Final = (SerializationFailure, DeadlockDetected)
-"""What another transaction caused: the same batch again succeeds."""
 
 _MERGE = queries("merge")
 

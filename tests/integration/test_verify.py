@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from consumers.naming import NAMING
 from schemas.contract import Event
 from schemas.errors import StoreError
 from servers.postgres_programs import NEWEST
@@ -83,7 +82,7 @@ def kino(told: psycopg.Connection) -> Iterator[psycopg.Connection]:
 
 
 def found_in(connection: psycopg.Connection, **asked: Any) -> list[Difference]:
-    return list(verify(connection, naming=NAMING, **asked))
+    return list(verify(connection, **asked))
 
 
 def told_of(found: list[Difference]) -> set[tuple[str, str, str | None]]:
@@ -100,7 +99,7 @@ def _name(key: dict[str, Any]) -> str:
 
 def test_what_the_writer_wrote_has_no_difference(kino: psycopg.Connection) -> None:
     slices: list[Progress] = []
-    assert list(verify(kino, naming=NAMING, progress=slices.append)) == []
+    assert list(verify(kino, progress=slices.append)) == []
     assert {done.table for done in slices} == set(TABLES)
     assert unknown_upstreams(kino) == 1
 

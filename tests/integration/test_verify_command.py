@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from cli.main import run
-from consumers.naming import NAMING
 from derive.fold import fold
 from schemas.contract import Event
 from settings.database import DatabaseSettings
@@ -124,9 +123,9 @@ def test_beside_a_writer_and_new_partitions_nothing_differs(database_url: str) -
         writer.start()
         rounds = 0
         while writer.is_alive() or rounds == 0:
-            assert list(verify(connection, naming=NAMING)) == []
+            assert list(verify(connection)) == []
             rounds += 1
         writer.join()
         assert failed == []
-        assert list(verify(connection, naming=NAMING)) == []
+        assert list(verify(connection)) == []
         assert connection.execute("SELECT count(*) > 3_000 FROM attempts").fetchone() == (True,)

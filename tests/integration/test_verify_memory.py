@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psycopg
 
-from consumers.naming import NAMING
 from settings.database import DatabaseSettings
 from store.connection import connect
 from store.verify.run import verify
@@ -58,9 +57,9 @@ def test_memory_is_bounded_whether_nothing_or_everything_differs(database_url: s
     with closing(connect(settings, "jobtrail test", autocommit=True)) as connection:
         backend = connection.info.backend_pid
         with watched(os.getpid()) as ours, watched(backend) as servers:
-            assert list(verify(connection, naming=NAMING)) == []
+            assert list(verify(connection)) == []
             failures = _spoil(connection)
-            found = Counter(difference.table for difference in verify(connection, naming=NAMING))
+            found = Counter(difference.table for difference in verify(connection))
     assert found["failure_group_jobs"] == failures["failure_group_jobs"] > JOBS / 20
     assert found["lineage_edges"] == failures["lineage_edges"] > JOBS / 2
     assert max(ours) - ours[0] < OURS_BYTES
