@@ -28,7 +28,11 @@ COULD_NOT_BE_DONE = 2
 @click.option("--accept-loss", is_flag=True, help="Swap although the tables know more than the topic has.")
 @click.option("--restart", is_flag=True, help="Give up the rebuild that was begun, and begin anew.")
 @click.option("--abandon", is_flag=True, help="Give up the rebuild that was begun, and drop its tables.")
-@click.option("--keep-old", is_flag=True, help="Keep the old tables, as schema jobtrail_old.")
+@click.option(
+    "--keep-old",
+    is_flag=True,
+    help="Keep the old tables, as schema jobtrail_old, until the next rebuild begins.",
+)
 @click.option("--drop-old", is_flag=True, help="Drop the old tables that were kept.")
 @json_option
 @click.pass_context
@@ -45,13 +49,14 @@ def rebuild(
 ) -> None:
     """Make the tables anew from the topic, beside the live ones, and swap them; goes on where it was interrupted."""
     from consumers.rebuild import run
+    from consumers.rebuild.context import RebuildOptions
     from schemas.errors import InputError
     from settings.rebuild import RebuildSettings
 
     if sum((check, restart, abandon, drop_old)) > 1:
         raise InputError("expected one of --check, --restart, --abandon, --drop-old")
     settings = RebuildSettings.load()
-    wish = run.Wish(history_from, restart, keep_old, accept_loss)
+    options = RebuildOptions(history_from, restart, keep_old, accept_loss)
     if abandon:
         say("abandoned; its tables are dropped." if run.abandon(settings) else "no rebuild is under way.")
         return
@@ -59,13 +64,13 @@ def rebuild(
         say("dropped the old tables." if run.drop_old(settings) else "there are no old tables.")
         return
     if check:
-        found = run.check(settings, wish)
+        found = run.check(settings, options)
         if as_json:
             say_json(found.as_json())
         else:
             _say_preflight(found)
         context.exit(ANSWER_IS_NO if found.problems else 0)
-    report = run.run(settings, wish)
+    report = run.run(settings, options)
     if report is None:
         click.echo("jobtrail: interrupted; `jobtrail rebuild` goes on from there", err=True)
         context.exit(COULD_NOT_BE_DONE)
@@ -78,24 +83,26 @@ def rebuild(
 
 def _say_preflight(found: "Preflight") -> None:
     from cli.render.safe_text import safe
-    from consumers.rebuild.preflight import shown
+    from consumers.rebuild.preflight import format_time
 
     log, tables = found.log, found.tables
     say(
         f"topic   {safe(found.topic, 200)}: {log.partitions} partitions, {log.entries:,} entries, {_size(log.bytes)}"
     )
     say(
-        f"        published from {shown(log.published_from)} on; its first events are of {shown(log.speaks_from)} or later"
+        f"        published from {format_time(log.published_from)} on; its first events are of {format_time(log.speaks_from)} or later"
     )
     jobs = f"about {tables.jobs:,} jobs, " if tables.jobs > 0 else ""
-    say(f"tables  {jobs}{_size(tables.bytes)}, reaching back to {shown(tables.earliest)}")
+    say(f"tables  {jobs}{_size(tables.bytes)}, reaching back to {format_time(tables.earliest)}")
     say(f"disk    about {_size(tables.bytes)} more until the old tables are dropped")
     if found.history_from is not None:
         gone = found.given_up
         say(
             f"--from  {gone.attempts:,} attempts, {gone.jobs:,} jobs and {gone.dead_letters:,} dead letters are older "
-            f"than {shown(found.history_from)}"
+            f"than {format_time(found.history_from)}"
         )
+    for note in found.notes:
+        say(f"note    {safe(note, 2_000)}")
     for problem in found.problems:
         say(f"problem {safe(problem, 2_000)}")
     if not found.problems:
@@ -124,14 +131,14 @@ def _say_report(report: dict[str, Any]) -> None:
             say(f"unexplained in {one['table']}: {_named(key)}")
     if report["left_out"]:
         say(f"of another version of the fingerprint, so not compared: {', '.join(report['left_out'])}")
-    if report["forgotten_words"]:
+    if report["triage_without_group"]:
         say(
-            f"{report['forgotten_words']:,} groups that somebody said something of are not met any more; that is kept."
+            f"{report['triage_without_group']:,} groups that somebody said something of are not met any more; that is kept."
         )
     if report["unexplained"]:
         say(
             f"{report['unexplained']:,} rows of the old tables are not explained by the topic. The old tables are kept as "
-            "schema jobtrail_old; `jobtrail rebuild --drop-old` drops them."
+            "schema jobtrail_old until the next rebuild begins; `jobtrail rebuild --drop-old` drops them."
         )
     elif report["old_tables_kept"]:
         say("the old tables are kept as schema jobtrail_old; `jobtrail rebuild --drop-old` drops them.")

@@ -14,7 +14,7 @@ import structlog
 from broker.client import Client
 from broker.registry import WriterSchemas
 from consumers.process.stop import Stop
-from consumers.rebuild.source import Taken
+from consumers.rebuild.source import ReadBatch
 from consumers.receiving.decode import Received, decode_batch
 from consumers.writing.pipeline import Pipeline
 from derive.rows import Batch
@@ -23,7 +23,7 @@ from schemas.errors import StoreError
 from settings.rebuild import RebuildSettings
 from store.connection import REBUILD_SCHEMA, connect
 from store.partitions import DAYS_AHEAD, ensure_days
-from store.rebuild.state import Step, advance
+from store.rebuild.state import PartitionStep, advance
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Applier:
         """Connect; False when asked to stop while the database was away."""
         return self._pipeline.open()
 
-    def decode(self, taken: Taken) -> Received | None:
+    def decode(self, taken: ReadBatch) -> Received | None:
         """Events and dead letters; None when asked to stop while the broker did not give a schema."""
         return decode_batch(
             taken.messages,
@@ -77,7 +77,7 @@ class Applier:
             self._on_wait,
         )
 
-    def take(self, taken: Taken) -> None:
+    def take(self, taken: ReadBatch) -> None:
         """Have a batch written, together with how far it goes. What is not written when asked to stop is read again."""
         if not taken.messages:
             return
@@ -118,7 +118,7 @@ class Applier:
             )
 
 
-def note(rebuild: int, steps: list[Step], connection: psycopg.Connection, batch: Batch) -> None:
+def note(rebuild: int, steps: list[PartitionStep], connection: psycopg.Connection, batch: Batch) -> None:
     """How far a batch goes, in its transaction."""
     advance(connection, rebuild, steps, batch.expired, len(batch.dead_letters))
 

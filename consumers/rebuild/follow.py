@@ -6,15 +6,12 @@ from typing import Final
 
 import structlog
 
-from broker.admin import Admin
-from broker.client import Client
 from broker.reading import START, Position, partitions
 from broker.topic_log import last_positions
-from consumers.process.stop import Stop
 from consumers.rebuild.applying import Applier
+from consumers.rebuild.context import Broker, Context
 from consumers.rebuild.source import Source
-from consumers.rebuild.swap import Moment, Outcome
-from settings.rebuild import RebuildSettings
+from consumers.rebuild.swap import Outcome, Swapper
 
 log = structlog.get_logger(__name__)
 
@@ -28,38 +25,41 @@ _PAUSE_SECONDS = 3.0
 
 
 def follow(
-    settings: RebuildSettings,
-    client: Client,
-    broker: Admin,
+    context: Context,
+    broker: Broker,
     source: Source,
     applier: Applier,
-    moment: Moment,
-    new_partition: Callable[[int], None],
-    stop: Stop,
-    turned: Callable[[], None],
+    swapper: Swapper,
+    *,
+    on_new_partition: Callable[[int], None],
+    on_round: Callable[[], None],
 ) -> bool:
-    """Read on and try to swap until that is done; False when asked to stop before. Raises JobtrailError."""
+    """Read on and try to swap until that is done; False when asked to stop before. Raises JobtrailError.
+
+    ``on_new_partition`` is called when the topic has grown by one, ``on_round`` after every batch.
+    """
+    settings, stop = context.settings, context.stop
     look_at = try_at = time.monotonic()
     tries = 0
     while not stop.requested:
         applier.take(source.next_batch(_WAIT_SECONDS))
-        turned()
+        on_round()
         now = time.monotonic()
         if now < look_at:
             continue
         look_at = now + _LOOK_EVERY_SECONDS
-        for partition in set(partitions(client, settings)) - set(source.positions):
-            new_partition(partition)
+        for partition in set(partitions(broker.client, settings)) - set(source.positions):
+            on_new_partition(partition)
             source.add(partition, START)
         if now < try_at or not is_level(
-            source.positions, last_positions(broker, settings, list(source.positions))
+            source.positions, last_positions(broker.admin, settings, list(source.positions))
         ):
             continue
         applier.drain()
         if stop.wait(0):
             break
         tries += 1
-        tried = moment.swap(source, applier)
+        tried = swapper.swap(source, applier)
         if tried.outcome is Outcome.DONE:
             return True
         log.info("not_swapped", tries=tries, why=tried.why, then="follows on and tries again")

@@ -13,21 +13,22 @@ from typing import Any, Final
 
 import psycopg
 
-from broker.admin import admin
 from broker.client import Client
 from broker.reading import START, PartitionReader, partitions
 from broker.registry import WriterSchemas
 from broker.topic_log import partition_logs
+from consumers.rebuild.context import Broker, RebuildOptions
 from schemas.errors import BrokerError, DecodeError
 from settings.rebuild import RebuildSettings
 from store.connection import OLD_SCHEMA, REBUILD_SCHEMA
-from store.rebuild.cover import Cover, RowsBefore, read_cover, rights_problems, rows_before, strangers
+from store.rebuild.cover import Cover, RowsBefore, foreign_objects, read_cover, rights_problems, rows_before
 from store.rebuild.tables import schemas_there
 
 _FIRST_MESSAGES = 200
 _FIRST_WAIT_MS = 2_000
 _CLOCKS = timedelta(minutes=10)
 _YOUNGER = 0.9
+_KEPT_NOTE: Final = f"an earlier rebuild kept the tables it replaced (schema {OLD_SCHEMA}): they are dropped when this one begins"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -65,6 +66,8 @@ class Preflight:
     given_up: RowsBefore
     """Rows that are older than ``history_from``."""
     problems: list[str]
+    notes: list[str]
+    """What a rebuild would do besides."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -78,26 +81,28 @@ class Preflight:
 
 def preflight(
     settings: RebuildSettings,
-    client: Client,
+    broker: Broker,
     connection: psycopg.Connection,
-    history_from: datetime | None,
+    options: RebuildOptions,
     *,
     is_open: bool,
-    accept_loss: bool,
+    open_from: datetime | None = None,
 ) -> Preflight:
-    """Look at both sides; changes nothing. ``is_open``: a rebuild goes on, so its tables are to be there.
+    """Look at both sides; changes nothing. ``is_open``: a rebuild goes on, which reads the topic from ``open_from``.
 
     Raises BrokerError when the broker does not answer.
     """
-    log = _topic_cover(settings, client)
+    history_from = options.history_from or open_from
+    log = _topic_cover(settings, broker)
     tables = read_cover(connection)
     older = rows_before(connection, log.begins or datetime.now(UTC))
+    schemas = schemas_there(connection)
     problems = [
         *rights_problems(connection),
-        *_left_over(connection, is_open),
-        *_strangers(connection),
+        *_left_over(schemas, is_open),
+        *_foreign_objects_problems(connection),
     ]
-    if not accept_loss:
+    if not options.accept_loss:
         problems += _history_problems(log, tables, older, history_from)
     return Preflight(
         topic=settings.topic,
@@ -107,6 +112,7 @@ def preflight(
         older=older,
         given_up=rows_before(connection, history_from) if history_from else RowsBefore(0, 0, 0),
         problems=problems,
+        notes=[_KEPT_NOTE] if OLD_SCHEMA in schemas and not is_open else [],
     )
 
 
@@ -124,38 +130,32 @@ def _history_problems(
     if history_from is not None:
         if history_from < begins:
             return [
-                f"the topic has events only from {shown(begins)} on, later than --from {shown(history_from)}: "
-                f"say --from {shown(begins)} if what is older may go"
+                f"the topic has events only from {format_time(begins)} on, later than --from {format_time(history_from)}: "
+                f"say --from {format_time(begins)} if what is older may go"
             ]
         return []
     if not any(older):
         return []
     return [
-        f"the topic begins with events published from {shown(begins)} on, and the tables reach back to "
-        f"{shown(tables.earliest)}: {_rows(older)} are older than anything the topic begins with, and would be lost "
-        f"unless they were published late. `--from {shown(begins)}` says that they may go"
+        f"the topic begins with events published from {format_time(begins)} on, and the tables reach back to "
+        f"{format_time(tables.earliest)}: {_rows(older)} are older than anything the topic begins with, and would be lost "
+        f"unless they were published late. `--from {format_time(begins)}` says that they may go"
     ]
 
 
-def _left_over(connection: psycopg.Connection, is_open: bool) -> list[str]:
-    there = schemas_there(connection)
+def _left_over(there: set[str], is_open: bool) -> list[str]:
     problems = []
-    if OLD_SCHEMA in there:
-        problems.append(
-            f"the schema {OLD_SCHEMA} of the last rebuild is still there: look at it, and drop it with "
-            "`jobtrail rebuild --drop-old`"
-        )
     if REBUILD_SCHEMA in there and not is_open:
         problems.append(
             f"the schema {REBUILD_SCHEMA} is there, and no rebuild is under way: DROP SCHEMA {REBUILD_SCHEMA} CASCADE"
         )
     if REBUILD_SCHEMA not in there and is_open:
-        problems.append(f"the schema {REBUILD_SCHEMA} is gone: start anew with --restart")
+        problems.append(f"the schema {REBUILD_SCHEMA} is gone: start again with --restart")
     return problems
 
 
-def _strangers(connection: psycopg.Connection) -> list[str]:
-    found = strangers(connection)
+def _foreign_objects_problems(connection: psycopg.Connection) -> list[str]:
+    found = foreign_objects(connection)
     if not found:
         return []
     shown_ones = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
@@ -165,19 +165,18 @@ def _strangers(connection: psycopg.Connection) -> list[str]:
     ]
 
 
-def _topic_cover(settings: RebuildSettings, client: Client) -> TopicCover:
-    numbers = partitions(client, settings)
+def _topic_cover(settings: RebuildSettings, broker: Broker) -> TopicCover:
+    numbers = partitions(broker.client, settings)
     if not numbers:
         raise BrokerError(
             f"{settings.topic} has no partitions: run `jobtrail provision`, or correct JOBTRAIL_TOPIC."
         )
-    with admin(settings) as broker:
-        logs = partition_logs(broker, settings, numbers)
+    logs = partition_logs(broker.admin, settings, numbers)
     published: list[datetime] = []
     ages: list[timedelta] = []
     for number in numbers:
         if logs[number].entries:
-            for time, age in _first_messages(settings, client, number):
+            for time, age in _first_messages(settings, broker.client, number):
                 published.append(time)
                 ages += age
     earliest = min(published, default=None)
@@ -215,7 +214,7 @@ def _rows(rows: RowsBefore) -> str:
     return f"{rows.attempts:,} attempts, {rows.jobs:,} jobs and {rows.dead_letters:,} dead letters"
 
 
-def shown(time: datetime | None) -> str:
+def format_time(time: datetime | None) -> str:
     """A time as `--from` takes it."""
     return (
         "nothing"

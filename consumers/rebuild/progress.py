@@ -12,8 +12,8 @@ _ON_TERMINAL_SECONDS = 1.0
 _IN_LOG_SECONDS = 15.0
 
 
-class Telling:
-    """Told the numbers as they come, it says them when it is time, with the rate and an estimate of the rest."""
+class ProgressReporter:
+    """Prints or logs the numbers it is given when it is time, with the rate and an estimate of the rest."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -9,20 +9,20 @@ from broker.client import Client, Message
 from broker.private import payload_length
 from broker.reading import PartitionReader, Position
 from settings.rebuild import RebuildSettings
-from store.rebuild.state import Place, Step
+from store.rebuild.state import PartitionStep, Place
 
 _CHUNK_MESSAGES = 1_000
-"""Taken from one partition before the next has its turn."""
+"""ReadBatch from one partition before the next has its turn."""
 
 _WAIT_MS = 1
 _IDLE_SECONDS = 0.005
 
 
-class Taken(NamedTuple):
+class ReadBatch(NamedTuple):
     """One batch."""
 
     messages: list[Message]
-    steps: list[Step]
+    steps: list[PartitionStep]
 
 
 class Source:
@@ -55,13 +55,13 @@ class Source:
         """How far each partition has been read, whether that is written or not."""
         return {partition: reader.position for partition, reader in self._readers.items()}
 
-    def next_batch(self, wait_seconds: float) -> Taken:
+    def next_batch(self, wait_seconds: float) -> ReadBatch:
         """A full batch, or after so many seconds what there is."""
         return self._take(
             self._readers.values(), self._settings.rebuild_batch_events, time.monotonic() + wait_seconds
         )
 
-    def next_up_to(self, ends: Mapping[int, Position], wait_seconds: float) -> Taken | None:
+    def next_up_to(self, ends: Mapping[int, Position], wait_seconds: float) -> ReadBatch | None:
         """A batch of the first partition whose end is not reached, no longer waited for than that; None when all are.
 
         All events of a job are in one partition, most of them near each other: so a batch of one holds more of each job, and
@@ -73,9 +73,9 @@ class Source:
                 return self._take([reader], self._settings.rebuild_batch_events, deadline, ends)
         return None
 
-    def rest_up_to(self, ends: Mapping[int, Position], most: int, deadline: float) -> tuple[Taken, bool]:
+    def rest_up_to(self, ends: Mapping[int, Position], most: int, deadline: float) -> tuple[ReadBatch, bool]:
         """Everything up to these ends, and whether that was all: no more than ``most``, and not after the deadline."""
-        parts: list[Taken] = []
+        parts: list[ReadBatch] = []
         for partition, reader in self._readers.items():
             while not reader.has_reached(ends[partition]):
                 left = most - sum(len(part.messages) for part in parts)
@@ -90,7 +90,7 @@ class Source:
         most: int,
         deadline: float,
         ends: Mapping[int, Position] | None = None,
-    ) -> Taken:
+    ) -> ReadBatch:
         """So many messages, or what there is at the deadline, or when nothing more comes and the ends are reached."""
         readers = list(readers)
         before = {reader.partition: reader.position for reader in readers}
@@ -106,17 +106,17 @@ class Source:
                 messages += part
                 size += sum(map(payload_length, part))
                 if len(messages) >= most or size >= self._settings.rebuild_batch_bytes:
-                    return Taken(messages, self._steps(before, counts))
+                    return ReadBatch(messages, self._steps(before, counts))
             if time.monotonic() >= deadline:
-                return Taken(messages, self._steps(before, counts))
+                return ReadBatch(messages, self._steps(before, counts))
             if not found and ends and all(reader.has_reached(ends[reader.partition]) for reader in readers):
-                return Taken(messages, self._steps(before, counts))
+                return ReadBatch(messages, self._steps(before, counts))
             if not found:
                 time.sleep(_IDLE_SECONDS)
 
-    def _steps(self, before: Mapping[int, Position], counts: Mapping[int, int]) -> list[Step]:
+    def _steps(self, before: Mapping[int, Position], counts: Mapping[int, int]) -> list[PartitionStep]:
         return [
-            Step(partition, before[partition], self._readers[partition].position, count)
+            PartitionStep(partition, before[partition], self._readers[partition].position, count)
             for partition, count in counts.items()
             if count
         ]
@@ -126,14 +126,14 @@ def _soon() -> float:
     return time.monotonic() + 0.05
 
 
-def _joined(parts: Iterable[Taken]) -> Taken:
+def _joined(parts: Iterable[ReadBatch]) -> ReadBatch:
     """Parts read one after the other: of each partition one step, from the first's start to the last's end."""
     messages: list[Message] = []
-    steps: dict[int, Step] = {}
+    steps: dict[int, PartitionStep] = {}
     for part in parts:
         messages += part.messages
         for step in part.steps:
             first = steps.get(step.partition, step)
             events = step.events if first is step else first.events + step.events
-            steps[step.partition] = Step(step.partition, first.before, step.after, events)
-    return Taken(messages, list(steps.values()))
+            steps[step.partition] = PartitionStep(step.partition, first.before, step.after, events)
+    return ReadBatch(messages, list(steps.values()))

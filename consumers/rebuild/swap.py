@@ -17,22 +17,20 @@ from enum import Enum
 import structlog
 from psycopg.errors import QueryCanceled
 
-from broker.admin import Admin
-from broker.client import Client
 from broker.reading import partitions
 from broker.topic_log import last_positions
 from consumers.process.barriers import REACHED_IF_ENABLED, reached
 from consumers.rebuild.applying import APPLICATION, Applier
-from consumers.rebuild.source import Source, Taken
+from consumers.rebuild.context import Broker, Context
+from consumers.rebuild.source import ReadBatch, Source
 from derive.fold import fold
 from schemas.errors import StoreError
-from settings.rebuild import RebuildSettings
 from store.connection import REBUILD_SCHEMA, connect
 from store.failures import IN_THE_WAY, REFUSED, one_line
 from store.migrate import applied_version
 from store.rebuild.cover import MissingHours, missing_hours
 from store.rebuild.privileges import copy_privileges
-from store.rebuild.state import SWAPPED, Rebuild, advance, set_state
+from store.rebuild.state import Rebuild, State, advance, set_state
 from store.rebuild.tables import lock_all_out, swap
 from store.steps import Step
 from store.writing.stage import staged
@@ -55,50 +53,46 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
-class Tried:
+class SwapTry:
     """``left``: what was read and not written, to be applied as usual."""
 
     outcome: Outcome
     why: str
-    left: Taken
+    left: ReadBatch
 
 
-class Moment:
-    """Tries to swap. One session, which lives as long as the rebuild follows."""
+class Swapper:
+    """Tries to swap the rebuilt tables with the live ones. Its session lives as long as the rebuild follows."""
 
     def __init__(
         self,
-        settings: RebuildSettings,
-        client: Client,
-        broker: Admin,
+        context: Context,
+        broker: Broker,
         rebuild: Rebuild,
         bound: Callable[[], datetime | None],
-        *,
-        accept_loss: bool,
     ) -> None:
-        """``bound``: the time before which rows may be missing."""
-        self._settings = settings
-        self._client = client
+        """``bound`` returns the time before which rows may be missing."""
+        self._settings = context.settings
         self._broker = broker
         self._rebuild = rebuild
         self._bound = bound
-        self._accept_loss = accept_loss
+        self._accept_loss = context.options.accept_loss
         self.held_seconds = 0.0
         """For how long writers were held up by the try that succeeded, at most."""
-        self._connection = connect(settings, APPLICATION, schema=REBUILD_SCHEMA)
+        self._connection = connect(context.settings, APPLICATION, schema=REBUILD_SCHEMA)
         prepare_session(self._connection)
 
     def close(self) -> None:
         """End the session."""
         self._connection.close()
 
-    def swap(self, source: Source, applier: Applier) -> Tried:
+    def swap(self, source: Source, applier: Applier) -> SwapTry:
         """One try; all that was read has been committed before.
 
         Raises StoreError when the live tables know what the rebuilt ones do not, or the database was migrated meanwhile.
         """
         connection = self._connection
-        left = Taken([], [])
+        left = ReadBatch([], [])
         suspicious = self._missing_before()
         copy_privileges(connection)  # most of it here, where nobody waits
         connection.commit()
@@ -112,24 +106,24 @@ class Moment:
             left = taken
             if problem:
                 connection.rollback()
-                return Tried(Outcome.AGAIN, problem, left)
+                return SwapTry(Outcome.AGAIN, problem, left)
             self._write(taken, applier)
             self._check_missing(suspicious)
             copy_privileges(connection)
             swap(connection)
-            set_state(connection, self._rebuild.id, SWAPPED)
+            set_state(connection, self._rebuild.id, State.SWAPPED)
             reached(Step.DURING_SWAP)
             connection.commit()
         except (QueryCanceled, *IN_THE_WAY, *REFUSED) as error:
             connection.rollback()
-            return Tried(Outcome.AGAIN, one_line(error), left)
+            return SwapTry(Outcome.AGAIN, one_line(error), left)
         except BaseException:
             if not connection.closed:
                 connection.rollback()
             raise
         self.held_seconds = time.monotonic() - started
         reached(Step.AFTER_SWAP)
-        return Tried(Outcome.DONE, "", Taken([], []))
+        return SwapTry(Outcome.DONE, "", ReadBatch([], []))
 
     def _limit_session(self) -> None:
         milliseconds = round(self._settings.rebuild_swap_seconds * 1000)
@@ -148,12 +142,12 @@ class Moment:
                 "they are of the old release. Start anew with `jobtrail rebuild --restart`."
             )
 
-    def _read_rest(self, source: Source, deadline: float) -> tuple[Taken, str]:
+    def _read_rest(self, source: Source, deadline: float) -> tuple[ReadBatch, str]:
         """To the end that every partition has now; and why not, if not."""
-        numbers = partitions(self._client, self._settings)
+        numbers = partitions(self._broker.client, self._settings)
         if set(numbers) != set(source.positions):
-            return Taken([], []), "the topic has grown by a partition"
-        ends = last_positions(self._broker, self._settings, numbers)
+            return ReadBatch([], []), "the topic has grown by a partition"
+        ends = last_positions(self._broker.admin, self._settings, numbers)
         taken, whole = source.rest_up_to(ends, _MOST_EVENTS, deadline)
         if whole and time.monotonic() <= deadline:
             return taken, ""
@@ -161,7 +155,7 @@ class Moment:
             f"{len(taken.messages):,} events were read in {self._settings.rebuild_swap_seconds} s, and more were left"
         )
 
-    def _write(self, taken: Taken, applier: Applier) -> None:
+    def _write(self, taken: ReadBatch, applier: Applier) -> None:
         if not taken.messages:
             return
         received = applier.decode(taken)

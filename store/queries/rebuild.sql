@@ -106,7 +106,7 @@ SELECT nspname::text
 FROM pg_namespace
 WHERE nspname IN ('jobtrail_rebuild', 'jobtrail_old')
 
--- name: strangers
+-- name: foreign_objects
 -- What people attached to the live tables and would stay behind on the old ones.
 SELECT DISTINCT 'view ' || view.oid::regclass::text
 FROM pg_depend
@@ -191,7 +191,7 @@ SELECT pg_advisory_lock(hashtext('jobtrail.rebuild.loaders'))
 -- name: let_loaders_in
 SELECT pg_advisory_unlock(hashtext('jobtrail.rebuild.loaders'))
 
--- name: forgotten_words
+-- name: triage_without_group
 SELECT count(*)
 FROM jobtrail_triage.failure_groups AS said
 WHERE NOT EXISTS (SELECT FROM jobtrail.failure_groups AS known WHERE known.id = said.failure_group_id)

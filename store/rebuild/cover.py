@@ -68,8 +68,8 @@ def missing_hours(
     return MissingHours(*row)
 
 
-def bound(connection: psycopg.Connection, history_from: datetime | None) -> datetime | None:
-    """Before this time rows may be missing: of before the horizon, or before the log is read. None: never."""
+def read_bound(connection: psycopg.Connection, history_from: datetime | None) -> datetime | None:
+    """Return the time before which rows may be missing: the horizon, or where the log is read from. None: none may."""
     row = connection.execute(_REBUILD["bound"], {"history_from": history_from}).fetchone()
     assert row is not None
     time: datetime | None = row[0]
@@ -94,14 +94,17 @@ def rights_problems(connection: psycopg.Connection) -> list[str]:
     return problems
 
 
-def strangers(connection: psycopg.Connection) -> list[str]:
-    """What people have attached to the live tables: it would go on with the old ones, and be dropped with them."""
-    return [what for (what,) in connection.execute(_REBUILD["strangers"], {"ours": list(DERIVED)}).fetchall()]
+def foreign_objects(connection: psycopg.Connection) -> list[str]:
+    """Return what others have attached to the live tables: it would stay with the old ones, and be dropped with them."""
+    return [
+        what
+        for (what,) in connection.execute(_REBUILD["foreign_objects"], {"ours": list(DERIVED)}).fetchall()
+    ]
 
 
-def forgotten_words(connection: psycopg.Connection) -> int:
-    """How many groups that people said something of are not in the tables. What was said is kept."""
-    row = connection.execute(_REBUILD["forgotten_words"]).fetchone()
+def count_triage_without_group(connection: psycopg.Connection) -> int:
+    """Return how many triage entries are of groups that the tables no longer have. The entries are kept."""
+    row = connection.execute(_REBUILD["triage_without_group"]).fetchone()
     assert row is not None
     count: int = row[0]
     return count

@@ -6,28 +6,36 @@ position before. So whoever goes on after a kill loses nothing, and of two that 
 
 import json
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 import psycopg
 
 from schemas.errors import StoreError
 from store.queries import queries
 
-LOADING: Final = "loading"
-FOLLOWING: Final = "following"
-SWAPPED: Final = "swapped"
-DONE: Final = "done"
-ABANDONED: Final = "abandoned"
+
+class State(StrEnum):
+    """How far a rebuild is."""
+
+    LOADING = "loading"
+    FOLLOWING = "following"
+    """Its indexes are made."""
+    SWAPPED = "swapped"
+    """Its tables are the live ones; what is left is the comparison."""
+    DONE = "done"
+    ABANDONED = "abandoned"
+
 
 _REBUILD = queries("rebuild")
 
 
 class Rebuild(NamedTuple):
-    """An open rebuild. ``state``: loading, following (its indexes are made), swapped (what is left is the comparison)."""
+    """An open rebuild."""
 
     id: int
     topic: str
-    state: str
+    state: State
     migration: int
     fingerprint_version: int
     history_from: datetime | None
@@ -49,8 +57,8 @@ class Progress(NamedTuple):
     dead_letters: int = 0
 
 
-class Step(NamedTuple):
-    """One batch's way through one partition."""
+class PartitionStep(NamedTuple):
+    """How far one batch goes in one partition."""
 
     partition: int
     before: Place
@@ -61,7 +69,7 @@ class Step(NamedTuple):
 def find_open(connection: psycopg.Connection) -> Rebuild | None:
     """The rebuild that was started and neither finished nor abandoned."""
     row = connection.execute(_REBUILD["open_rebuild"]).fetchone()
-    return None if row is None else Rebuild(*row)
+    return None if row is None else Rebuild(*row)._replace(state=State(row[2]))
 
 
 def note_start(
@@ -94,7 +102,7 @@ def accept_history_from(connection: psycopg.Connection, rebuild: int, history_fr
     connection.execute(_REBUILD["accept_history_from"], {"rebuild": rebuild, "history_from": history_from})
 
 
-def set_state(connection: psycopg.Connection, rebuild: int, state: str) -> None:
+def set_state(connection: psycopg.Connection, rebuild: int, state: State) -> None:
     """The next state, in the caller's transaction."""
     connection.execute(_REBUILD["set_state"], {"rebuild": rebuild, "state": state})
 
@@ -122,7 +130,7 @@ def read_positions(connection: psycopg.Connection, rebuild: int) -> dict[int, Pr
 
 
 def advance(
-    connection: psycopg.Connection, rebuild: int, steps: list[Step], expired: int, dead_letters: int
+    connection: psycopg.Connection, rebuild: int, steps: list[PartitionStep], expired: int, dead_letters: int
 ) -> None:
     """Note how far a batch came, in its transaction; a second time changes nothing.
 
@@ -146,7 +154,7 @@ def advance(
             )
 
 
-def own(connection: psycopg.Connection) -> None:
+def acquire_rebuild_lock(connection: psycopg.Connection) -> None:
     """Be the only rebuild of this database, for as long as the session lives. Raises StoreError when there is one.
 
     Waits for the processes that the last one left behind: they end by themselves.

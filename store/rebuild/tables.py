@@ -49,7 +49,7 @@ def make_indexes(connection: psycopg.Connection, definitions: list[str]) -> None
         connection.execute(definition)
 
 
-def settle(connection: psycopg.Connection) -> None:
+def vacuum_and_analyze(connection: psycopg.Connection) -> None:
     """What autovacuum would do later: statistics for the planner, and pages that an index alone can answer for.
 
     The session is in autocommit.

@@ -181,7 +181,7 @@ def test_nobody_notices_a_rebuild(topic: ProvisionSettings, database_url: str, t
         assert one(observer, "SELECT 'jobtrail.jobs'::regclass::oid::bigint") != before
         assert one(observer, "SELECT to_regnamespace('jobtrail_old')::text") is None
         assert report["unexplained"] == 0
-        assert report["forgotten_words"] == 1
+        assert report["triage_without_group"] == 1
         assert report["dead_letters"] == 7
         assert one(observer, "SELECT count(*) FROM jobtrail_triage.failure_groups") == 2
         _wait_for_everything(topic, observer, first)
@@ -323,6 +323,16 @@ def test_history_that_the_topic_lacks_is_not_lost_unasked(
         assert "unexplained in attempts: namespace cinegraph-test, job_id only here" in out, out
         assert live.execute("SELECT count(*) FROM jobtrail_old.jobs").fetchone() == (2,)
         assert live.execute("SELECT count(*) FROM jobtrail.jobs").fetchone() == (200,)
+        live.commit()
+
+        # What was kept for a look does not stand in the way of the next rebuild.
+        status, out, _ = rebuild(settings, "--check")
+        assert status == 0, out
+        assert "an earlier rebuild kept the tables it replaced (schema jobtrail_old): they are dropped" in out
+        status, out, err = rebuild(settings, "--keep-old")
+        assert status == 0, err
+        assert "dropping_kept_tables" in err
+        assert live.execute("SELECT count(*) FROM jobtrail_old.jobs").fetchone() == (200,)
         live.commit()
         assert rebuild(settings, "--drop-old")[:2] == (0, "dropped the old tables.\n")
         assert live.execute("SELECT to_regnamespace('jobtrail_old')").fetchone() == (None,)

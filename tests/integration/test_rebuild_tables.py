@@ -17,7 +17,7 @@ from store.connection import REBUILD_SCHEMA, SCHEMA, connect
 from store.partitions import ensure_near_days
 from store.rebuild.parity import TableParity, compare
 from store.rebuild.privileges import copy_default_privileges, copy_privileges
-from store.rebuild.state import Step, add_partitions, advance, find_open, note_start, read_positions
+from store.rebuild.state import PartitionStep, add_partitions, advance, find_open, note_start, read_positions
 from store.rebuild.tables import create, make_indexes, swap
 from store.writing.writer import FingerprintMovedError, prepare_session, write_batch
 from testing.topics import EVENT, encode
@@ -225,12 +225,14 @@ def test_a_place_is_noted_from_the_place_before_only(connection: psycopg.Connect
     found = find_open(connection)
     assert found is not None
     add_partitions(connection, found.id, [0, 1])
-    step = Step(0, (-1, -1, -1), (5, 7, 3), 40)
+    step = PartitionStep(0, (-1, -1, -1), (5, 7, 3), 40)
     for _ in range(2):
         advance(connection, found.id, [step], expired=2, dead_letters=1)
     assert read_positions(connection, found.id)[0] == ((5, 7, 3), 40, 2, 1)
     with pytest.raises(StoreError, match="another process goes on"):
-        advance(connection, found.id, [Step(0, (-1, -1, -1), (5, 9, 0), 50)], expired=0, dead_letters=0)
+        advance(
+            connection, found.id, [PartitionStep(0, (-1, -1, -1), (5, 9, 0), 50)], expired=0, dead_letters=0
+        )
 
 
 def test_the_report_tells_what_is_explained_from_what_is_not(
@@ -253,7 +255,7 @@ def test_the_report_tells_what_is_explained_from_what_is_not(
     write_batch(connection, fold(both + more + finished + events("new", state="completed")))
     with connection.transaction():
         swap(connection)
-    parity = compare(connection, NOW - timedelta(days=1), forgotten_words=0)
+    parity = compare(connection, NOW - timedelta(days=1), triage_without_group=0)
     found = {table.table: table for table in parity.tables}
     assert found["jobs"] == TableParity(
         "jobs",
