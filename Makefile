@@ -14,6 +14,8 @@ BIN := .venv/bin
 # What is to be tested, and more options: make test TESTS=tests/unit PYTEST="-x -k fold"
 TESTS ?=
 PYTEST ?=
+# Tests that start no server.
+UNIT := tests/unit tests/law/test_oracle.py tests/law/test_breaks.py $(addprefix workers/tests/test_,classify.py encode.py header.py text.py)
 # Options of the demo and of the faults; see `make help`.
 ONCE ?=
 SEED ?=
@@ -27,7 +29,7 @@ PACKAGES := pyproject.toml $(wildcard workers/pyproject.toml)
 SOURCES := $(wildcard schemas settings derive broker store consumers publishers cli servers demo testing bench tests workers conftest.py)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
-.PHONY: help install demo test faults check bench contract lock clean format
+.PHONY: help install demo unit test faults check bench contract lock clean format
 
 help:  ## list these commands
 	@echo 'make COMMAND [VARIABLE=value]'
@@ -41,6 +43,9 @@ demo: $(STAMP)-demo  ## see it work: ONCE=1 ends by itself, SEED=n varies it, BR
 
 test: $(STAMP)-dev  ## run all tests, on a real broker and real databases: TESTS=path PYTEST="options"
 	@$(BIN)/python -m pytest $(PYTEST) $(TESTS)
+
+unit: $(STAMP)-dev  ## the fast loop: the tests that need no server, under 20 s
+	@JOBTRAIL_TEST_QUICK=1 $(BIN)/python -m pytest --quiet $(PYTEST) $(UNIT)
 
 faults: $(STAMP)-dev  ## kill, stop, cut and fill at every step, compare every table (an hour): SEED=n, ONLY=pattern, LANES=n
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed '$(SEED)') $(if $(ONLY),--only '$(ONLY)') $(if $(LANES),--lanes '$(LANES)')

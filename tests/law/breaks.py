@@ -411,7 +411,7 @@ BREAKS = (
                 "        changed[name] = connection.execute(_MERGE[name]).rowcount\n"
                 "        if name == 'merge_attempts':\n            connection.commit()\n",
             ),
-            Edit(WRITER, "    copy_rows(connection, rows, watch)\n", _KEPT_STAGES_EMPTIED),
+            Edit(WRITER, "    copy_rows(connection, rows, reached)\n", _KEPT_STAGES_EMPTIED),
             Edit(
                 STAGES,
                 f"{_LAST_OF_ADDED}) ON COMMIT DELETE ROWS",

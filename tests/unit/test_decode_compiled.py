@@ -16,9 +16,10 @@ from schemas.decode import decoder, general_decoder
 from schemas.errors import DecodeError, SchemaError
 from schemas.evolution import released
 from schemas.writer_schema import writer_schema
+from testing.examples import examples
 from tests.unit.test_decode_fuzz import MUTATIONS, encode, event_of
 
-MUTANTS = 60_000
+MUTANTS = examples(60_000)
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=80)
 _ID = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=120)
 _INT = st.integers(0, 2**31 - 1) | st.integers(0, 70)

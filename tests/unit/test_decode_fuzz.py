@@ -13,8 +13,9 @@ import pytest
 from schemas.contract import SCHEMA, SCHEMA_TEXT
 from schemas.decode import decoder
 from schemas.errors import DecodeError
+from testing.examples import examples
 
-MUTANTS = 100_000
+MUTANTS = examples(100_000)
 SEED = 20_250_301
 STATES = {
     "suspended",

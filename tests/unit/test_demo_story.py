@@ -10,6 +10,7 @@ from demo import expectations
 from demo.checker import compare, differences
 from demo.story import INCIDENT_SEED, Page, Story, tell
 from demo.tally import TalliedJob, Tally, read
+from testing.examples import examples
 
 
 def completing(story: Story) -> list[Page]:
@@ -29,7 +30,7 @@ def test_the_incident_has_its_own_numbers() -> None:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_every_seed_tells_a_story_that_can_be_played(seed: int) -> None:
     story = tell(seed)
     assert story == tell(seed), "a seed tells one story"
