@@ -135,3 +135,18 @@ def _value(found: re.Match[str], environment: Mapping[str, str]) -> str:
     if not environment.get(name):
         raise UnsetVariableError(f"{name}: {complaint}")
     return environment[name]
+
+
+def scrape_targets() -> list[tuple[str, str, int]]:
+    """(job, service, port) of every target in Prometheus' configuration."""
+    found = []
+    for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]:
+        for names in job.get("dns_sd_configs", []):
+            assert names["type"] == "A"
+            found += [(job["job_name"], name, names["port"]) for name in names["names"]]
+        for targets in job.get("static_configs", []):
+            found += [
+                (job["job_name"], host, int(port))
+                for host, _, port in (target.partition(":") for target in targets["targets"])
+            ]
+    return found

@@ -21,6 +21,7 @@ from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.migrate import migrate
 from store.writing.writer import prepare_session, write_batch
+from testing.events import NOW_US, events
 from testing.publish import publish
 from testing.services import JOBTRAIL, Service, service, wait_until
 from testing.topics import own_topic, service_settings
@@ -28,7 +29,6 @@ from testing.workload import Message, messages
 from tests.faults.director import Director
 from tests.faults.plan import REBUILD_STEPS
 from tests.faults.truth import judge, read_topic
-from tests.integration.test_rebuild_tables import NOW_US, events
 
 PARTITIONS = 2
 DAY_US = 24 * 3600 * 1_000_000

@@ -40,7 +40,6 @@ from tests.integration.composed import (
     is_healthy,
     shown_to_the_host,
 )
-from tests.unit.test_compose import scrape_targets
 
 PREPARING = ("provision", "migrate")
 CONSUMING = ("aggregator", "metrics")
@@ -212,7 +211,7 @@ def test_the_services_of_the_file_start_in_its_order_and_events_reach_postgres_a
             "the counts of the aggregator",
             running["aggregator"].log,
         )
-        pages = {name: page(addresses.of(name, port)) for _, name, port in scrape_targets()}
+        pages = {name: page(addresses.of(name, port)) for _, name, port in compose.scrape_targets()}
         for name in CONSUMING:
             assert re.search(rf'pulsar_subscription_back_log{{[^}}]*subscription="{name}"', pages["pulsar"])
         asked_for = set(re.findall(r"\b(?:jobtrail|pulsar)_[a-z_]+\b", blocks(OPERATING, "promql")))

@@ -238,20 +238,29 @@ def test_no_batch_overtakes_the_one_before_it_at_the_writers_lock(
 ) -> None:
     """It would wait for that one, which would wait for whoever asks for the lock alone in between: a circle."""
     order: list[str] = []
-    go_on = threading.Event()
+    second_came = threading.Event()
+
+    class Awaited(threading.Event):
+        """What a batch waits for before it asks for the lock."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            second_came.set()
+            return super().wait(timeout)
 
     def late(connection: Any, batch: Batch, *rest: Any) -> None:
         job_id = str(batch.jobs[0][1])
         if job_id == "1":
-            go_on.wait()
+            second_came.wait()  # it stands before the lock until the second one waits for it, or has overtaken it
         order.append(job_id)
+        if job_id == "2":
+            second_came.set()
         begin(connection, batch, *rest)
 
+    monkeypatch.setattr("consumers.writing.pipeline.threading", SimpleNamespace(Event=Awaited))
     monkeypatch.setattr("consumers.writing.pipeline.begin", late)
     with pipeline_on(database_url) as pipeline:
         pipeline.submit(received("1"))
         pipeline.submit(received("2"))
-        threading.Timer(0.3, go_on.set).start()
         assert jobs_of(pipeline.join()) == ["1", "2"]
     assert order == ["1", "2"]
 

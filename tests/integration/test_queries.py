@@ -1,6 +1,8 @@
 """Every named query fits the real schema, and somebody uses it."""
 
+import ast
 import re
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -16,13 +18,79 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("store", "consumers", "cli", "demo", "publishers", "testing", "bench")
 
 
-def unused(asked_for: str) -> list[str]:
-    """Names of queries that no line of ``asked_for`` mentions; a file whose queries are all run in turn is used whole."""
-    found = []
-    for subject in subjects():
-        if f'queries("{subject}").values()' not in asked_for:
-            found += [f"{subject}.{name}" for name in queries(subject) if f'"{name}"' not in asked_for]
-    return found
+class Uses:
+    """Which queries the code names: `X["name"]` where `X = queries("subject")`, here or imported from another module.
+
+    Where such an X is indexed by something else than a text, or its queries are run in turn, every text of that module counts.
+    """
+
+    def __init__(self) -> None:
+        self.named: set[str] = set()
+        self._subjects: dict[str, dict[str, str]] = {}
+
+    def read(self, modules: Mapping[str, str]) -> None:
+        """Read the sources of modules, by their dotted name."""
+        trees = {name: ast.parse(source) for name, source in modules.items()}
+        for name, tree in trees.items():
+            self._subjects[name] = {
+                target.id: subject
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Assign | ast.AnnAssign)
+                and node.value is not None
+                and (subject := _subject(node.value)) is not None
+                for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+                if isinstance(target, ast.Name)
+            }
+        for name, tree in trees.items():
+            known = dict(self._subjects[name])
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and node.module in self._subjects:
+                    theirs = self._subjects[node.module]
+                    known |= {
+                        one.asname or one.name: theirs[one.name] for one in node.names if one.name in theirs
+                    }
+            self._note_uses(tree, known)
+
+    def _note_uses(self, tree: ast.Module, known: Mapping[str, str]) -> None:
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Subscript):
+                subject = _subject(node.value) or (
+                    known.get(node.value.id) if isinstance(node.value, ast.Name) else None
+                )
+                if subject is None:
+                    continue
+                index = node.slice.value if isinstance(node.slice, ast.Constant) else None
+                self.named |= {
+                    f"{subject}.{name}"
+                    for name in queries(subject)
+                    if name == index or (index is None and name in texts)
+                }
+            elif isinstance(node, ast.Attribute) and node.attr == "values":
+                subject = _subject(node.value)
+                if subject is not None:
+                    self.named |= {f"{subject}.{name}" for name in queries(subject)}
+
+
+def _subject(node: ast.expr) -> str | None:
+    """Return the subject of `queries("subject")`; None for any other expression."""
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "queries"
+        and len(node.args) == 1
+        and isinstance(node.args[0], ast.Constant)
+    ):
+        return str(node.args[0].value)
+    return None
+
+
+def unused(modules: Mapping[str, str]) -> list[str]:
+    """Return the queries that no module names."""
+    uses = Uses()
+    uses.read(modules)
+    every = [f"{subject}.{name}" for subject in subjects() for name in queries(subject)]
+    return [name for name in every if name not in uses.named]
 
 
 def test_every_query_is_prepared_by_the_real_schema(database_url_each: str) -> None:
@@ -45,16 +113,24 @@ def test_every_query_is_prepared_by_the_real_schema(database_url_each: str) -> N
 
 
 def test_no_query_is_left_that_nothing_uses() -> None:
-    code = "\n".join(
-        path.read_text(encoding="utf-8")
+    code = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")
         for package in PACKAGES
         for path in sorted((ROOT / package).rglob("*.py"))
-    )
+    }
     assert unused(code) == []
 
 
-def test_an_unused_query_would_be_found() -> None:
-    assert "answers_lineage.stage_states" in unused("")
+def test_an_unused_query_would_be_found_although_its_name_stands_elsewhere() -> None:
+    """A name in another module, or of another subject, is no use of it."""
+    name = "answers_lineage.stage_states"
+    assert name in unused({})
+    assert name in unused({"a": 'WORDS = ["stage_states"]'})
+    assert name in unused({"a": 'Q = queries("answers_jobs")\nrun(Q["stage_states"])'})
+    assert name not in unused({"a": 'Q = queries("answers_lineage")\nrun(Q["stage_states"])'})
+    assert name not in unused(
+        {"a": 'Q = queries("answers_lineage")', "b": 'from a import Q\nrun(Q["stage_states"])'}
+    )
 
 
 def _prepare(connection: psycopg.Connection, name: str, query: str) -> None:

@@ -1,7 +1,7 @@
 """The tables of a rebuild on a real Postgres: the same as the migrated ones, and in their place with all that was granted."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -9,8 +9,6 @@ import pytest
 
 from derive.fingerprint import VERSION
 from derive.fold import fold
-from schemas.contract import SCHEMA_TEXT
-from schemas.decode import decoder
 from schemas.errors import StoreError
 from settings.database import DatabaseSettings
 from store.connection import REBUILD_SCHEMA, SCHEMA, connect
@@ -20,11 +18,8 @@ from store.rebuild.privileges import copy_default_privileges, copy_privileges
 from store.rebuild.state import PartitionStep, add_partitions, advance, find_open, note_start, read_positions
 from store.rebuild.tables import create, make_indexes, swap
 from store.writing.writer import FingerprintMovedError, prepare_session, write_batch
-from testing.topics import EVENT, encode
-
-NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - timedelta(days=1)
-NOW_US = int(NOW.timestamp()) * 1_000_000
-decode = decoder(SCHEMA_TEXT)
+from testing.events import NOW, NOW_US, events
+from testing.topics import EVENT
 
 # Everything of a schema that a catalog knows, in words without the schema's name.
 CATALOG = {
@@ -106,13 +101,6 @@ def catalog(connection: psycopg.Connection[Any], schema: str) -> dict[str, list[
         ]
         for name, rows in found.items()
     }
-
-
-def events(*jobs: str, **fields: Any) -> list[Any]:
-    return [
-        decode(encode({**EVENT, "job_id": job, "occurred_at": NOW_US, "state": "discarded", **fields}))
-        for job in jobs
-    ]
 
 
 def test_the_rebuilt_tables_are_the_migrated_ones(connection_each: psycopg.Connection[Any]) -> None:

@@ -26,9 +26,9 @@ from store.retention.session import Pace, RetentionBlockedError, RetentionStoppe
 from store.verify.run import verify
 from store.writing.writer import HorizonMovedError, prepare_session, write_batch
 from testing.services import JOBTRAIL
+from tests.law.events import event
 from tests.law.oracle import oracle
 from tests.law.tables import difference, read_tables
-from tests.law.test_oracle import event
 
 US = 1_000_000
 DAY_US = 24 * 3600 * US

@@ -1,53 +1,14 @@
 """The oracle itself, on a story small enough to be checked by a person: the incident, a morning of it."""
 
 from collections import Counter
-from typing import Any
 
 from derive.fingerprint import fingerprint
+from tests.law.events import NOT_READY, event, not_ready
 from tests.law.oracle import COLUMNS, Event, Group, Row, oracle
 from tests.law.tables import difference
 
 HOUR = 3_600_000_000
 NINE = 1_774_774_800_000_000  # 2026-03-29T09:00:00Z
-NOT_READY = "film 17 is not ready"
-
-
-def event(job_id: str, worker: str, state: str, occurred_at: int, **said: Any) -> Event:
-    """An event that says only this, and leaves the rest at the contract's defaults."""
-    unsaid: Event = {
-        **dict.fromkeys(
-            ("source", "parent_job_id", "root_job_id", "external_id", "release", "executor", "args"), ""
-        ),
-        **dict.fromkeys(("max_attempts", "enqueued_at", "scheduled_at", "started_at"), 0),
-        "depth": -1,
-        "depends_on": [],
-        "expected_children": {},
-        "error": None,
-        "meta": {},
-        "attempt": 1,
-        "queue": "q",
-    }
-    known = {
-        "namespace": "kino",
-        "job_id": job_id,
-        "worker": worker,
-        "state": state,
-        "occurred_at": occurred_at,
-    }
-    return {**unsaid, **known, **said}
-
-
-def not_ready(message: str = NOT_READY) -> dict[str, str]:
-    empty = dict.fromkeys(("stacktrace", "fingerprint"), "")
-    return {
-        "category": "movie_not_ready",
-        "type": "NotReady",
-        "message": message,
-        "origin": "showtimes:process",
-        **empty,
-    }
-
-
 SYNC = {"root_job_id": "s", "depth": 0}
 PAGE = {"root_job_id": "s", "parent_job_id": "s", "depth": 1}
 SHOW = {"root_job_id": "s", "parent_job_id": "p", "depth": 2, "source": "kino-krakow"}

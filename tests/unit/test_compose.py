@@ -4,7 +4,6 @@ import re
 import tomllib
 
 import pytest
-import yaml
 
 from servers.postgres_programs import NEWEST
 from servers.pulsar_jars import pulsar_version
@@ -135,25 +134,10 @@ def test_prometheus_scrapes_exactly_the_services_that_have_a_page() -> None:
     expected = {("pulsar", 8080)}
     for name in ("aggregator", "metrics"):
         expected |= {(name, port.container_port) for port in compose.published(SERVICES[name])}
-    assert {(host, port) for _, host, port in scrape_targets()} == expected
+    assert {(host, port) for _, host, port in compose.scrape_targets()} == expected
     mounted = [entry.split(":") for entry in SERVICES["prometheus"]["volumes"]]
     assert ["./deploy/prometheus", "/etc/prometheus", "ro"] in mounted
     assert "--config.file=/etc/prometheus/prometheus.yml" in SERVICES["prometheus"]["command"]
-
-
-def scrape_targets() -> list[tuple[str, str, int]]:
-    """(job, service, port) of every target in Prometheus' configuration."""
-    found = []
-    for job in yaml.safe_load(compose.PROMETHEUS.read_text())["scrape_configs"]:
-        for names in job.get("dns_sd_configs", []):
-            assert names["type"] == "A"
-            found += [(job["job_name"], name, names["port"]) for name in names["names"]]
-        for targets in job.get("static_configs", []):
-            found += [
-                (job["job_name"], host, int(port))
-                for host, _, port in (target.partition(":") for target in targets["targets"])
-            ]
-    return found
 
 
 def test_the_image_does_not_run_as_root() -> None:

@@ -17,7 +17,7 @@ from schemas.errors import DecodeError, SchemaError
 from schemas.evolution import released
 from schemas.writer_schema import writer_schema
 from testing.examples import examples
-from tests.unit.test_decode_fuzz import MUTATIONS, encode, event_of
+from tests.unit.payload_mutants import MUTATIONS, encode, event_of
 
 MUTANTS = examples(60_000)
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=80)

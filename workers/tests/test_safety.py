@@ -95,7 +95,12 @@ def test_enqueued_takes_any_options(unsent: None, options: dict[str, Any]) -> No
     )
 )
 def test_event_takes_any_fields(unsent: None, fields: dict[str, Any]) -> None:
-    assert jobtrail.event(**{"job_id": "1", "worker": "W", "state": "completed", **fields}) in (True, False)
+    before = jobtrail.stats()
+    accepted = jobtrail.event(**{"job_id": "1", "worker": "W", "state": "completed", **fields})
+    after = jobtrail.stats()
+    # What it returns is what became of the event: it is counted as accepted, or as dropped for a reason.
+    assert after.accepted - before.accepted == int(accepted)
+    assert sum(after.dropped.values()) - sum(before.dropped.values()) == int(not accepted)
 
 
 def test_options_of_a_call_that_fail_are_left_out(events: Topic) -> None:

@@ -3,8 +3,6 @@
 import logging
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -19,6 +17,7 @@ from jobtrail._sender import Sender
 from servers.ports import HOST, free_ports
 from testing.services import wait_until
 from workers.tests.conftest import LiteServer, fresh, new_topic
+from workers.tests.programs import run
 from workers.tests.reading import Topic, those
 
 # Longer than any call of the SDK may take on a machine that others use as well, and far shorter than a broker's timeout.
@@ -191,26 +190,6 @@ def test_event_larger_than_the_broker_takes_is_dropped_and_said(
     assert (stats.sent, stats.dropped) == (1, {"invalid": 1})
     wait_until(lambda: bool(caplog.records), "the line of the drop")
     assert "at most 1000 can be sent: job 'large'" in caplog.records[0].getMessage()
-
-
-def run(program: str, topic: Topic, **settings: object) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("JOBTRAIL")},
-        "JOBTRAIL_SPOOL_DIR": os.environ["JOBTRAIL_SPOOL_DIR"],
-        "JOBTRAIL_PULSAR_URL": topic.url,
-        "JOBTRAIL_TOPIC": topic.name,
-        "JOBTRAIL_NAMESPACE": "tests",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        **{name: str(value) for name, value in settings.items()},
-    }
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from jobtrail._spool import Spool
 from servers.ports import HOST, free_ports
 from testing.services import wait_until
 from workers.tests.conftest import LiteServer, fresh, new_topic
+from workers.tests.programs import run
 from workers.tests.reading import Topic
-from workers.tests.test_sending import run
 
 HERE = Destination("pulsar://127.0.0.1:6650", "persistent://public/default/events")
 MESSAGES: list[Message] = [(f"job-{number}", bytes([number]) * 50) for number in range(20)]

@@ -1,0 +1,43 @@
+"""Events for tests of the law: only what a test says, the rest at the contract's defaults."""
+
+from typing import Any
+
+from tests.law.oracle import Event
+
+NOT_READY = "film 17 is not ready"
+
+
+def event(job_id: str, worker: str, state: str, occurred_at: int, **said: Any) -> Event:
+    """An event that says only this, and leaves the rest at the contract's defaults."""
+    unsaid: Event = {
+        **dict.fromkeys(
+            ("source", "parent_job_id", "root_job_id", "external_id", "release", "executor", "args"), ""
+        ),
+        **dict.fromkeys(("max_attempts", "enqueued_at", "scheduled_at", "started_at"), 0),
+        "depth": -1,
+        "depends_on": [],
+        "expected_children": {},
+        "error": None,
+        "meta": {},
+        "attempt": 1,
+        "queue": "q",
+    }
+    known = {
+        "namespace": "kino",
+        "job_id": job_id,
+        "worker": worker,
+        "state": state,
+        "occurred_at": occurred_at,
+    }
+    return {**unsaid, **known, **said}
+
+
+def not_ready(message: str = NOT_READY) -> dict[str, str]:
+    empty = dict.fromkeys(("stacktrace", "fingerprint"), "")
+    return {
+        "category": "movie_not_ready",
+        "type": "NotReady",
+        "message": message,
+        "origin": "showtimes:process",
+        **empty,
+    }
