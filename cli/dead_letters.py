@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from consumers.retry import LetterDecoder, Retried
-    from store.writing.dead_letters import Wanted
+    from store.writing.dead_letters import DeadLetterFilter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -183,15 +183,15 @@ def _wanted(
     *,
     every: bool,
     before: datetime | None = None,
-) -> "Wanted":
+) -> "DeadLetterFilter":
     """What the options name. Raises UsageError unless they name something, so that nothing is meant by accident."""
     from store.answers.dead_letters import stored_message_id
-    from store.writing.dead_letters import Wanted
+    from store.writing.dead_letters import DeadLetterFilter
 
     named = [value for value in (message, reason, topic, before) if value is not None]
     if every == bool(named):
         raise click.UsageError("say which: a message, --reason, --topic … or --all, and not both.")
-    return Wanted(reason, topic, stored_message_id(message) if message else None, before)
+    return DeadLetterFilter(reason, topic, stored_message_id(message) if message else None, before)
 
 
 def _demand_one(connection: "psycopg.Connection", message: str, topic: str | None) -> None:

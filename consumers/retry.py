@@ -23,7 +23,7 @@ from schemas.errors import DecodeError
 from settings.broker import BrokerSettings
 from store.failures import REFUSED, one_line, past_others
 from store.steps import Reached, ignore_step
-from store.writing.dead_letters import Wanted, count_matching, next_matching, settle
+from store.writing.dead_letters import DeadLetterFilter, count_matching, next_matching, replace_dead_letters
 from store.writing.writer import HorizonMovedError, prepare_session, read_horizon
 
 LetterDecoder = Callable[[DeadLetter], Event]
@@ -48,7 +48,7 @@ class Retried:
 def retry(
     connection: psycopg.Connection,
     decode: LetterDecoder,
-    wanted: Wanted,
+    wanted: DeadLetterFilter,
     *,
     keep_reasons: bool = False,
     reached: Reached = ignore_step,
@@ -155,7 +155,7 @@ class _Part:
         while True:
             batch = fold(events, staying, self._horizon_us)
             try:
-                past_others(partial(settle, self._connection, batch, leaving, self._reached))
+                past_others(partial(replace_dead_letters, self._connection, batch, leaving, self._reached))
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
             else:

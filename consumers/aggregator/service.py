@@ -15,7 +15,7 @@ from consumers.aggregator.retention import RetentionUpkeep
 from consumers.aggregator.self_metrics import AggregatorMetrics
 from consumers.process.health import Health, serve
 from consumers.process.log import configure_log
-from consumers.process.progress import Progress
+from consumers.process.progress import MinuteReport
 from consumers.process.stop import stop_on_signals
 from consumers.receiving.decode import Received
 from consumers.receiving.loop import Service, consume
@@ -84,12 +84,12 @@ class Aggregation:
         self._pipeline = pipeline
         self._metrics = metrics
         self._upkeep = upkeep
-        self._progress = Progress("aggregated")
+        self._progress = MinuteReport("aggregated")
 
     def start_round(self, _messages: Sequence[Message], _connected: bool) -> None:
         """Create the coming days' partitions and log the minute's line when due."""
         self._upkeep.when_due()
-        self._progress.say_when_due()
+        self._progress.log_when_due()
 
     def submit(self, received: Received) -> None:
         """Fold a batch and have it written; waits while both sessions are busy."""

@@ -17,7 +17,7 @@ from consumers.metrics.self_metrics import ServiceMetrics
 from consumers.metrics.tally import Tally
 from consumers.process.health import Health, serve
 from consumers.process.log import configure_log
-from consumers.process.progress import Progress
+from consumers.process.progress import MinuteReport
 from consumers.process.stop import stop_on_signals
 from consumers.receiving.decode import Received
 from consumers.receiving.loop import Service, consume
@@ -56,12 +56,12 @@ class Counting:
         self._tally = tally
         self._service = service
         self._counted: list[Received] = []
-        self.progress = Progress("counted")
+        self.progress = MinuteReport("counted")
 
     def start_round(self, messages: Sequence[Message], connected: bool) -> None:
         """Note how far behind we are, and log the minute's line when due."""
         self._service.received(messages, connected)
-        self.progress.say_when_due()
+        self.progress.log_when_due()
 
     def submit(self, received: Received) -> None:
         """Count a batch."""

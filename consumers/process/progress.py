@@ -11,8 +11,8 @@ log = structlog.get_logger(__name__)
 _SAY_EVERY_SECONDS = 60.0
 
 
-class Progress:
-    """Adds up the counts of batches under the name of the line; ``total`` is since the start of the service."""
+class MinuteReport:
+    """Adds up the counts of batches and logs them once a minute, under the name of the line; ``total`` is since the start of the service."""
 
     def __init__(self, line: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._line = line
@@ -31,7 +31,7 @@ class Progress:
         self._counts.update(counts)
         self.total.update(counts)
 
-    def say_when_due(self) -> None:
+    def log_when_due(self) -> None:
         """Log the minute's line, if a minute has passed and there was a batch in it."""
         seconds = self._clock() - self._since
         if seconds < _SAY_EVERY_SECONDS:

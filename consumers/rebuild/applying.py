@@ -85,7 +85,7 @@ class Applier:
         if received is None:
             return
         self._make_days(received.events)
-        self._pipeline.submit(received, partial(note, self._rebuild, taken.steps))
+        self._pipeline.submit(received, partial(note_progress, self._rebuild, taken.steps))
         self._pipeline.poll()  # nobody needs them: the position is in the batch's own transaction
 
     def drain(self) -> None:
@@ -118,7 +118,9 @@ class Applier:
             )
 
 
-def note(rebuild: int, steps: list[PartitionStep], connection: psycopg.Connection, batch: Batch) -> None:
+def note_progress(
+    rebuild: int, steps: list[PartitionStep], connection: psycopg.Connection, batch: Batch
+) -> None:
     """How far a batch goes, in its transaction."""
     advance(connection, rebuild, steps, batch.expired, len(batch.dead_letters))
 

@@ -48,7 +48,7 @@ Place = tuple[int, int, int]
 """A message's place in its partition: ledger, entry, place in the publisher's batch. Before the first one: three times -1."""
 
 
-class Progress(NamedTuple):
+class PartitionProgress(NamedTuple):
     """How far one partition is read, and what that brought."""
 
     place: Place
@@ -123,10 +123,10 @@ def add_partitions(connection: psycopg.Connection, rebuild: int, partitions: lis
     connection.execute(_REBUILD["add_partitions"], {"rebuild": rebuild, "partitions": partitions})
 
 
-def read_positions(connection: psycopg.Connection, rebuild: int) -> dict[int, Progress]:
+def read_positions(connection: psycopg.Connection, rebuild: int) -> dict[int, PartitionProgress]:
     """By partition of the topic."""
     rows = connection.execute(_REBUILD["read_positions"], {"rebuild": rebuild}).fetchall()
-    return {row[0]: Progress((row[1], row[2], row[3]), *row[4:]) for row in rows}
+    return {row[0]: PartitionProgress((row[1], row[2], row[3]), *row[4:]) for row in rows}
 
 
 def advance(

@@ -28,7 +28,7 @@ PART_BYTES = 32 * 1024 * 1024
 _PURGED_ROWS = 1_000
 
 
-class Wanted(NamedTuple):
+class DeadLetterFilter(NamedTuple):
     """Which dead letters; None stands for any. ``before``: published earlier than that, as the publisher says."""
 
     reason: str | None = None
@@ -37,7 +37,7 @@ class Wanted(NamedTuple):
     before: datetime | None = None
 
 
-def count_matching(connection: psycopg.Connection, wanted: Wanted) -> int:
+def count_matching(connection: psycopg.Connection, wanted: DeadLetterFilter) -> int:
     """How many there are now."""
     with connection.transaction():
         row = connection.execute(_QUERIES["count_matching"], wanted._asdict()).fetchone()
@@ -47,7 +47,7 @@ def count_matching(connection: psycopg.Connection, wanted: Wanted) -> int:
 
 
 def next_matching(
-    connection: psycopg.Connection, wanted: Wanted, after: DeadLetter | None, rows: int = PART_ROWS
+    connection: psycopg.Connection, wanted: DeadLetterFilter, after: DeadLetter | None, rows: int = PART_ROWS
 ) -> list[DeadLetter]:
     """The next of them in the order of the key, at most ``rows`` and 32 MiB of payload, but one at least.
 
@@ -65,10 +65,10 @@ def next_matching(
         return cursor.execute(_QUERIES["next_matching"], parameters).fetchall()
 
 
-def settle(
+def replace_dead_letters(
     connection: psycopg.Connection,
     batch: Batch,
-    settled: Sequence[DeadLetter],
+    replaced: Sequence[DeadLetter],
     reached: Reached | None = None,
 ) -> Written:
     """Write a batch and remove the dead letters it was made of, in one transaction, committed.
@@ -79,13 +79,13 @@ def settle(
     with committed(connection, reached):
         begin(connection, batch, staged(batch))
         merge(connection, replace(batch, dead_letters=[], attempts=[], groups=[]), reached)
-        _remove(connection, settled)
+        _remove(connection, replaced)
         if reached is not None:
             reached("remove_dead_letters")
         return merge(connection, replace(batch, jobs=[], edges=[]), reached)
 
 
-def purge(connection: psycopg.Connection, wanted: Wanted) -> Iterator[int]:
+def purge(connection: psycopg.Connection, wanted: DeadLetterFilter) -> Iterator[int]:
     """Delete them, in transactions of 1,000 rows; gives the number of each. Ends when none is left."""
     while True:
         with connection.transaction():

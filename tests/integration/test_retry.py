@@ -23,7 +23,7 @@ from schemas.errors import DecodeError
 from servers.postgres_programs import NEWEST
 from settings.database import DatabaseSettings
 from store.connection import connect
-from store.writing.dead_letters import Wanted
+from store.writing.dead_letters import DeadLetterFilter
 from store.writing.writer import prepare_session, write_batch
 from testing.databases import Databases
 from testing.topics import EVENT, encode
@@ -31,7 +31,7 @@ from tests.law.tables import difference, read_tables
 
 US = 10**6
 NOW_US = 1_790_000_000 * US
-ALL = Wanted()
+ALL = DeadLetterFilter()
 decode_payload = decoder(SCHEMA_TEXT)
 
 
@@ -133,11 +133,11 @@ def test_of_what_the_bytes_are_not_all_there_nothing_is_tried(connection: psycop
 def test_only_what_was_asked_for_is_tried(connection: psycopg.Connection) -> None:
     other = letter_of(3)._replace(topic="persistent://t/n/other-partition-0")
     keep(connection, letter_of(1), letter_of(2, "foreign_schema"), other)
-    assert retry(connection, decode, Wanted(reason="foreign_schema")).stored == 1
-    assert retry(connection, decode, Wanted(topic=other.topic)).stored == 1
+    assert retry(connection, decode, DeadLetterFilter(reason="foreign_schema")).stored == 1
+    assert retry(connection, decode, DeadLetterFilter(topic=other.topic)).stored == 1
     assert kept(connection) == {"unknown_schema": 1}
-    assert retry(connection, decode, Wanted(message_id="(1,9,0,-1)")).tried == 0
-    assert retry(connection, decode, Wanted(message_id="(1,1,0,-1)")).stored == 1
+    assert retry(connection, decode, DeadLetterFilter(message_id="(1,9,0,-1)")).tried == 0
+    assert retry(connection, decode, DeadLetterFilter(message_id="(1,1,0,-1)")).stored == 1
 
 
 def test_what_postgres_refuses_is_found_and_stays(connection: psycopg.Connection) -> None:
@@ -150,7 +150,7 @@ def test_what_postgres_refuses_is_found_and_stays(connection: psycopg.Connection
     assert count(connection, "SELECT count(*) FROM attempts") == 60
     connection.execute("ALTER TABLE jobs DROP CONSTRAINT no_poison")
     connection.commit()
-    assert retry(connection, decode, Wanted(reason="refused_by_database")).stored == 1
+    assert retry(connection, decode, DeadLetterFilter(reason="refused_by_database")).stored == 1
 
 
 def test_what_is_from_before_the_horizon_is_removed_and_said_to_be_expired(
