@@ -29,7 +29,7 @@ PACKAGES := pyproject.toml $(wildcard workers/pyproject.toml)
 SOURCES := $(wildcard schemas settings derive broker store consumers publishers cli servers demo testing bench tests workers conftest.py)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
-.PHONY: help install demo unit test faults check bench contract lock clean format
+.PHONY: help install demo unit test faults check bench contract docs lock clean format
 
 help:  ## list these commands
 	@echo 'make COMMAND [VARIABLE=value]'
@@ -61,6 +61,7 @@ check: $(STAMP)-dev  ## lint, format, strict types, the arrows of the imports, g
 	@$(BIN)/lint-imports --no-logo
 	@echo 'check: generated code'
 	@$(BIN)/python -m schemas.generate --check
+	@$(BIN)/python -m settings.document --check
 	@echo 'check: the contract against every release of it'
 	@$(BIN)/python -m schemas.evolution
 
@@ -73,6 +74,9 @@ bench: $(STAMP)-dev  ## measure, on a real broker and a durable database: BENCH=
 
 contract: $(STAMP)-run  ## write the SDK's copy of the contract anew, from schemas/job_event.avsc
 	@$(BIN)/python -m schemas.generate
+
+docs: $(STAMP)-run  ## write the pages that come from the code: docs/settings.md
+	@$(BIN)/python -m settings.document
 
 lock:  ## resolve requirements/*.in anew into *.txt; needs `uv` (UV=path), and nothing else here does
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: `pip install uv` somewhere, or say UV=/path/to/uv' >&2; exit 2; }
