@@ -24,6 +24,7 @@ from publishers.wfformat.sending import Sending
 from schemas.contract import FINISHED, RANKS, SCHEMA
 from schemas.errors import BrokerError, InputError
 from settings.broker import BrokerSettings
+from tests.unit.workflow_files import DIAMOND, a_document, a_task, executed, refused, specified, written
 
 TRACES = Path(__file__).parent.parent / "traces"
 EXPECTED: dict[str, Any] = json.loads((TRACES / "expected.json").read_text())
@@ -34,53 +35,6 @@ NAMES = sorted(EXPECTED)
 def trace_path(name: str) -> Path:
     path: Path = TRACES / EXPECTED[name]["file"]
     return path
-
-
-def a_task(
-    task: str, parents: list[str], seconds: float = 1.0, program: str = "cook"
-) -> tuple[dict[str, Any], ...]:
-    """The two entries of a task: in the specification and in the execution."""
-    return (
-        {"id": task, "name": task, "parents": parents},
-        {"id": task, "runtimeInSeconds": seconds, "command": {"program": program}},
-    )
-
-
-def a_document(*tasks: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """A whole, small WfFormat document; children are filled in from the parents."""
-    specified = [copy.deepcopy(task[0]) for task in tasks]
-    for entry in specified:
-        entry["children"] = [other["id"] for other in specified if entry["id"] in other["parents"]]
-    return {
-        "name": "kitchen",
-        "schemaVersion": "1.5",
-        "runtimeSystem": {"name": "Pegasus", "version": "5.0"},
-        "workflow": {
-            "specification": {"tasks": specified},
-            "execution": {"executedAt": "2020-12-28T16:54:52+00:00", "tasks": [task[1] for task in tasks]},
-        },
-    }
-
-
-DIAMOND = a_document(
-    a_task("a", [], 2.0), a_task("b", ["a"], 3.0), a_task("c", ["a"], 5.0), a_task("d", ["b", "c"], 0.0)
-)
-
-
-def written(folder: Path, document: object, name: str = "kitchen.json") -> Path:
-    path = folder / name
-    path.write_text(json.dumps(document))
-    return path
-
-
-def specified(document: dict[str, Any]) -> list[dict[str, Any]]:
-    tasks: list[dict[str, Any]] = document["workflow"]["specification"]["tasks"]
-    return tasks
-
-
-def executed(document: dict[str, Any]) -> list[dict[str, Any]]:
-    tasks: list[dict[str, Any]] = document["workflow"]["execution"]["tasks"]
-    return tasks
 
 
 # ---------------------------------------------------------------------------------------------- the eight real files
@@ -304,14 +258,6 @@ def test_steps_are_in_time_order_and_a_parent_ends_before_its_child_is_available
 
 
 # ----------------------------------------------------------------------------------------------------- refused input
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        read(path)
-    message = str(caught.value)
-    assert str(path) in message
-    return message
 
 
 def test_cycle_is_refused_with_its_path(tmp_path: Path) -> None:
