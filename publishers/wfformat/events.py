@@ -7,10 +7,14 @@ The workflow is the run's root job at depth 0, every task a child of it at depth
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from publishers.wfformat.names import check_distinct, shorten
 from publishers.wfformat.plan import Change, makespan_us, steps, timings
 from publishers.wfformat.read import Task, Trace
 from schemas.contract import JOB_ID_BYTES, MAP_ENTRIES, NAMESPACE_BYTES
 from schemas.errors import InputError
+
+_EXTERNAL_ID_BYTES = 500
+"""As much as the SDK keeps of an external id."""
 
 _STATES = {Change.AVAILABLE: "available", Change.EXECUTING: "executing", Change.COMPLETED: "completed"}
 
@@ -23,21 +27,18 @@ class Due(NamedTuple):
 
 
 def job_id(run_id: str, task: str) -> str:
-    """A task's job id: files of one workflow use the same task ids again, so the run's id is before it."""
-    return f"{run_id}/{task}"
+    """Return a task's job id: files of one workflow use the same task ids again, so the run's id is before it.
+
+    One that is too long for the contract is shortened; the task's whole id is then in the ``meta`` of its last event.
+    """
+    return shorten(f"{run_id}/{task}", JOB_ID_BYTES)
 
 
 def check_identity(namespace: str, run_id: str, trace: Trace) -> None:
-    """Raise InputError when the namespace, the run's id or a task's job id does not fit the contract."""
+    """Raise InputError when the namespace or the run's id does not fit the contract, or when two jobs get one id."""
     _check(namespace, NAMESPACE_BYTES, "--namespace", "choose a shorter one")
     _check(run_id, JOB_ID_BYTES, "the run's id", "give a shorter --run-id")
-    for task in trace.tasks:
-        _check(
-            job_id(run_id, task.id),
-            JOB_ID_BYTES,
-            f"{trace.path}: the job id of task {task.id!r}",
-            "give a shorter --run-id",
-        )
+    check_distinct(str(trace.path), [run_id, *(f"{run_id}/{task.id}" for task in trace.tasks)], JOB_ID_BYTES)
 
 
 def events(trace: Trace, namespace: str, run_id: str, start_us: int) -> Iterator[Due]:
@@ -81,7 +82,7 @@ def events(trace: Trace, namespace: str, run_id: str, start_us: int) -> Iterator
             "parent_job_id": run_id,
             "root_job_id": run_id,
             "depth": 1,
-            "external_id": task.id,
+            "external_id": shorten(task.id, _EXTERNAL_ID_BYTES),
         }
         if step.change is Change.AVAILABLE:
             for extra in _on_first_event(task, run_id):
@@ -89,8 +90,9 @@ def events(trace: Trace, namespace: str, run_id: str, start_us: int) -> Iterator
         else:
             fields["started_at"] = start_us + planned[step.position].start_us
             fields["executor"] = task.executor
-            if step.change is Change.COMPLETED and task.meta:
-                fields["meta"] = dict(task.meta)
+            meta = _on_last_event(task, run_id) if step.change is Change.COMPLETED else {}
+            if meta:
+                fields["meta"] = meta
             yield Due(step.at_us, fields)
     yield Due(end_us, {**root, "state": "completed", "occurred_at": start_us + end_us})
 
@@ -109,6 +111,12 @@ def _on_first_event(task: Task, run_id: str) -> Iterator[Mapping[str, object]]:
         yield {"depends_on": upstream[first : first + MAP_ENTRIES]}
 
 
+def _on_last_event(task: Task, run_id: str) -> dict[str, str]:
+    """Return what is known of a task's execution, and its whole id where its job's id had to be shortened."""
+    whole = job_id(run_id, task.id) == f"{run_id}/{task.id}"
+    return dict(task.meta) if whole else {**task.meta, "task_id": task.id}
+
+
 def _check(text: str, most: int, what: str, cure: str) -> None:
     if not text:
         raise InputError(f"{what} is empty: give one.")
@@ -117,5 +125,5 @@ def _check(text: str, most: int, what: str, cure: str) -> None:
     size = len(text.encode())
     if size > most:
         raise InputError(
-            f"{what} is {size} bytes of UTF-8, at most {most} are allowed: {cure}. It is {text[:80]!r}…"
+            f"{what} is {size} bytes of UTF-8, at most {most} are allowed: {cure}. It is {text[:80]!r}."
         )

@@ -14,7 +14,8 @@ from typing import Any
 
 from publishers.wfformat.document import load
 from publishers.wfformat.graph import check_links, order
-from schemas.contract import WORKER_BYTES
+from publishers.wfformat.names import check_distinct, shorten
+from schemas.contract import SOURCE_BYTES, WORKER_BYTES
 from schemas.errors import InputError
 
 SCHEMA_VERSION = "1.5"
@@ -28,7 +29,10 @@ _MISSING = object()
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One executed task. ``executor`` is '' where the file names no machine; ``args`` are its program and arguments."""
+    """One executed task. ``executor`` is '' where the file names no machine; ``args`` are its program and arguments.
+
+    ``stage`` fits the contract; where it had to be shortened for that, ``meta`` has it whole.
+    """
 
     id: str
     stage: str
@@ -79,12 +83,12 @@ def read(path: Path) -> Trace:
     execution = _of(workflow, "execution", dict, f"{where}: workflow")
     executed_at_text = str(execution.get("executedAt", ""))
     name = _text(content, "name", where, default="") or path.name.removesuffix(".gz").removesuffix(".json")
-    _check_length(name, f"{where}: name")
+    workflow_name = shorten(name, WORKER_BYTES)
     return Trace(
         path=path,
         sha256=document.sha256,
-        workflow=name,
-        runtime_system=system_name,
+        workflow=workflow_name,
+        runtime_system=shorten(system_name, SOURCE_BYTES),
         executed_at=moment(executed_at_text),
         executed_at_text=executed_at_text,
         tasks=_tasks(where, workflow, execution, by_name=system_name.casefold() == "nextflow"),
@@ -94,7 +98,8 @@ def read(path: Path) -> Trace:
             runtime_system=f"{system_name} {system.get('version', '')}".strip(),
             recorded_at=executed_at_text,
             recorded_makespan_seconds=execution.get("makespanInSeconds"),
-        ),
+        )
+        | ({} if workflow_name == name else {"workflow_name": name}),
     )
 
 
@@ -140,10 +145,12 @@ def _tasks(
     }
     check_links(where, parents, children)
     sizes = _file_sizes(specification, where)
-    return tuple(
+    tasks = tuple(
         _task(where, task, specified[task], executed[task], parents[task], sizes, by_name=by_name)
         for task in order(where, parents)
     )
+    check_distinct(where, {task.meta.get("stage", task.stage) for task in tasks}, WORKER_BYTES)
+    return tasks
 
 
 def _task(
@@ -161,12 +168,12 @@ def _task(
     command = _of(executed, "command", dict, where, default={})
     program = _text(command, "program", where, default="")
     stage = name if by_name or not program else program
-    _check_length(stage, f"{where}: {'name' if stage is name else 'command.program'}")
+    short = shorten(stage, WORKER_BYTES)
     inputs = _ids(specified, "inputFiles", where, default=[])
     outputs = _ids(specified, "outputFiles", where, default=[])
     return Task(
         id=task,
-        stage=stage,
+        stage=short,
         parents=parents,
         runtime_us=_runtime_us(executed, where),
         executor=", ".join(_ids(executed, "machines", where, default=[])),
@@ -182,7 +189,8 @@ def _task(
             read_bytes=executed.get("readBytes"),
             written_bytes=executed.get("writtenBytes"),
             priority=executed.get("priority"),
-        ),
+        )
+        | ({} if short == stage else {"stage": stage}),
     )
 
 
@@ -274,14 +282,6 @@ def _check_characters(text: str, where: str) -> None:
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(
             f"{where}: {text[:80]!r} holds a NUL or half a surrogate pair, which no table can store."
-        )
-
-
-def _check_length(text: str, where: str) -> None:
-    if len(text.encode()) > WORKER_BYTES:
-        raise InputError(
-            f"{where}: names a stage in {len(text.encode())} bytes of UTF-8, at most {WORKER_BYTES} are allowed: "
-            f"{text[:80]!r}…"
         )
 
 

@@ -240,6 +240,44 @@ def check_run(
         assert [ancestor.job_id for ancestor in get_ancestors(connection, NAMESPACE, job).ancestors] == [root]
 
 
+def test_names_that_are_too_long_arrive_shortened_and_are_shown_whole(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """Two programs and three ids of 600 bytes that differ at their end: two stages, three jobs, nothing refused."""
+    path = small_workflow(tmp_path, seconds=1)
+    document = json.loads(path.read_text())
+    programs = ["p" * 600, "p" * 601, "p" * 600]
+    specified, executed = (document["workflow"][part]["tasks"] for part in ("specification", "execution"))
+    for number, (task, run_of_it) in enumerate(zip(specified, executed, strict=True)):
+        task["id"] = run_of_it["id"] = f"{'i' * 600}{number}"
+        task["parents"] = [f"{'i' * 600}{number - 1}"] if number else []
+        run_of_it["command"]["program"] = programs[number]
+    path.write_text(json.dumps(document))
+    (imported,) = pipeline.answer("import", "wfformat", str(path), "--instant")
+    pipeline.wait_until_committed()
+
+    stages = stages_below(pipeline, imported["root"])
+    assert sorted(stages.values()) == [(1, 1), (2, 2)]
+    assert all(len(stage) == 300 and stage.startswith("ppp") for stage in stages)
+    with pipeline.connect() as connection:
+        jobs = connection.execute(
+            "SELECT job_id, worker, external_id, meta FROM jobs WHERE depth = 1 ORDER BY occurred_at"
+        ).fetchall()
+        assert connection.execute("SELECT count(*) FROM dead_letters").fetchone() == (0,)
+        above = get_ancestors(connection, NAMESPACE, jobs[2][0], "depends_on")
+    assert [job.job_id for job in above.ancestors] == [jobs[0][0], jobs[1][0]]
+    for number, (job, worker, external, meta) in enumerate(jobs):
+        assert (len(job), len(external)) == (500, 500)
+        assert meta["task_id"] == f"{'i' * 600}{number}"
+        assert (meta["stage"], len(worker)) == (programs[number], 300)
+
+
+def stages_below(pipeline: Pipeline, root: str) -> dict[str, tuple[int, int]]:
+    """Each stage of a run's tasks, with how many there are and how many were expected."""
+    stages = pipeline.answer("lineage", "stats", root)["stages"]
+    return {stage["worker"]: (stage["total"], stage["expected"]) for stage in stages if stage["depth"] == 1}
+
+
 def test_ancestors_of_a_sample_equal_expected_by_the_command(pipeline: Pipeline) -> None:
     """The command says the same as the functions."""
     expected = EXPECTED["montage-chameleon-2mass-025d-001"]

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 import jobtrail
 from jobtrail import _runtime
-from publishers.wfformat.events import check_identity, count_events, events, job_id
+from publishers.wfformat.events import count_events, events, job_id
 from publishers.wfformat.plan import Change, makespan_us, steps, timings
 from publishers.wfformat.read import Task, moment, read
 from publishers.wfformat.sending import Sending
 from schemas.contract import FINISHED, RANKS, SCHEMA
-from schemas.errors import BrokerError, InputError
+from schemas.errors import BrokerError
 from settings.broker import BrokerSettings
 from tests.unit.workflow_files import DIAMOND, a_document, a_task, executed, refused, specified, written
 
@@ -382,23 +382,6 @@ def test_workflow_without_tasks_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", ["a\0b", "half \ud800", ""])
 def test_text_that_no_table_can_store_is_refused(tmp_path: Path, bad: str) -> None:
     assert "tasks[0]" in refused(written(tmp_path, a_document(a_task(bad, []))))
-
-
-def test_stage_too_long_for_the_contract_is_refused_with_its_task(tmp_path: Path) -> None:
-    message = refused(written(tmp_path, a_document(a_task("a", [], program="x" * 301))))
-    assert "task 'a'" in message
-    assert "301 bytes of UTF-8, at most 300" in message
-
-
-def test_ids_too_long_for_the_contract_are_refused(tmp_path: Path) -> None:
-    trace = read(written(tmp_path, a_document(a_task("t" * 400, []))))
-    check_identity("ns", "r" * 99, trace)
-    with pytest.raises(InputError, match="501 bytes of UTF-8, at most 500"):
-        check_identity("ns", "r" * 100, trace)
-    with pytest.raises(InputError, match="--namespace is 201 bytes"):
-        check_identity("n" * 201, "run", trace)
-    with pytest.raises(InputError, match="--namespace is empty"):
-        check_identity("", "run", trace)
 
 
 def test_import_that_did_not_arrive_shows_the_address_without_its_password() -> None:

@@ -1,0 +1,37 @@
+"""Names that are too long for an event, shortened so that two different names stay different.
+
+The rule is the SDK's own for ids that are too long, so that a name does not depend on who shortened it.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+from schemas.errors import InputError
+
+_DIGEST_BYTES = 16
+_MARK = "~"
+
+
+def shorten(text: str, most_bytes: int) -> str:
+    """Return a text of at most ``most_bytes`` of UTF-8: one that is longer keeps its beginning and ends with a hash.
+
+    The hash is that of the whole text: the same text gives the same name in every import, and another text another.
+    """
+    encoded = text.encode()
+    if len(encoded) <= most_bytes:
+        return text
+    digest = hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).hexdigest()
+    kept = encoded[: most_bytes - len(_MARK) - len(digest)].decode(errors="ignore")
+    return f"{kept}{_MARK}{digest}"
+
+
+def check_distinct(where: str, texts: Iterable[str], most_bytes: int) -> None:
+    """Raise InputError when two different texts are the same once shortened: it takes a file made for it."""
+    whole: dict[str, str] = {}
+    for text in texts:
+        other = whole.setdefault(shorten(text, most_bytes), text)
+        if other != text:
+            raise InputError(
+                f"{where}: two different names become the same when they are shortened to {most_bytes} bytes: "
+                f"{other[:80]!r}… and {text[:80]!r}…: rename one of them."
+            )
