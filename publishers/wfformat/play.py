@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from publishers.wfformat.events import check_identity, count_events, events
+from publishers.wfformat.moments import FORMS
 from publishers.wfformat.plan import makespan_us, timings
 from publishers.wfformat.read import Trace, read
 from publishers.wfformat.sending import Sending
-from schemas.contract import TIME_MAX
+from schemas.contract import OCCURRED_MAX, OCCURRED_MIN
 from schemas.errors import InputError
 from settings.broker import BrokerSettings
 
@@ -138,17 +139,18 @@ def _start_us(trace: Trace, planned: ImportedRun, pace: float, *, original_times
     if original_times:
         if trace.executed_at is None:
             raise InputError(
-                f"{trace.path}: --original-times needs executedAt, expected as in 2020-12-28T16:54:52+00:00, "
-                f"20200408T173533+0000 or 03-23-21T05:57:32Z, got {trace.executed_at_text!r}."
+                f"{trace.path}: --original-times needs executedAt, expected as in {FORMS}; "
+                f"got {trace.executed_at_text[:60]!r}. Import without --original-times: the run then ends now."
             )
         start = round(trace.executed_at.timestamp()) * _SECOND_US + trace.executed_at.microsecond
     else:
         now = time.time_ns() // 1_000
         start = min(now, now + round(makespan / pace) - makespan)
-    if start <= 0 or start + makespan > TIME_MAX:
+    if start < OCCURRED_MIN or start + makespan > OCCURRED_MAX:
         raise InputError(
-            f"{trace.path}: expected times from 1970 to 9999, but a run of {planned.makespan_seconds:.0f} s "
-            f"{'from ' + trace.executed_at_text if original_times else 'that ends now'} is not within them."
+            f"{trace.path}: expected times from 2000 to 2099, which is what an event may have, but a run of "
+            f"{planned.makespan_seconds:.0f} s {'from ' + trace.executed_at_text if original_times else 'that ends now'} "
+            "is not within them."
         )
     return start
 

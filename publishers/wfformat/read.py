@@ -8,12 +8,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from publishers.wfformat.document import load
 from publishers.wfformat.graph import check_links, order
+from publishers.wfformat.moments import moment
 from publishers.wfformat.names import check_distinct, shorten
 from schemas.contract import SOURCE_BYTES, WORKER_BYTES
 from schemas.errors import InputError
@@ -81,7 +82,8 @@ def read(path: Path) -> Trace:
     system = _of(content, "runtimeSystem", dict, where, default={})
     system_name = _text(system, "name", where, default="")
     execution = _of(workflow, "execution", dict, f"{where}: workflow")
-    executed_at_text = str(execution.get("executedAt", ""))
+    executed_at = execution.get("executedAt")
+    executed_at_text = str(executed_at) if isinstance(executed_at, str | int | float) else ""
     name = _text(content, "name", where, default="") or path.name.removesuffix(".gz").removesuffix(".json")
     workflow_name = shorten(name, WORKER_BYTES)
     return Trace(
@@ -89,7 +91,7 @@ def read(path: Path) -> Trace:
         sha256=document.sha256,
         workflow=workflow_name,
         runtime_system=shorten(system_name, SOURCE_BYTES),
-        executed_at=moment(executed_at_text),
+        executed_at=moment(executed_at),
         executed_at_text=executed_at_text,
         tasks=_tasks(where, workflow, execution, by_name=system_name.casefold() == "nextflow"),
         meta=_present(
@@ -101,25 +103,6 @@ def read(path: Path) -> Trace:
         )
         | ({} if workflow_name == name else {"workflow_name": name}),
     )
-
-
-def moment(text: str) -> datetime | None:
-    """``executedAt`` in UTC; None where it is none of the forms that occur.
-
-    They are ISO 8601, extended or basic (``2020-12-28T16:54:52+00:00``, ``20200408T173533+0000``), with any offset
-    from UTC, and ``03-23-21T05:57:32Z``: month, day, year. Without an offset it is UTC.
-    """
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            parsed = datetime.strptime(text, "%m-%d-%yT%H:%M:%S%z")
-        except ValueError:
-            return None
-    try:
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-    except OverflowError:  # the year 1 or 9999, and an offset that leads out of it
-        return None
 
 
 def _tasks(

@@ -7,7 +7,6 @@ import copy
 import gzip
 import json
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import jobtrail
 from jobtrail import _runtime
 from publishers.wfformat.events import count_events, events, job_id
 from publishers.wfformat.plan import Change, makespan_us, steps, timings
-from publishers.wfformat.read import Task, moment, read
+from publishers.wfformat.read import Task, read
 from publishers.wfformat.sending import Sending
 from schemas.contract import FINISHED, RANKS, SCHEMA
 from schemas.errors import BrokerError
@@ -106,19 +105,6 @@ def test_real_trace_gives_events_of_the_contract_in_time_order(name: str) -> Non
         count += 1
     assert len(ended) == len(trace.tasks) + 1
     assert count == count_events(trace)
-
-
-def test_four_forms_of_executed_at_are_one_moment_in_utc() -> None:
-    at = datetime(2021, 3, 23, 5, 57, 32, tzinfo=UTC)
-    for text in (
-        "2021-03-22T19:57:32-10:00",
-        "2021-03-23T05:57:32+00:00",
-        "20210323T055732+0000",
-        "03-23-21T05:57:32Z",
-    ):
-        assert moment(text) == at
-    assert moment("Tuesday") is None
-    assert moment("0001-01-01T00:00:00+14:00") is None
 
 
 def test_same_trace_run_and_start_give_identical_events() -> None:
