@@ -36,7 +36,7 @@ def wfformat(
     run_id: str | None,
     as_json: bool,
 ) -> None:
-    """Import FILES in WfCommons' WfFormat 1.5 (.json or .json.gz), each as a run of its own."""
+    """Import FILES in WfCommons' WfFormat 1.0 to 1.6 (.json or .json.gz), each as a run of its own."""
     from cli.render.safe_text import safe
     from publishers.wfformat.play import run
     from schemas.errors import SettingsError

@@ -3,6 +3,7 @@
 What the object means is read in ``read``.
 """
 
+import codecs
 import gzip
 import hashlib
 import json
@@ -29,13 +30,15 @@ def load(path: Path) -> Document:
     """Read a ``.json`` or ``.json.gz`` file. Raises InputError that names the file and the place where it breaks."""
     raw = _unpacked(path)
     try:
-        content = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        content = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: expected UTF-8, got byte 0x{raw[error.start]:02x} at byte {error.start}: save the file as UTF-8."
         ) from error
     except json.JSONDecodeError as error:
-        byte = len(error.doc[: error.pos].encode())
+        byte = len(error.doc[: error.pos].encode()) + (
+            len(codecs.BOM_UTF8) if raw.startswith(codecs.BOM_UTF8) else 0
+        )
         raise InputError(
             f"{path}: not JSON from line {error.lineno}, column {error.colno} (byte {byte} of {len(raw)}): {error.msg}. "
             "The file is damaged or cut short: get it again."
@@ -45,7 +48,7 @@ def load(path: Path) -> Document:
     except ValueError as error:  # NaN and Infinity, or a number of thousands of digits
         raise InputError(f"{path}: not JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object of WfFormat 1.5, got {type(content).__name__}.")
+        raise InputError(f"{path}: expected a JSON object in WfFormat, got {type(content).__name__}.")
     return Document(content, hashlib.sha256(raw).hexdigest())
 
 

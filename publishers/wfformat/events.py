@@ -7,6 +7,7 @@ The workflow is the run's root job at depth 0, every task a child of it at depth
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from publishers.wfformat.fields import shown
 from publishers.wfformat.names import check_distinct, shorten
 from publishers.wfformat.plan import Change, makespan_us, steps, timings
 from publishers.wfformat.read import Task, Trace
@@ -121,9 +122,9 @@ def _check(text: str, most: int, what: str, cure: str) -> None:
     if not text:
         raise InputError(f"{what} is empty: give one.")
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{what} holds a character that no table can store: {text[:80]!r}.")
+        raise InputError(f"{what} holds a character that no table can store: {shown(text)}.")
     size = len(text.encode())
     if size > most:
         raise InputError(
-            f"{what} is {size} bytes of UTF-8, at most {most} are allowed: {cure}. It is {text[:80]!r}."
+            f"{what} is {size} bytes of UTF-8, at most {most} are allowed: {cure}. It is {shown(text)}."
         )

@@ -3,47 +3,54 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from publishers.wfformat.fields import shown
 from schemas.errors import InputError
 
 _SHOWN = 20
 """Tasks of a cycle that a message names at most."""
+_SHOWN_CHARACTERS = 80
 
 
-def check_links(
-    where: str, parents: Mapping[str, Sequence[str]], children: Mapping[str, Sequence[str]]
-) -> None:
-    """Both directions name known tasks and the same edges. Raises InputError with ``where`` and the tasks' names.
+def join_links(
+    where: str,
+    parents: Mapping[str, Sequence[str] | None],
+    children: Mapping[str, Sequence[str] | None],
+) -> dict[str, tuple[str, ...]]:
+    """Return the parents of every task, from what both directions say. All names are tasks of ``parents``.
 
-    ``children`` may lack tasks: what the file does not say is not compared.
+    None means that the file has no list there, which says nothing. So does a direction that is empty in the whole
+    file. Raises InputError with ``where`` and both tasks' names when a list that is there contradicts the other one.
     """
-    for task, names in parents.items():
-        for parent in names:
-            if parent not in parents:
-                raise InputError(
-                    f"{where}: task {task!r} has the parent {parent!r}, which the file does not hold."
-                )
-    for task, names in children.items():
-        for child in names:
-            if child not in parents:
-                raise InputError(
-                    f"{where}: task {task!r} has the child {child!r}, which the file does not hold."
-                )
-    edges = {(parent, task) for task, names in parents.items() for parent in names}
-    listed = {(task, child) for task, names in children.items() for child in names}
+    if not any(parents.values()):
+        parents = dict.fromkeys(parents)
+    if not any(children.values()):
+        children = dict.fromkeys(children)
+    edges = {(parent, task) for task, names in parents.items() for parent in names or ()}
+    listed = {(task, child) for task, names in children.items() for child in names or ()}
     for parent, task in sorted(listed - edges):
-        raise InputError(
-            f"{where}: task {parent!r} lists {task!r} as its child, but {task!r} does not list {parent!r} as its parent."
-        )
-    for parent, task in sorted(edges - listed):
-        if parent in children:
+        if parents[task] is not None:
+            one, other = shown(parent), shown(task)
             raise InputError(
-                f"{where}: task {task!r} lists {parent!r} as its parent, but {parent!r} does not list {task!r} "
-                "as its child."
+                f"{where}: task {one} lists {other} as its child, but {other} does not list {one} as its parent."
             )
+    for parent, task in sorted(edges - listed):
+        if children[parent] is not None:
+            one, other = shown(task), shown(parent)
+            raise InputError(
+                f"{where}: task {one} lists {other} as its parent, but {other} does not list {one} as its child."
+            )
+    joined = {task: dict.fromkeys(names or ()) for task, names in parents.items()}
+    for parent, names in children.items():
+        for child in names or ():
+            joined[child][parent] = None
+    return {task: tuple(names) for task, names in joined.items()}
 
 
 def order(where: str, parents: Mapping[str, Sequence[str]]) -> list[str]:
-    """All tasks, each after its parents, otherwise as the file has them. Raises InputError with a cycle's path."""
+    """Return all tasks, each after its parents, otherwise as the file has them.
+
+    Raises InputError with the path of a cycle when there is one.
+    """
     waiting_for = {task: len(names) for task, names in parents.items()}
     children: dict[str, list[str]] = {task: [] for task in parents}
     for task, names in parents.items():
@@ -60,16 +67,17 @@ def order(where: str, parents: Mapping[str, Sequence[str]]) -> list[str]:
                 ready.append(child)
     if len(ordered) < len(parents):
         path = _cycle({task: names for task, names in parents.items() if waiting_for[task]})
-        shown = path if len(path) <= _SHOWN else [*path[: _SHOWN - 1], "…", path[-1]]
+        listed = path if len(path) <= _SHOWN else [*path[: _SHOWN - 1], "…", path[-1]]
+        cycle = " → ".join(name[:_SHOWN_CHARACTERS] for name in listed)
         raise InputError(
-            f"{where}: the tasks depend on each other in a cycle of {len(path) - 1}: {' → '.join(shown)}. "
+            f"{where}: the tasks depend on each other in a cycle of {len(path) - 1}: {cycle}. "
             "A workflow is a graph without cycles."
         )
     return ordered
 
 
 def _cycle(parents: Mapping[str, Sequence[str]]) -> list[str]:
-    """A cycle as parent → child → … → parent. Every task given has a parent among those given, so walking up meets one."""
+    """Return a cycle as parent → child → … → parent. Every task has a parent among those given, so walking up ends."""
     seen: dict[str, int] = {}
     task = next(iter(parents))
     path: list[str] = []

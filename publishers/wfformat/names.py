@@ -6,6 +6,7 @@ The rule is the SDK's own for ids that are too long, so that a name does not dep
 import hashlib
 from collections.abc import Iterable
 
+from publishers.wfformat.fields import shown
 from schemas.errors import InputError
 
 _DIGEST_BYTES = 16
@@ -33,5 +34,5 @@ def check_distinct(where: str, texts: Iterable[str], most_bytes: int) -> None:
         if other != text:
             raise InputError(
                 f"{where}: two different names become the same when they are shortened to {most_bytes} bytes: "
-                f"{other[:80]!r}… and {text[:80]!r}…: rename one of them."
+                f"{shown(other)} and {shown(text)}: rename one of them."
             )

@@ -1,7 +1,8 @@
 """When each task would have run: pure arithmetic on a trace, in microseconds since the workflow's start.
 
-The files record how long a task ran, not when. So each starts as soon as its last parent has ended, with no limit on
-how many run side by side: the makespan is the length of the critical path.
+The files record how long a task ran, but not reliably when: before 1.5 not at all, and since then converters write the
+time of the conversion there. So each task starts as soon as its last parent has ended, with no limit on how many run
+side by side: the makespan is the length of the critical path.
 """
 
 from collections.abc import Sequence

@@ -121,3 +121,14 @@ def test_name_made_to_look_like_another_shortened_one_is_refused(tmp_path: Path)
     with pytest.raises(InputError, match="two different names become the same"):
         read(written(tmp_path, document))
     check_distinct("here", ["a", "b", "a"], 300)
+
+
+def test_messages_cut_long_names(tmp_path: Path) -> None:
+    document = a_document(a_task("a" * 100_000, ["b" * 100_000]), a_task("c", ["c"]))
+    with pytest.raises(InputError, match="which the file does not hold") as caught:
+        read(written(tmp_path, document))
+    assert len(str(caught.value)) < 500
+    ring = a_document(*(a_task(letter * 100_000, [before * 100_000]) for letter, before in ("ab", "ba")))
+    with pytest.raises(InputError, match="cycle of 2") as caught:
+        read(written(tmp_path, ring))
+    assert len(str(caught.value)) < 700
