@@ -17,6 +17,7 @@ from publishers.wfformat.graph import join_links, order
 from publishers.wfformat.identity import References, identify, match_executions
 from publishers.wfformat.moments import moment
 from publishers.wfformat.names import check_distinct, shorten
+from publishers.wfformat.stages import Named, stages_of
 from publishers.wfformat.versions import Recording, recording
 from schemas.contract import SOURCE_BYTES, WORKER_BYTES
 from schemas.errors import InputError
@@ -110,8 +111,8 @@ def _tasks(where: str, recorded: Recording, system: str) -> tuple[Task, ...]:
         task: (specified, execution)
         for task, (_, specified), (_, execution) in zip(ids, recorded.specified, executed, strict=True)
     }
-    by_name = system.casefold() == "nextflow"
-    stages = {task: _stage(task, *halves[task], where, by_name=by_name) for task in ids}
+    named = [_named(task, *halves[task], where) for task in ids]
+    stages = dict(zip(ids, stages_of(named, system), strict=True))
     check_distinct(where, set(stages.values()), WORKER_BYTES)
     links = {
         key: {
@@ -131,13 +132,14 @@ def _tasks(where: str, recorded: Recording, system: str) -> tuple[Task, ...]:
     )
 
 
-def _stage(
-    task: str, specified: Mapping[str, Any], executed: Mapping[str, Any], where: str, *, by_name: bool
-) -> str:
+def _named(task: str, specified: Mapping[str, Any], executed: Mapping[str, Any], where: str) -> Named:
     where = f"{where}: task {shown(task)}"
-    program = known_text(section(executed, "command", where), "program", where)
-    name = known_text(specified, "name", where) or task
-    return name if by_name or not program else program
+    return Named(
+        id=task,
+        label=known_text(specified, "name", where) or task,
+        category=known_text(executed, "category", where) or known_text(specified, "category", where),
+        program=known_text(section(executed, "command", where), "program", where),
+    )
 
 
 def _task(

@@ -240,6 +240,25 @@ def check_run(
         assert [ancestor.job_id for ancestor in get_ancestors(connection, NAMESPACE, job).ancestors] == [root]
 
 
+def test_file_of_version_1_6_and_stages_without_a_program_come_out(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """A recorded file of 1.6, and one whose tasks have no program, only names of a rule and a number."""
+    recorded = TRACES / "helloworld-forkjoin-10-chameleon.json.gz"
+    numbered = small_workflow(tmp_path, seconds=1)
+    document = json.loads(numbered.read_text())
+    specified, executed = (document["workflow"][part]["tasks"] for part in ("specification", "execution"))
+    for number in range(3):
+        specified[number] |= {"id": f"rule_{number}", "name": f"rule_{number}", "parents": []}
+        executed[number] |= {"id": f"rule_{number}", "command": {"program": "n/a"}}
+    numbered.write_text(json.dumps(document))
+    first, second = pipeline.answer("import", "wfformat", str(recorded), str(numbered), "--instant")
+    pipeline.wait_until_committed()
+
+    assert stages_below(pipeline, first["root"]) == {"cpuhog": (10, 10)}
+    assert stages_below(pipeline, second["root"]) == {"rule": (3, 3)}
+
+
 def test_names_that_are_too_long_arrive_shortened_and_are_shown_whole(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:

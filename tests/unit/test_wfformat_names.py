@@ -13,7 +13,7 @@ from publishers.wfformat.names import check_distinct, shorten
 from publishers.wfformat.read import read
 from schemas.contract import BYTES, JOB_ID_BYTES, WORKER_BYTES
 from schemas.errors import InputError
-from tests.unit.workflow_files import DIAMOND, a_document, a_task, executed, written
+from tests.unit.workflow_files import DIAMOND, a_document, a_task, executed, specified, written
 
 LONG = "NFCORE_RNASEQ:" * 30 + "ALIGN"
 
@@ -121,6 +121,16 @@ def test_name_made_to_look_like_another_shortened_one_is_refused(tmp_path: Path)
     with pytest.raises(InputError, match="two different names become the same"):
         read(written(tmp_path, document))
     check_distinct("here", ["a", "b", "a"], 300)
+
+
+def test_long_sample_names_do_not_make_long_stages(tmp_path: Path) -> None:
+    document = a_document(a_task("a", []), a_task("b", []))
+    document["runtimeSystem"]["name"] = "Nextflow"
+    for number, task in enumerate(specified(document)):
+        task["name"] = f"NFCORE:ALIGN (sample {number} {'x' * 400})"
+    for task in executed(document):
+        del task["command"]
+    assert dict(read(written(tmp_path, document)).tasks_per_stage) == {"NFCORE:ALIGN": 2}
 
 
 def test_messages_cut_long_names(tmp_path: Path) -> None:

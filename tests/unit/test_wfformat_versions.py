@@ -414,6 +414,7 @@ def test_what_only_stands_for_not_known_is_left_out(tmp_path: Path, stand_in: ob
         (specified, "parents", [{"id": "a"}], "expected 'parents' to hold names, got {'id': 'a'}"),
         (executed, "command", ["cook"], "expected 'command' to be an object, got list"),
         (executed, "command", {"program": ["cook"]}, "expected 'program' to be a text, got list"),
+        (executed, "category", {}, "expected 'category' to be a text, got dict"),
         (executed, "machines", [["m"]], "expected 'machines' to hold names, got ['m']"),
     ],
 )
