@@ -20,6 +20,7 @@ _HASH = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{
 _CERTAIN = re.compile(
     rf"(?:[{_SEPARATORS}]#?(?:task/)?(?:{_HASH})|_ID\d+|\s?\[[^\[\]]*\]|[_./-]shard-?\d+)$", re.IGNORECASE
 )
+_CERTAIN_AT_MOST = 3
 # A number or a short hash, which may also be a part of the process's name.
 _COUNTER = re.compile(r"[0-9]+|(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{6,31}")
 
@@ -93,8 +94,8 @@ def _without_certain(task: Named, *, own_name: bool) -> str:
     endings = tuple(separator + task.id for separator in _SEPARATORS)
     if own_name and name != task.id and not task.id.isdecimal() and name.endswith(endings):
         name = name[: -len(task.id) - 1]
-    while (shorter := _CERTAIN.sub("", name)) != name:
-        name = shorter
+    for _ in range(_CERTAIN_AT_MOST):
+        name = _CERTAIN.sub("", name)
     if name.endswith(")") and "(" in name:
         name = name[: name.index("(")]
     elif name != task.label:

@@ -16,7 +16,7 @@ UUID = "830e8726-c7a7-4f64-a61d-4cc889f76c07"
 
 
 def stages_by_name(system: str, *names: str, ids: tuple[str, ...] = ()) -> list[str]:
-    """The stages of tasks of which the file says names alone; without ``ids`` the names are the ids."""
+    """Return the stages of tasks that only have names; without ``ids`` the names are the ids."""
     return stages_of(
         [Named(task, name, "", "") for task, name in zip(ids or names, names, strict=True)], system
     )
@@ -220,6 +220,7 @@ def test_hostile_names_take_no_longer_than_their_length() -> None:
     for name in (
         "a" + "_" * 300_000 + "1",
         " (" * 200_000,
+        "_ID1" * 100_000,
         "_ID1" * 100_000 + "x",
         "a_" + "f0" * 300_000 + "z",
     ):
