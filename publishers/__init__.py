@@ -1,1 +1,1 @@
-"""Programs of ours that publish for others, through the SDK as anybody else would."""
+"""Our own programs that publish events for other systems. They use the SDK like any other program."""

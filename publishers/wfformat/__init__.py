@@ -1,5 +1,7 @@
-"""`jobtrail import wfformat`: recorded executions of real workflows, replayed as events.
+"""`jobtrail import wfformat`: replay recorded executions of real workflows as events.
 
-``document`` (bytes to JSON) → ``read`` (JSON to a checked Trace, with ``graph``) → ``plan`` (when each task would have
-run) → ``events`` (fields of the contract) → ``play`` (in their time, by ``sending``, through the SDK).
+``document`` (bytes to JSON) → ``versions`` (any version of WfFormat to one shape) → ``read`` (a checked Trace;
+``fields``, ``identity``, ``graph``, ``stages``, ``moments`` and ``names`` each check one part) → ``plan`` (when
+each task would have run) → ``events`` (the fields of each event) → ``play`` (publishes them at their time, by
+``sending``, through the SDK).
 """

@@ -1,6 +1,6 @@
-"""A WfFormat file as a JSON object: bytes, gzip, UTF-8 and JSON, with errors that say where the file breaks.
+"""Read a file as a JSON object: gzip, UTF-8 and JSON, with errors that say where the file is broken.
 
-What the object means is read in ``read``.
+``versions`` and ``read`` interpret the object.
 """
 
 import codecs
@@ -14,20 +14,20 @@ from typing import Any, NamedTuple, NoReturn
 from schemas.errors import InputError
 
 MOST_BYTES = 512 * 1024 * 1024
-"""A file larger than this, unpacked, is refused: it is held in memory while it is read."""
+"""The largest unpacked file that is read. The whole file is in memory while it is read."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Document(NamedTuple):
-    """The parsed object and the SHA-256 of the unpacked bytes it was parsed from."""
+    """A parsed object, and the SHA-256 of the unpacked bytes that it was parsed from."""
 
     content: dict[str, Any]
     sha256: str
 
 
 def load(path: Path) -> Document:
-    """Read a ``.json`` or ``.json.gz`` file. Raises InputError that names the file and the place where it breaks."""
+    """Read a ``.json`` or ``.json.gz`` file. Raises InputError with the place where the file is broken."""
     raw = _unpacked(path)
     try:
         content = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
@@ -56,14 +56,12 @@ def _unpacked(path: Path) -> bytes:
     if not path.exists():
         raise InputError(f"{path}: no such file.")
     if not path.is_file():
-        raise InputError(f"{path}: expected a regular file (.json or .json.gz): it is read twice.")
+        raise InputError(f"{path}: expected a regular file (.json or .json.gz), because it is read twice.")
     try:
         with path.open("rb") as opened:
             packed = opened.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         if path.suffix == ".gz" and not packed:
-            raise InputError(
-                f"{path}: named .gz, but it does not begin as gzip does: unpack it under another name."
-            )
+            raise InputError(f"{path}: the name ends with .gz, but the content is not gzip: rename the file.")
         with gzip.open(path) if packed else path.open("rb") as source:
             raw: bytes = source.read(MOST_BYTES + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -74,10 +72,11 @@ def _unpacked(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from error
     if len(raw) > MOST_BYTES:
         raise InputError(
-            f"{path}: more than {MOST_BYTES // 1024**2} MiB unpacked, which is more than an import reads."
+            f"{path}: expected at most {MOST_BYTES // 1024**2} MiB unpacked, got more. "
+            "The whole file has to fit in memory."
         )
     return raw
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")

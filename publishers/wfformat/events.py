@@ -1,7 +1,7 @@
-"""A trace and its plan as lifecycle events: the fields of the contract, in time order. Pure; nothing is sent here.
+"""Turn a trace into lifecycle events, in time order. Pure; ``play`` sends them.
 
-The workflow is the run's root job at depth 0, every task a child of it at depth 1; the tasks' own parents are
-``depends_on``. The same trace, run id, namespace and start give the same events, field by field.
+The workflow is the run's root job at depth 0. Every task is its child at depth 1; what the task waited for is in
+``depends_on``. The same trace, run id, namespace and start time give exactly the same events.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,38 +15,39 @@ from schemas.contract import JOB_ID_BYTES, MAP_ENTRIES, NAMESPACE_BYTES
 from schemas.errors import InputError
 
 _EXTERNAL_ID_BYTES = 500
-"""As much as the SDK keeps of an external id."""
+"""The longest external id that the SDK sends whole."""
 
 _STATES = {Change.AVAILABLE: "available", Change.EXECUTING: "executing", Change.COMPLETED: "completed"}
 
 
 class Due(NamedTuple):
-    """Fields of one event, and when it is due: microseconds after the workflow's start."""
+    """The fields of one event, and when to publish it, in microseconds after the workflow's start."""
 
     at_us: int
     fields: dict[str, Any]
 
 
 def job_id(run_id: str, task: str) -> str:
-    """Return a task's job id: files of one workflow use the same task ids again, so the run's id is before it.
+    """Return a task's job id. It begins with the run's id, because several files use the same task ids.
 
-    One that is too long for the contract is shortened; the task's whole id is then in the ``meta`` of its last event.
+    A job id that is too long for the contract is shortened. The ``meta`` of the task's last event then has the
+    whole id.
     """
     return shorten(f"{run_id}/{task}", JOB_ID_BYTES)
 
 
 def check_identity(namespace: str, run_id: str, trace: Trace) -> None:
-    """Raise InputError when the namespace or the run's id does not fit the contract, or when two jobs get one id."""
+    """Raise InputError when the namespace or the run's id breaks the contract, or when two jobs get the same id."""
     _check(namespace, NAMESPACE_BYTES, "--namespace", "choose a shorter one")
     _check(run_id, JOB_ID_BYTES, "the run's id", "give a shorter --run-id")
     check_distinct(str(trace.path), [run_id, *(f"{run_id}/{task.id}" for task in trace.tasks)], JOB_ID_BYTES)
 
 
 def events(trace: Trace, namespace: str, run_id: str, start_us: int) -> Iterator[Due]:
-    """All events of a run that starts at ``start_us`` (microseconds since 1970 UTC), in the order they happen."""
+    """Yield all events of a run that starts at ``start_us`` (microseconds since 1970 UTC), in time order."""
     planned = timings(trace.tasks)
     end_us = makespan_us(planned)
-    # Said explicitly: the SDK would give its own process and release, which did not run these tasks.
+    # Set explicitly: by default the SDK fills in this process and its release, which did not run these tasks.
     unknown = {"queue": "", "release": "", "executor": ""}
     root = {
         "namespace": namespace,
@@ -99,13 +100,13 @@ def events(trace: Trace, namespace: str, run_id: str, start_us: int) -> Iterator
 
 
 def count_events(trace: Trace) -> int:
-    """How many events ``events`` gives."""
+    """Return how many events ``events`` yields."""
     chunks = sum(max(1, -(-len(task.parents) // MAP_ENTRIES)) for task in trace.tasks)
     return chunks + 2 * len(trace.tasks) + -(-len(trace.tasks_per_stage) // MAP_ENTRIES) + 1
 
 
 def _on_first_event(task: Task, run_id: str) -> Iterator[Mapping[str, object]]:
-    """What a task says once: its command and its parents, the latter on as many events as they need."""
+    """Yield what only a task's first events have: its command, and its parents in as many events as needed."""
     upstream = [job_id(run_id, parent) for parent in task.parents]
     yield {"args": dict(task.args), "depends_on": upstream[:MAP_ENTRIES]}
     for first in range(MAP_ENTRIES, len(upstream), MAP_ENTRIES):
@@ -113,16 +114,18 @@ def _on_first_event(task: Task, run_id: str) -> Iterator[Mapping[str, object]]:
 
 
 def _on_last_event(task: Task, run_id: str) -> dict[str, str]:
-    """Return what is known of a task's execution, and its whole id where its job's id had to be shortened."""
+    """Return the ``meta`` of a task's last event. It has the task's whole id where the job id is shortened."""
     whole = job_id(run_id, task.id) == f"{run_id}/{task.id}"
     return dict(task.meta) if whole else {**task.meta, "task_id": task.id}
 
 
 def _check(text: str, most: int, what: str, cure: str) -> None:
     if not text:
-        raise InputError(f"{what} is empty: give one.")
+        raise InputError(f"{what} is empty: expected a text of 1 to {most} bytes.")
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{what} holds a character that no table can store: {shown(text)}.")
+        raise InputError(
+            f"{what} has a NUL or half a surrogate pair, which no table can store: {shown(text)}."
+        )
     size = len(text.encode())
     if size > most:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Reading single fields: what is there, what only stands for "not known", and errors that name the place."""
+"""Read single fields of a file: their type, stand-ins for "not known", and errors that name the place."""
 
 import string
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.errors import InputError
 
-# What programs that write WfFormat put where they know nothing, in any case and within any brackets or quotes.
+# What programs write where they do not know a value. It may be in any case, and within brackets or quotes.
 _STAND_INS = frozenset(
     {
         *("n/a", "na", "n.a.", "n.a", "none", "null", "nil", "nan", "unknown", "undefined", "unspecified"),
@@ -19,14 +19,14 @@ _PUNCTUATION = frozenset(string.punctuation + string.whitespace + "–—…·")
 
 
 def known(text: str) -> str:
-    """Return the text without blanks around it; '' when it is empty or only stands for "not known" (``n/a``, ``-``)."""
+    """Return a text without blanks around it, or '' when it only stands for "not known" (``n/a``, ``-``)."""
     if text.strip(_BRACKETS).casefold() in _STAND_INS or _PUNCTUATION.issuperset(text):
         return ""
     return text.strip()
 
 
 def text_of(entry: Mapping[str, Any], key: str, where: str) -> str:
-    """Return a text as it stands; a whole number as text; '' when missing or null.
+    """Return a text unchanged, a whole number as text, or '' when the field is missing or null.
 
     Raises InputError for any other type, and for characters that no table can store.
     """
@@ -42,14 +42,14 @@ def text_of(entry: Mapping[str, Any], key: str, where: str) -> str:
 
 
 def known_text(entry: Mapping[str, Any], key: str, where: str) -> str:
-    """Return ``text_of`` without blanks around it, or '' when it only stands for "not known"."""
+    """Return a text without blanks around it, or '' when it only stands for "not known". Raises as ``text_of``."""
     return known(text_of(entry, key, where))
 
 
 def names_of(entry: Mapping[str, Any], key: str, where: str) -> tuple[str, ...] | None:
-    """Return a list of names, each once, empty ones left out; None when the file does not have the list.
+    """Return the names in a list, without repetitions and empty ones; None when the file has no such list.
 
-    Raises InputError when it is not a list, or holds anything but texts and whole numbers.
+    Raises InputError when the field is not a list, or when the list holds anything but texts and whole numbers.
     """
     value = entry.get(key)
     if value is None or (isinstance(value, str) and not known(value)):
@@ -68,7 +68,7 @@ def names_of(entry: Mapping[str, Any], key: str, where: str) -> tuple[str, ...] 
 
 
 def section(entry: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
-    """Return an object within an object; empty when missing or null. Raises InputError for any other type."""
+    """Return the object in a field, or an empty one when it is missing or null. Raises InputError for other types."""
     value = entry.get(key)
     if value is None or (isinstance(value, str) and not known(value)):
         return {}
@@ -78,7 +78,7 @@ def section(entry: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def objects(entry: Mapping[str, Any], key: str, where: str) -> list[dict[str, Any]]:
-    """Return a list of objects; empty when missing or null. Raises InputError when it is anything else."""
+    """Return the objects in a list; none when it is missing or null. Raises InputError for any other type."""
     value = entry.get(key)
     if value is None:
         return []
@@ -91,15 +91,15 @@ def objects(entry: Mapping[str, Any], key: str, where: str) -> list[dict[str, An
 
 
 def shown(text: str) -> str:
-    """Return a name from a file as a message shows it: quoted, escaped, and cut when it is long."""
+    """Return a name as messages show it: quoted, escaped, and cut when it is long."""
     return repr(text) if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]!r}…"
 
 
 def check_characters(text: str, where: str) -> None:
-    """Raise InputError when the text holds a NUL or half a surrogate pair."""
+    """Raise InputError when a text has a NUL or half a surrogate pair."""
     if text.isascii() and "\0" not in text:
         return
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(
-            f"{where}: {shown(text)} holds a NUL or half a surrogate pair, which no table can store."
+            f"{where}: {shown(text)} has a NUL or half a surrogate pair, which no table can store."
         )

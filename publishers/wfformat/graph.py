@@ -1,4 +1,4 @@
-"""The graph of a trace: parents that exist, children that agree with them, no cycle; and an order to walk it in."""
+"""Check the graph of a trace (parents and children agree, no cycle), and put its tasks in order."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from publishers.wfformat.fields import shown
 from schemas.errors import InputError
 
 _SHOWN = 20
-"""Tasks of a cycle that a message names at most."""
+"""The most tasks of a cycle that a message names."""
 _SHOWN_CHARACTERS = 80
 
 
@@ -18,8 +18,8 @@ def join_links(
 ) -> dict[str, tuple[str, ...]]:
     """Return the parents of every task, from what both directions say. All names are tasks of ``parents``.
 
-    None means that the file has no list there, which says nothing. So does a direction that is empty in the whole
-    file. Raises InputError with ``where`` and both tasks' names when a list that is there contradicts the other one.
+    None means that the file has no list there. A direction whose lists are all empty is ignored. Raises InputError,
+    with ``where`` and both tasks' names, when two lists contradict each other.
     """
     if not any(parents.values()):
         parents = dict.fromkeys(parents)
@@ -47,9 +47,9 @@ def join_links(
 
 
 def order(where: str, parents: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return all tasks, each after its parents, otherwise as the file has them.
+    """Return all tasks, each after its parents, and otherwise in the file's order.
 
-    Raises InputError with the path of a cycle when there is one.
+    Raises InputError, with its path, when there is a cycle.
     """
     waiting_for = {task: len(names) for task, names in parents.items()}
     children: dict[str, list[str]] = {task: [] for task in parents}
@@ -71,13 +71,13 @@ def order(where: str, parents: Mapping[str, Sequence[str]]) -> list[str]:
         cycle = " → ".join(name[:_SHOWN_CHARACTERS] for name in listed)
         raise InputError(
             f"{where}: the tasks depend on each other in a cycle of {len(path) - 1}: {cycle}. "
-            "A workflow is a graph without cycles."
+            "Remove one of these dependencies."
         )
     return ordered
 
 
 def _cycle(parents: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a cycle as parent → child → … → parent. Every task has a parent among those given, so walking up ends."""
+    """Return a cycle as parent → child → … → parent. Every task has a parent here, so walking up finds one."""
     seen: dict[str, int] = {}
     task = next(iter(parents))
     path: list[str] = []

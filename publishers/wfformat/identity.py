@@ -1,4 +1,4 @@
-"""Which task is meant: the id that each task goes by, and the task that a reference names, by id or by name."""
+"""Find out which task is meant: the id of each task, and the task that a reference names by id or by name."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from schemas.errors import InputError
 
 
 class References:
-    """Finds the task that a text names: the task of that id, else the one of that name."""
+    """Finds the task that a text names: the task with that id, otherwise the one with that name."""
 
     def __init__(self, entries: Sequence[Entry], ids: Sequence[str], where: str) -> None:
         self._ids = frozenset(ids)
@@ -18,13 +18,13 @@ class References:
                 self._named.setdefault(text, []).append(task)
 
     def find(self, text: str) -> Sequence[str]:
-        """Return the ids of the tasks that are named so: none, one, or several that share a name."""
+        """Return the ids of the tasks that a text names: none, one, or several that share a name."""
         return (text,) if text in self._ids else self._named.get(text, ())
 
     def resolve(self, names: Sequence[str] | None, where: str, kind: str) -> list[str] | None:
-        """Return the ids of the tasks that a list names; None for no list. ``kind`` is what they are, for messages.
+        """Return the ids of the tasks that a list names; None when there is no list. ``kind`` is for messages.
 
-        Raises InputError for a name that no task has, or that several have. What only stands for "none" is left out.
+        Raises InputError for a name that no task has, or that several have. A stand-in for "none" is left out.
         """
         if names is None:
             return None
@@ -33,7 +33,8 @@ class References:
             tasks = self.find(name)
             if len(tasks) > 1:
                 raise InputError(
-                    f"{where} has the {kind} {shown(name)}, which is the name of {len(tasks)} tasks: name it by its id."
+                    f"{where} has the {kind} {shown(name)}, which is the name of {len(tasks)} tasks: "
+                    "name it by its id."
                 )
             if not tasks and known(name):
                 raise InputError(f"{where} has the {kind} {shown(name)}, which the file does not hold.")
@@ -42,10 +43,10 @@ class References:
 
 
 def identify(entries: Sequence[Entry], where: str, *, names_are_ids: bool) -> list[str]:
-    """Return the id that each task goes by: its own, or its name where it has none.
+    """Return the id of each task, or its name where it has no id.
 
-    ``names_are_ids`` says that tasks are told apart by name (WfFormat up to 1.4), so that ids may repeat. Raises
-    InputError when a task has neither, or when two tasks go by the same id.
+    ``names_are_ids`` says that names identify tasks (WfFormat up to 1.4), so that ids may repeat. Raises InputError
+    when a task has neither an id nor a name, or when two tasks have the same one.
     """
     ids = [text_of(entry, "id", f"{where}: {place}") for place, entry in entries]
     names = [text_of(entry, "name", f"{where}: {place}") for place, entry in entries]
@@ -61,7 +62,8 @@ def identify(entries: Sequence[Entry], where: str, *, names_are_ids: bool) -> li
             raise InputError(f"{where}: {place}: the task has neither an id nor a name: give it an id.")
         if text in seen and text != task:
             raise InputError(
-                f"{where}: {place}: the task has no id, and another task has its name {shown(text)}: give each an id."
+                f"{where}: {place}: the task has no id, and another task has its name {shown(text)}: "
+                "give each an id."
             )
         if text in seen:
             raise InputError(f"{where}: {place}: the id {shown(text)} is used by two tasks.")
@@ -85,7 +87,8 @@ def match_executions(
             raise InputError(f"{where}: {place}: the task has neither an id nor a name: give it an id.")
         if not tasks:
             raise InputError(
-                f"{where}: task {shown(text)} is in workflow.execution.tasks, but not in workflow.specification.tasks."
+                f"{where}: task {shown(text)} is in workflow.execution.tasks, "
+                "but not in workflow.specification.tasks."
             )
         if len(tasks) > 1:
             raise InputError(
@@ -100,7 +103,8 @@ def match_executions(
     for task in ids:
         if task not in executions:
             raise InputError(
-                f"{where}: task {shown(task)} is in workflow.specification.tasks, but not in workflow.execution.tasks: "
-                "without its runtime the run cannot be replayed. Add its execution, or leave the task out."
+                f"{where}: task {shown(task)} is in workflow.specification.tasks, "
+                "but not in workflow.execution.tasks: without its runtime the run cannot be replayed. "
+                "Add its execution, or leave the task out."
             )
     return [executions[task] for task in ids]

@@ -1,4 +1,4 @@
-"""Points in time as WfFormat files write them, in UTC."""
+"""Read points in time, in any form that WfFormat files use."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,11 +8,11 @@ FORMS = (
     "2020-12-28T16:54:52+00:00, 20200408T173533+0000, 03-23-21T05:57:32Z (month, day, year), "
     "Mon, 28 Dec 2020 16:54:52 GMT, or seconds since 1970"
 )
-"""The forms that are read, for messages."""
+"""The accepted forms, for messages."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS_BELOW = ((1.0, 1e11), (1e3, 1e14), (1e6, 1e17), (1e9, 1e20))
-"""How many of a unit make a second, and below which number it is that unit: seconds reach to the year 5138."""
+"""How many of a unit make a second, and the number below which that unit is meant (for seconds, the year 5138)."""
 
 _NUMBER = re.compile(r"\d+(\.\d*)?")
 _DATE = re.compile(r"\d{8}")
@@ -27,11 +27,11 @@ _UTC_NAME = re.compile(r"\s*(z|utc|gmt)$", re.IGNORECASE)
 
 
 def moment(value: object) -> datetime | None:
-    """Return the moment in UTC; None when it is in none of the forms that occur. Without an offset it is UTC.
+    """Return a point in time in UTC, or None when the value has none of the accepted forms. Without an offset it is UTC.
 
-    The forms are ISO 8601, extended or basic, also with a blank for the T, a named UTC or slashes after a year; month,
-    day and year of two digits; a date with the month's name (RFC 2822, ctime); and a number since 1970, whose size says
-    whether it counts seconds, milliseconds, microseconds or nanoseconds.
+    The forms are: ISO 8601, extended or basic, also with a blank instead of the T, with UTC by name, or with
+    slashes after the year; month, day and year of two digits; a date with the month's name (RFC 2822, ctime); a
+    number since 1970, in seconds, milliseconds, microseconds or nanoseconds, depending on its size.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
@@ -43,12 +43,12 @@ def moment(value: object) -> datetime | None:
     except (
         ValueError,
         OverflowError,
-    ):  # no such form or day; or an offset that leads out of the years 1 to 9999
+    ):  # no such form or day, or an offset that leads out of the years 1 to 9999
         return None
 
 
 def _parsed(text: str) -> datetime | None:
-    """Read one form, which the text's look decides. Raises ValueError when it is none of them."""
+    """Parse a text by the form that it looks like. Raises ValueError when it has none of the forms."""
     if _DATE_AND_TIME.fullmatch(text):
         return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     if _NUMBER.fullmatch(text) and not _DATE.fullmatch(text):
@@ -58,7 +58,7 @@ def _parsed(text: str) -> datetime | None:
         return datetime.fromisoformat(dated)
     except ValueError:
         words = _WORD.findall(text)
-        # A zone's name that is not UTC would be read as UTC.
+        # parsedate_to_datetime takes a zone's name that it does not know for UTC.
         if words and all(map(_DATE_WORD.fullmatch, words)):
             return parsedate_to_datetime(text)
         return datetime.strptime(dated, "%m-%d-%yT%H:%M:%S%z")

@@ -1,6 +1,6 @@
-"""Names that are too long for an event, shortened so that two different names stay different.
+"""Shorten names that are too long for an event, so that two different names stay different.
 
-The rule is the SDK's own for ids that are too long, so that a name does not depend on who shortened it.
+The SDK shortens long ids by the same rule, so it does not matter which of the two shortens a name.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ _MARK = "~"
 
 
 def shorten(text: str, most_bytes: int) -> str:
-    """Return a text of at most ``most_bytes`` of UTF-8: one that is longer keeps its beginning and ends with a hash.
+    """Return a text of at most ``most_bytes`` of UTF-8. A longer text keeps its beginning and ends with a hash.
 
-    The hash is that of the whole text: the same text gives the same name in every import, and another text another.
+    The hash is that of the whole text, so equal texts give equal names in every import, and different texts do not.
     """
     encoded = text.encode()
     if len(encoded) <= most_bytes:
@@ -27,7 +27,7 @@ def shorten(text: str, most_bytes: int) -> str:
 
 
 def check_distinct(where: str, texts: Iterable[str], most_bytes: int) -> None:
-    """Raise InputError when two different texts are the same once shortened: it takes a file made for it."""
+    """Raise InputError when two different texts become equal by shortening. That takes a file made for it."""
     whole: dict[str, str] = {}
     for text in texts:
         other = whole.setdefault(shorten(text, most_bytes), text)

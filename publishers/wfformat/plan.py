@@ -1,8 +1,8 @@
-"""When each task would have run: pure arithmetic on a trace, in microseconds since the workflow's start.
+"""Compute when each task would have run, in microseconds since the workflow's start. Pure.
 
-The files record how long a task ran, but not reliably when: before 1.5 not at all, and since then converters write the
-time of the conversion there. So each task starts as soon as its last parent has ended, with no limit on how many run
-side by side: the makespan is the length of the critical path.
+The files say how long each task ran, but not reliably when: before 1.5 they do not say it, and since then some
+converters write the time of the conversion there. So each task starts as soon as its last parent has ended, and any
+number of tasks run side by side. The makespan is the length of the critical path.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from publishers.wfformat.read import Task
 
 
 class Change(IntEnum):
-    """What happens to a task, in the order in which it happens."""
+    """A change of a task's state. The values are in the order in which the changes happen."""
 
     AVAILABLE = 0
     EXECUTING = 1
@@ -21,14 +21,14 @@ class Change(IntEnum):
 
 
 class Timing(NamedTuple):
-    """When a task starts and ends. It becomes available when it starts: nothing but its parents held it up."""
+    """When a task starts and ends. It becomes available when it starts: it waits for its parents only."""
 
     start_us: int
     end_us: int
 
 
 class Step(NamedTuple):
-    """One change of one task; ``position`` is the task's place in the trace. Steps sort in the order they happen."""
+    """One change of one task. ``position`` is the task's index in the trace. Steps sort in the order they happen."""
 
     at_us: int
     position: int
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 def timings(tasks: Sequence[Task]) -> list[Timing]:
-    """The timing of each task. ``tasks`` come after their parents, as a Trace holds them."""
+    """Return the timing of each task. Each of ``tasks`` comes after its parents, as in a Trace."""
     end_of: dict[str, int] = {}
     planned = []
     for task in tasks:
@@ -47,12 +47,12 @@ def timings(tasks: Sequence[Task]) -> list[Timing]:
 
 
 def makespan_us(planned: Sequence[Timing]) -> int:
-    """From the workflow's start to the end of its last task."""
+    """Return the time from the workflow's start to the end of its last task, in microseconds."""
     return max((timing.end_us for timing in planned), default=0)
 
 
 def steps(planned: Sequence[Timing]) -> list[Step]:
-    """Every change of every task in time order; at the same moment a parent's end comes before its child's start."""
+    """Return every change of every task, in time order. A parent's end comes before its child's start."""
     return sorted(
         step
         for position, timing in enumerate(planned)

@@ -1,7 +1,7 @@
-"""Replay files through the SDK and the broker: all are checked, then each run's events are published as they fall due.
+"""Replay files through the SDK and the broker: check all of them, then publish each run's events at their time.
 
-Files are read twice, once to check them all and once to publish, one at a time: memory holds the largest of them, not
-their sum. A file that changes in between is refused.
+Each file is read twice, once to check it and once to publish it, so that only one file at a time is in memory. A
+file that changes in between is refused.
 """
 
 import math
@@ -27,7 +27,7 @@ _PROGRESS_EVERY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ImportedRun:
-    """One file as one run; ``events`` were all acknowledged by the broker."""
+    """One file, imported as one run. The broker has acknowledged all of its ``events``."""
 
     root_job_id: str
     path: Path
@@ -40,7 +40,7 @@ class ImportedRun:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import published, file by file in the order given."""
+    """The runs that an import published, in the order of its files."""
 
     namespace: str
     runs: tuple[ImportedRun, ...]
@@ -48,7 +48,7 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the import of one run stands; ``at_seconds`` is the time reached in the recorded execution."""
+    """How far the import of one run is. ``at_seconds`` is the time reached in the recorded execution."""
 
     run: ImportedRun
     published: int
@@ -67,17 +67,18 @@ def run(
     broker: BrokerSettings | None = None,
     acknowledged_within_seconds: float = 30.0,
 ) -> ImportReport:
-    """Replay recorded executions, one file after the other, each as a run of its own.
+    """Replay recorded executions, one file after the other, each as its own run.
 
-    ``speed`` divides the waiting (1 when not given: the recorded pace); ``instant`` does not wait. The times that the
-    events carry are those of the recording, shifted so that a run ends when its replay does; with ``original_times``
-    they count from the file's ``executedAt``. ``run_id`` names the run of a single file; without it every import is a
-    new run. ``progress`` is called about once a second, and at the beginning and the end of each run.
+    ``speed`` is how many times as fast as recorded the replay is (default 1). ``instant`` does not wait at all.
+    Neither changes the times in the events: they are the recorded ones, shifted so that a run ends when its replay
+    does. With ``original_times`` they count from the file's ``executedAt``. ``run_id`` names the run of a single
+    file; without it every import is a new run. ``progress`` is called about once a second, and at the start and the
+    end of each run.
 
-    Sets up the SDK of this process for ``broker`` (by default, what the settings say), which may take
-    ``acknowledged_within_seconds`` for what the SDK's queue holds, a restart of its own included. Raises InputError
-    before anything is published when an argument or any of the files cannot be used, and BrokerError when the broker
-    did not acknowledge every event.
+    Configures the SDK of this process for ``broker`` (default: the settings). The broker has
+    ``acknowledged_within_seconds`` to acknowledge what is in the SDK's queue; that includes a restart of the
+    broker. Raises InputError, before anything is published, when an argument or a file cannot be used. Raises
+    BrokerError when the broker has not acknowledged every event.
     """
     pace = _check_arguments(files, speed=speed, instant=instant, run_id=run_id)
     checked = [_check(path, namespace, run_id, pace, original_times=original_times) for path in files]
@@ -85,14 +86,14 @@ def run(
     for planned, sha256 in checked:
         trace = read(planned.path)
         if trace.sha256 != sha256:
-            raise InputError(f"{planned.path}: the file changed while it was imported: import it again.")
+            raise InputError(f"{planned.path}: the file changed during the import: import it again.")
         start_us = _start_us(trace, planned, pace, original_times=original_times)
         _play(trace, planned, namespace, start_us, pace, sending, progress)
     return ImportReport(namespace, tuple(planned for planned, _ in checked))
 
 
 def new_run_id(path: Path) -> str:
-    """The file's name and eight random digits: the same file twice is two runs."""
+    """Return the file's name and eight random digits, so that importing a file twice gives two runs."""
     stem = re.sub(r"[^\w.-]+", "-", path.name.removesuffix(".gz").removesuffix(".json"), flags=re.ASCII)
     return f"{stem}-{secrets.token_hex(4)}"
 
@@ -100,16 +101,17 @@ def new_run_id(path: Path) -> str:
 def _check_arguments(
     files: Sequence[Path], *, speed: float | None, instant: bool, run_id: str | None
 ) -> float:
-    """Recorded seconds for each second of the replay; infinite when it does not wait."""
+    """Return how many recorded seconds pass in one second of the replay; infinite when it does not wait."""
     if not files:
-        raise InputError("no file to import: name at least one.")
+        raise InputError("no file to import: give at least one.")
     if instant and speed is not None:
-        raise InputError(f"--speed {speed:g} and --instant exclude each other: give one of them.")
+        raise InputError(f"--speed {speed:g} and --instant exclude each other: give only one of them.")
     if speed is not None and not (math.isfinite(speed) and speed > 0):
         raise InputError(f"expected --speed to be a number greater than 0, got {speed:g}.")
     if run_id is not None and len(files) > 1:
         raise InputError(
-            f"--run-id {run_id!r} names one run, but there are {len(files)} files: import them one by one."
+            f"--run-id {run_id!r} names one run, but there are {len(files)} files: "
+            "import each file with its own --run-id."
         )
     return math.inf if instant else speed or 1.0
 
@@ -117,7 +119,7 @@ def _check_arguments(
 def _check(
     path: Path, namespace: str, run_id: str | None, pace: float, *, original_times: bool
 ) -> tuple[ImportedRun, str]:
-    """What is going to be imported, and the SHA-256 of the file that says so."""
+    """Check one file. Return the run it will be, and the SHA-256 of its content. Raises InputError."""
     trace = read(path)
     planned = ImportedRun(
         root_job_id=run_id if run_id is not None else new_run_id(path),
@@ -134,7 +136,7 @@ def _check(
 
 
 def _start_us(trace: Trace, planned: ImportedRun, pace: float, *, original_times: bool) -> int:
-    """When the run starts, by the times of its events: microseconds since 1970 UTC. No event is in the future."""
+    """Return the time of the run's first event, in microseconds since 1970 UTC. Raises InputError."""
     makespan = round(planned.makespan_seconds * _SECOND_US)
     if original_times:
         if trace.executed_at is None:
@@ -145,12 +147,12 @@ def _start_us(trace: Trace, planned: ImportedRun, pace: float, *, original_times
         start = round(trace.executed_at.timestamp()) * _SECOND_US + trace.executed_at.microsecond
     else:
         now = time.time_ns() // 1_000
-        start = min(now, now + round(makespan / pace) - makespan)
+        start = min(now, now + round(makespan / pace) - makespan)  # no event is in the future
     if start < OCCURRED_MIN or start + makespan > OCCURRED_MAX:
+        when = f"from {trace.executed_at_text}" if original_times else "that ends now"
         raise InputError(
-            f"{trace.path}: expected times from 2000 to 2099, which is what an event may have, but a run of "
-            f"{planned.makespan_seconds:.0f} s {'from ' + trace.executed_at_text if original_times else 'that ends now'} "
-            "is not within them."
+            f"{trace.path}: expected times from 2000 to 2099, the years an event may have, but a run of "
+            f"{planned.makespan_seconds:.0f} s {when} is not within them."
         )
     return start
 
@@ -164,7 +166,7 @@ def _play(
     sending: Sending,
     progress: Callable[[Progress], None],
 ) -> None:
-    """Send each event when it is due. Returns when the broker has acknowledged all of them."""
+    """Send each event at its time, and wait until the broker has acknowledged all of them. Raises BrokerError."""
     began = reported = time.monotonic()
     progress(Progress(planned, 0, 0.0))
     for number, due in enumerate(events(trace, namespace, planned.root_job_id, start_us)):

@@ -1,7 +1,7 @@
-"""WfCommons' WfFormat: a file becomes a Trace, or one InputError that names the file, the task and what is wrong.
+"""Read a WfFormat file as a Trace, or raise one InputError that names the file, the task and what is wrong.
 
-Everything a later step relies on is checked here: every task was executed, has a runtime and known parents, there is
-no cycle, and every text fits its field of the contract.
+Later steps rely on what is checked here: every task was executed and has a possible runtime, its parents exist,
+there is no cycle, and every text fits its field of the contract.
 """
 
 from collections import Counter
@@ -23,16 +23,16 @@ from schemas.contract import SOURCE_BYTES, WORKER_BYTES
 from schemas.errors import InputError
 
 MOST_RUNTIME_SECONDS = 10 * 365 * 86_400.0
-"""A task that ran longer than ten years is a mistake in the file."""
+"""The longest runtime that is believed: ten years."""
 
 _ARGS_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One executed task. ``executor`` is '' where the file names no machine; ``args`` are its program and arguments.
+    """One executed task. ``args`` are its program and arguments; ``executor`` is '' where the file names no machine.
 
-    ``stage`` fits the contract; where it had to be shortened for that, ``meta`` has it whole.
+    ``stage`` fits the contract. Where it is shortened, ``meta`` has the whole name.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One recorded execution. ``tasks`` come after their parents; ``executed_at`` is UTC, None where not readable."""
+    """One recorded execution. Each task comes after its parents. ``executed_at`` is UTC, or None when not readable."""
 
     path: Path
     sha256: str
@@ -59,12 +59,12 @@ class Trace:
 
     @property
     def edges(self) -> int:
-        """How many times a task depends on another."""
+        """The number of dependencies between tasks."""
         return sum(len(task.parents) for task in self.tasks)
 
     @property
     def tasks_per_stage(self) -> Counter[str]:
-        """How many tasks each stage has."""
+        """The number of tasks in each stage."""
         return Counter(task.stage for task in self.tasks)
 
 
@@ -180,7 +180,7 @@ def _task(
 
 
 def _runtime_us(executed: Mapping[str, Any], where: str) -> int:
-    """Return how long the task ran, in microseconds. Raises InputError when the file does not say a possible time."""
+    """Return how long a task ran, in microseconds. Raises InputError when that is missing or impossible."""
     seconds = executed.get("runtimeInSeconds")
     if (
         isinstance(seconds, bool)
@@ -195,7 +195,7 @@ def _runtime_us(executed: Mapping[str, Any], where: str) -> int:
 
 
 def _machines(executed: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """Return the machines that a task ran on: names, or objects that have one. The first files of 1.5 had one name."""
+    """Return the machines that a task ran on. The file lists names or objects; the first files of 1.5 have one name."""
     key = "machines" if executed.get("machines") is not None else "machine"
     value = executed.get(key)
     if not isinstance(value, list):
@@ -205,7 +205,7 @@ def _machines(executed: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 
 def _args(program: str, arguments: object) -> dict[str, object]:
-    """Return the command, cut: long scripts (Nextflow's) keep their beginning. Secrets in it are redacted by the SDK."""
+    """Return a command, cut when it is long, as Nextflow's scripts are. The SDK redacts the secrets in it."""
     command: dict[str, object] = {"program": program[:_ARGS_CHARACTERS]} if program else {}
     if isinstance(arguments, str) and known(arguments):
         arguments = [arguments]
@@ -222,12 +222,12 @@ def _args(program: str, arguments: object) -> dict[str, object]:
 
 
 def _measured(value: object) -> object:
-    """Return a number as it is; None for one that nothing measures, as the -1 of programs that do not know."""
+    """Return a measured number unchanged, or None for an impossible one, such as -1 for "not known"."""
     return None if isinstance(value, int | float) and not 0 <= value < 2**63 else value
 
 
 def _present(**values: object) -> dict[str, str]:
-    """Return the numbers and texts that are known, as short text."""
+    """Return the values that are known, as short texts."""
     return {
         name: str(value)[:200]
         for name, value in values.items()

@@ -1,7 +1,7 @@
-"""Events through the SDK, none of them lost: slower than the SDK's queue, and counted until the broker has them all.
+"""Send events through the SDK without losing any: wait before its queue overflows, and count what is acknowledged.
 
-The SDK never makes a job wait: what its queue cannot hold it drops and counts. An import may wait, so it lets the queue
-run empty before it could overflow.
+The SDK never makes a job wait: it drops and counts the events that its queue cannot hold. An import can wait, so it
+lets the queue drain before it is full.
 """
 
 from typing import Any
@@ -11,14 +11,14 @@ from broker.client import shown_url
 from schemas.errors import BrokerError
 from settings.broker import BrokerSettings
 
-# The queue holds 10,000 events or 16 MiB. An event weighs 10 and its dependencies 1 each: at the most 1,000 events, or
-# 10,000 ids of 500 bytes, are on their way.
+# The SDK's queue holds 10,000 events or 16 MiB. An event weighs 10 and each id in its depends_on 1, so at most 1,000
+# events, or 10,000 ids of 500 bytes, are unacknowledged.
 _WEIGHT_OF_EVENT = 10
 _MOST_WEIGHT = 10_000
 
 
 class Sending:
-    """The SDK, set up for one broker, and how many of the events given to it were acknowledged."""
+    """The SDK, configured for one broker, with a count of the events sent and acknowledged."""
 
     def __init__(self, broker: BrokerSettings, namespace: str, acknowledged_within_seconds: float) -> None:
         jobtrail.configure(
@@ -38,7 +38,7 @@ class Sending:
         self._weight = 0
 
     def send(self, fields: dict[str, Any]) -> None:
-        """Hand over one event; waits when many are on their way. Raises BrokerError when they do not arrive."""
+        """Send one event. Waits first when many are unacknowledged. Raises BrokerError when they stay so."""
         weight = _WEIGHT_OF_EVENT + len(fields.get("depends_on", ()))
         if self._weight + weight > _MOST_WEIGHT:
             self.finish("the import so far")
@@ -48,7 +48,7 @@ class Sending:
         self._weight += weight
 
     def finish(self, what: str) -> None:
-        """Wait until every event was acknowledged. Raises BrokerError that says how many were not."""
+        """Wait until the broker has acknowledged every event. Raises BrokerError, which says how many it has not."""
         jobtrail.flush(self._within_seconds)
         stats = jobtrail.stats()
         missing = self._given - (stats.sent - self._acknowledged_before)

@@ -1,7 +1,7 @@
-"""Which stage a task belongs to: its process, rule or transformation, whichever way the file names it. Pure.
+"""Find the stage of each task: its process, rule or transformation, whichever way the file names it. Pure.
 
-A stage has the same name for all tasks that ran the same process. Some files say the process, some say what the task
-ran, and some only have names with a sample, a number or a hash in them that no two tasks share.
+All tasks of one process are one stage. Some files name the process, some name the program that a task ran, and some
+only have a name for each task, with a sample, a number or a hash in it.
 """
 
 import re
@@ -10,26 +10,26 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _BY_NAME = ("nextflow", "snakemake", "streamflow", "cwl", "airflow", "parsl")
-"""Systems whose tasks are named after their process; what they ran is a script, or one program of many rules."""
+"""Systems that name a task after its process. Its program may be a script, or the same for several rules."""
 _NUMBERS_ITS_TASKS = "snakemake"
 _NAMES_PROCESS_AS_PROGRAM = "nextflow"
 
 _SEPARATORS = " _.:/#-"
 _HASH = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32,}|[0-9a-f]{2}/[0-9a-f]{6,}"
-# What ends a name and is certainly no part of the process: an id, a hash, an index or wildcards, a shard.
+# Ends of names that never belong to the process: an id, a hash, an index or wildcards, a shard.
 _CERTAIN = re.compile(
     rf"(?:[{_SEPARATORS}]#?(?:task/)?(?:{_HASH})|_ID\d+|\s?\[[^\[\]]*\]|[_./-]shard-?\d+)$", re.IGNORECASE
 )
 _CERTAIN_AT_MOST = 3
-# A number or a short hash, which may also be a part of the process's name.
+# A number or a short hash, which may belong to the process.
 _COUNTER = re.compile(r"[0-9]+|(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{6,31}")
 
 _BARE_ID = re.compile(rf"(?:ID)?[0-9]+|{_HASH}", re.IGNORECASE)
-"""A name that says nothing of a process."""
+"""A name without a process in it."""
 
 
 class Named(NamedTuple):
-    """What a file says of one task's process; '' where it does not. ``label`` is its name, or else its id."""
+    """What a file says about a task's process, or ''. ``label`` is the task's name, or else its id."""
 
     id: str
     label: str
@@ -38,10 +38,11 @@ class Named(NamedTuple):
 
 
 def stages_of(tasks: Sequence[Named], system: str) -> list[str]:
-    """Return the stage of each task of a file; ``system`` is the name of the system that ran them.
+    """Return the stage of each task of a file. ``system`` is the name of the system that ran the tasks.
 
-    It is the category where the file has one. Else it is the program, except where the system names its tasks after
-    their process, or where there is no program: then it is the name, without what tells the tasks of one process apart.
+    The stage is the category where the file has one. Otherwise it is the program. Where the system names a task
+    after its process, or where there is no program, it is the name without the part that tells tasks of one process
+    apart.
     """
     kind = system.casefold()
     shared = Counter(task.label for task in tasks)
@@ -59,20 +60,20 @@ def stages_of(tasks: Sequence[Named], system: str) -> list[str]:
 
 
 def _is_process(task: Named) -> bool:
-    """Return whether the program is the process: the name is it, an underscore and the sample. Else it is a script."""
+    """Return whether the name is the program, ``_`` and a sample. Then the program is the process, not a script."""
     return len(task.program.split()) == 1 and task.label.startswith(f"{task.program}_")
 
 
 def _processes(tasks: Sequence[Named], shared: Counter[str], *, numbered: bool) -> list[str]:
-    """Return each task's name without sample, number and hash; ``numbered`` says that the system numbers its tasks."""
+    """Return each task's name without sample, number and hash. ``numbered``: the system numbers its tasks."""
     certain = [_without_certain(task, own_name=shared[task.label] == 1) for task in tasks]
     without_counter = [
         _without_counter(process) if process == task.label and shared[process] == 1 else ""
         for task, process in zip(tasks, certain, strict=True)
     ]
     siblings = Counter(without_counter)
-    # A number at the end of every name in a file is a counter. Where only some names have one, it is a counter if
-    # the name is the task's id, which has to differ from task to task, and others differ from it in the number alone.
+    # If every name in a file ends with a number, the numbers count the tasks. If only some names do, a number counts
+    # tasks when the name is also the task's id, which must be unique, and other names differ in the number alone.
     every = (numbered or len(tasks) > 1) and all(
         process or (numbered and cut != task.label)
         for task, cut, process in zip(tasks, certain, without_counter, strict=True)
@@ -86,9 +87,10 @@ def _processes(tasks: Sequence[Named], shared: Counter[str], *, numbered: bool) 
 
 
 def _without_certain(task: Named, *, own_name: bool) -> str:
-    """Return a name without what is certainly the task's own: its id, a hash, an index, and a Nextflow task's sample.
+    """Return a task's name without its id, a hash, an index, and the sample of a Nextflow task.
 
-    ``own_name`` says that no other task has the name: only then can the id be a part of it. A bare number may be both.
+    ``own_name`` says that no other task has this name. Only then can it contain the task's id. An id that is a bare
+    number is kept, because the number may belong to the process.
     """
     name = task.label
     endings = tuple(separator + task.id for separator in _SEPARATORS)
@@ -99,7 +101,7 @@ def _without_certain(task: Named, *, own_name: bool) -> str:
     if name.endswith(")") and "(" in name:
         name = name[: name.index("(")]
     elif name != task.label:
-        # Converters write PROCESS (sample) and the task's id as PROCESS__sample__id.
+        # Some converters write `PROCESS (sample)` and the id as `PROCESS__sample__id`.
         if name.endswith("_") and "__" in name[:-1]:
             name = name[: name.index("__")]
         name = name.rstrip(_SEPARATORS)
@@ -107,7 +109,7 @@ def _without_certain(task: Named, *, own_name: bool) -> str:
 
 
 def _without_counter(name: str) -> str:
-    """Return a name without the number or short hash that ends it; '' when none does, or when nothing else is left."""
+    """Return a name without the number or short hash at its end, or '' when it has none, or nothing else."""
     end = re.search(r"[0-9a-z]{1,31}$", name[-31:])
     if end is None or not _COUNTER.fullmatch(end[0]):
         return ""

@@ -1,9 +1,9 @@
-"""The versions of WfFormat that exist, 1.0 to 1.6, read into one shape: that of 1.6.
+"""Read all versions of WfFormat, 1.0 to 1.6, into one shape: that of 1.6.
 
-Up to 1.4 a task is one object in ``workflow.tasks`` (``workflow.jobs`` up to 1.2), and tasks name each other by name.
-Since 1.5 it is two, one in ``workflow.specification.tasks`` and one in ``workflow.execution.tasks``, and tasks name each
-other by id. 1.6 adds numbers that follow from the rest. Which of the two layouts a file has is seen from its content:
-there are programs that write another version's number into it.
+Up to 1.4, a task is one object in ``workflow.tasks`` (``workflow.jobs`` up to 1.2), and tasks refer to each other
+by name. Since 1.5, a task is two objects, one in ``workflow.specification.tasks`` and one in
+``workflow.execution.tasks``, and tasks refer to each other by id. 1.6 adds numbers that follow from the rest. The
+layout is recognised by the file's content, because some programs write another version's number.
 """
 
 import re
@@ -18,15 +18,14 @@ VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6")
 _KILO = 1_000
 _RENAMED = {"runtime": "runtimeInSeconds", "cores": "coreCount"}
 
-
 Entry = tuple[str, Mapping[str, Any]]
-"""Where in the file an object is, and the object, with the keys of 1.6; its values are as yet unchecked."""
+"""An object's place in the file, and the object with the keys of 1.6. Its values are not checked yet."""
 
 
 class Recording(NamedTuple):
-    """A file's content, in one shape for all versions.
+    """A file's content, in the same shape for all versions.
 
-    ``specified`` are the tasks, and ``executed`` what is known of their execution; None where one object says both.
+    ``specified`` are the tasks, and ``executed`` their executions. ``executed`` is None where one object has both.
     """
 
     system: Mapping[str, Any]
@@ -34,16 +33,16 @@ class Recording(NamedTuple):
     specified: list[Entry]
     executed: list[Entry] | None
     file_bytes: Mapping[str, int]
-    """The size of each file by its id, where the file says it in bytes."""
+    """The size of each data file by its id, where it is given in bytes."""
 
 
 def recording(content: Mapping[str, Any], where: str) -> Recording:
-    """Return what the file holds, whichever version it is. Raises InputError for another version or layout."""
+    """Return a file's content, whichever version it has. Raises InputError for any other version or layout."""
     check_version(content.get("schemaVersion"), where)
     system = section(content, "runtimeSystem", where) or section(content, "wms", where)
     workflow = section(content, "workflow", where)
     if not workflow:
-        raise InputError(f"{where}: 'workflow' is missing or empty: this is no whole WfFormat file.")
+        raise InputError(f"{where}: 'workflow' is missing or empty: this is not a complete WfFormat file.")
     if "specification" in workflow:
         return _two_lists(workflow, system, where)
     for key in ("tasks", "jobs"):
@@ -51,7 +50,7 @@ def recording(content: Mapping[str, Any], where: str) -> Recording:
             return _one_list(workflow, system, key, where)
     raise InputError(
         f"{where}: expected workflow.specification (WfFormat 1.5 and 1.6), or workflow.tasks or workflow.jobs "
-        f"(1.0 to 1.4), found {', '.join(map(repr, list(workflow)[:8]))}: this is no whole WfFormat file."
+        f"(1.0 to 1.4), found {', '.join(map(repr, list(workflow)[:8]))}: this is not a complete WfFormat file."
     )
 
 
@@ -62,7 +61,8 @@ def check_version(version: object, where: str) -> None:
         return
     if version is None:
         raise InputError(
-            f"{where}: 'schemaVersion' is missing: expected a WfFormat file of version {VERSIONS[0]} to {VERSIONS[-1]}."
+            f"{where}: 'schemaVersion' is missing: expected a WfFormat file of version "
+            f"{VERSIONS[0]} to {VERSIONS[-1]}."
         )
     number = re.fullmatch(r"(\d{1,9})(?:\.(\d{1,9}))?(?:\..*)?", text)
     newer = number is not None and (int(number[1]), int(number[2] or 0)) > (1, 6)
@@ -70,7 +70,7 @@ def check_version(version: object, where: str) -> None:
         f"{where}: expected 'schemaVersion' to be a version of WfFormat from {VERSIONS[0]} to {VERSIONS[-1]}, "
         f"got {version!r:.60}: "
         + (
-            f"this jobtrail does not know a version that new; update it, or write the file as {VERSIONS[-1]}."
+            f"this version of jobtrail does not read it yet. Update jobtrail, or write the file as {VERSIONS[-1]}."
             if newer
             else "get the file in one of these versions, for example from WfInstances."
         )
@@ -86,8 +86,9 @@ def _two_lists(workflow: Mapping[str, Any], system: Mapping[str, Any], where: st
         raise InputError(f"{where}: workflow.specification.tasks is empty: there is nothing to import.")
     if not executed:
         raise InputError(
-            f"{where}: workflow.execution.tasks is {'empty' if 'tasks' in execution else 'missing'}: the file describes "
-            "a workflow, but not an execution of it, so there is nothing to replay. Import one that was executed."
+            f"{where}: workflow.execution.tasks is {'empty' if 'tasks' in execution else 'missing'}: "
+            "the file describes a workflow, but not an execution of it, so there is nothing to replay. "
+            "Import one that was executed."
         )
     return Recording(
         system=system,
@@ -104,10 +105,11 @@ def _one_list(workflow: Mapping[str, Any], system: Mapping[str, Any], key: str, 
         raise InputError(f"{where}: workflow.{key} is empty: there is nothing to import.")
     if not any("runtime" in job or "runtimeInSeconds" in job for job in jobs):
         raise InputError(
-            f"{where}: no task in workflow.{key} has a runtime: the file describes a workflow, but not an execution of "
-            "it, so there is nothing to replay. Import one that was executed."
+            f"{where}: no task in workflow.{key} has a runtime: "
+            "the file describes a workflow, but not an execution of it, so there is nothing to replay. "
+            "Import one that was executed."
         )
-    # These versions count in kilobytes, but Pegasus wrote bytes.
+    # These versions count bytes in kilobytes, but Pegasus wrote bytes.
     kilo = 1 if "pegasus" in str(system.get("name")).casefold() else _KILO
     files = [file for job in jobs for file in _files(job)]
     return Recording(
@@ -118,13 +120,13 @@ def _one_list(workflow: Mapping[str, Any], system: Mapping[str, Any], key: str, 
         },
         specified=_placed([_as_1_6(job, kilo) for job in jobs], f"workflow.{key}"),
         executed=None,
-        # `size` has no reliable unit: the schema says kilobytes, most programs wrote bytes. Then it is not known.
+        # `size` is not read, because its unit is not reliable: kilobytes by the schema, bytes in most files.
         file_bytes=_file_bytes(files, "name"),
     )
 
 
 def _as_1_6(job: Mapping[str, Any], kilo: int) -> dict[str, Any]:
-    """Return a task of version 1.0 to 1.4 with the keys of 1.6. A runtime that was left out was 0."""
+    """Return a task of version 1.0 to 1.4 with the keys of 1.6. WfCommons left out a runtime of 0."""
     task = dict(job)
     for old, new in _RENAMED.items():
         if old in job:

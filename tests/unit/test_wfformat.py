@@ -136,8 +136,8 @@ def test_a_task_starts_when_its_last_parent_ends(tmp_path: Path) -> None:
 
 def test_run_is_a_root_with_its_tasks_as_children(tmp_path: Path) -> None:
     """The root expects its stages, executes from first to last, and every task names it as its parent."""
-    told = [due.fields for due in events(read(written(tmp_path, DIAMOND)), "ns", "run", 1_000)]
-    first, last = told[0], told[-1]
+    sent = [due.fields for due in events(read(written(tmp_path, DIAMOND)), "ns", "run", 1_000)]
+    first, last = sent[0], sent[-1]
     assert (first["job_id"], first["state"], first["depth"], first["worker"]) == (
         "run",
         "executing",
@@ -146,10 +146,10 @@ def test_run_is_a_root_with_its_tasks_as_children(tmp_path: Path) -> None:
     )
     assert first["expected_children"] == {"cook": 4}
     assert (last["job_id"], last["state"], last["occurred_at"]) == ("run", "completed", 7_001_000)
-    assert {(event["parent_job_id"], event["root_job_id"], event["depth"]) for event in told[1:-1]} == {
+    assert {(event["parent_job_id"], event["root_job_id"], event["depth"]) for event in sent[1:-1]} == {
         ("run", "run", 1)
     }
-    depends = {event["job_id"]: event["depends_on"] for event in told if "depends_on" in event}
+    depends = {event["job_id"]: event["depends_on"] for event in sent if "depends_on" in event}
     assert depends == {"run/a": [], "run/b": ["run/a"], "run/c": ["run/a"], "run/d": ["run/b", "run/c"]}
 
 
@@ -172,17 +172,17 @@ def test_more_than_a_thousand_parents_go_on_further_events(tmp_path: Path) -> No
     parents = [f"p{number}" for number in range(2_345)]
     path = written(tmp_path, a_document(*(a_task(parent, []) for parent in parents), a_task("all", parents)))
     trace = read(path)
-    told = [due.fields for due in events(trace, "ns", "run", 1)]
-    lists = [event["depends_on"] for event in told if event["job_id"] == "run/all" and "depends_on" in event]
+    sent = [due.fields for due in events(trace, "ns", "run", 1)]
+    lists = [event["depends_on"] for event in sent if event["job_id"] == "run/all" and "depends_on" in event]
     assert [len(ids) for ids in lists] == [1_000, 1_000, 345]
     assert [parent for ids in lists for parent in ids] == [job_id("run", parent) for parent in parents]
-    assert len(told) == count_events(trace)
+    assert len(sent) == count_events(trace)
 
 
 def test_more_than_a_thousand_stages_go_on_further_events(tmp_path: Path) -> None:
     tasks = (a_task(f"t{number}", [], program=f"program{number}") for number in range(1_001))
-    told = [due.fields for due in events(read(written(tmp_path, a_document(*tasks))), "ns", "run", 1)]
-    counts = [event["expected_children"] for event in told if "expected_children" in event]
+    sent = [due.fields for due in events(read(written(tmp_path, a_document(*tasks))), "ns", "run", 1)]
+    counts = [event["expected_children"] for event in sent if "expected_children" in event]
     assert [len(part) for part in counts] == [1_000, 1]
 
 
@@ -235,9 +235,9 @@ def test_no_task_starts_before_its_parents_end_and_the_makespan_is_the_critical_
 @UNHURRIED
 def test_steps_are_in_time_order_and_a_parent_ends_before_its_child_is_available(tasks: list[Task]) -> None:
     """Also where everything happens at one moment, as between tasks of runtime 0."""
-    told = steps(timings(tasks))
-    assert [step.at_us for step in told] == sorted(step.at_us for step in told)
-    happened = {(tasks[step.position].id, step.change): number for number, step in enumerate(told)}
+    sent = steps(timings(tasks))
+    assert [step.at_us for step in sent] == sorted(step.at_us for step in sent)
+    happened = {(tasks[step.position].id, step.change): number for number, step in enumerate(sent)}
     for task in tasks:
         states = [happened[task.id, change] for change in Change]
         assert states == sorted(states)
@@ -297,7 +297,7 @@ def test_broken_json_is_refused_with_line_and_byte(tmp_path: Path) -> None:
         (b"", "line 1, column 1 (byte 0 of 0)"),
         (b'{"name": "caf\xe9"}', "byte 0xe9 at byte 13"),
         (b"[1, 2]", "expected a JSON object in WfFormat, got list"),
-        (b'{"a": NaN}', "NaN is no number in JSON"),
+        (b'{"a": NaN}', "NaN is not a number in JSON"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a": ' + b"9" * 5_000 + b"}", "not JSON"),
         (b'{"schemaVersion": "1.5"}', "'workflow' is missing"),
@@ -317,7 +317,7 @@ def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
     path.write_bytes(whole[:-6] + b"\0" * 6)
     assert "damaged or cut short" in refused(path)
     path.write_bytes(b"{}")
-    assert "does not begin as gzip does" in refused(path)
+    assert "the content is not gzip" in refused(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ LONG = "NFCORE_RNASEQ:" * 30 + "ALIGN"
 
 
 def texts_of(due: Due) -> list[tuple[str, str]]:
-    """Every text of an event that the contract limits, with its field."""
+    """Return every text of an event that the contract limits, with its field."""
     fields = due.fields
     return [
         *((name, fields[name]) for name in BYTES if fields.get(name)),
@@ -66,24 +66,24 @@ def test_everything_too_long_fits_the_contract_in_every_event(tmp_path: Path) ->
     trace = read(written(tmp_path, document))
     run = "r" * 264  # as long as a run's id made from a file's name can be
     check_identity("ns", run, trace)
-    told = list(events(trace, "ns", run, 1_000))
-    assert len(told) == count_events(trace)
-    for due in told:
+    sent = list(events(trace, "ns", run, 1_000))
+    assert len(sent) == count_events(trace)
+    for due in sent:
         for field, text in texts_of(due):
             assert 0 < len(text.encode()) <= BYTES[field], field
         assert len(due.fields["external_id"].encode() if "external_id" in due.fields else b"") <= 500
-    jobs = {due.fields["job_id"] for due in told}
+    jobs = {due.fields["job_id"] for due in sent}
     assert len(jobs) == 5
-    depends = {due.fields["job_id"]: due.fields["depends_on"] for due in told if "depends_on" in due.fields}
+    depends = {due.fields["job_id"]: due.fields["depends_on"] for due in sent if "depends_on" in due.fields}
     assert [len(parents) for parents in depends.values()] == [0, 1, 2, 3]
     assert {parent for parents in depends.values() for parent in parents} < jobs
-    assert sorted(told[0].fields["expected_children"].values()) == [1, 1, 2]
-    assert set(told[0].fields["expected_children"]) == {
-        due.fields["worker"] for due in told if due.fields.get("depth") == 1
+    assert sorted(sent[0].fields["expected_children"].values()) == [1, 1, 2]
+    assert set(sent[0].fields["expected_children"]) == {
+        due.fields["worker"] for due in sent if due.fields.get("depth") == 1
     }
-    last = [due.fields["meta"] for due in told if due.fields.get("depth") == 1 and "meta" in due.fields]
+    last = [due.fields["meta"] for due in sent if due.fields.get("depth") == 1 and "meta" in due.fields]
     assert sorted(meta["task_id"] for meta in last) == sorted(long_ids)
-    assert told[0].fields["meta"]["workflow_name"] == LONG * 2
+    assert sent[0].fields["meta"]["workflow_name"] == LONG * 2
 
 
 def test_job_id_is_the_runs_and_the_tasks_where_it_fits() -> None:

@@ -62,7 +62,7 @@ def test_every_form_of_executed_at_is_one_moment_in_utc(value: object) -> None:
     ],
 )
 def test_what_is_no_form_of_a_time_is_not_known(value: object) -> None:
-    """A zone by name would be read as UTC, and day and month in another order as each other."""
+    """A zone other than UTC would be read as UTC, and a day could be read as a month."""
     assert moment(value) is None
 
 

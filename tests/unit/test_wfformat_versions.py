@@ -22,7 +22,7 @@ OLD_VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4")
 
 
 def as_old_version(document: dict[str, Any], version: str) -> dict[str, Any]:
-    """Write a document of 1.5 as one of 1.0 to 1.4 says the same; the tasks' names have to differ."""
+    """Return a document of 1.5 in the layout of an old version. The tasks' names must differ."""
     execution = {task["id"]: task for task in executed(document)}
     names = {task["id"]: task["name"] for task in specified(document)}
     in_seconds = version == "1.4"
@@ -96,7 +96,7 @@ def test_newer_version_is_refused_with_what_is_read_what_came_and_the_cure(
     message = refused(written(tmp_path, DIAMOND | {"schemaVersion": version}))
     assert f"expected 'schemaVersion' to be a version of WfFormat from 1.0 to 1.6, got {version!r}" in message
     if version != "1.6.1-beta":
-        assert "update it, or write the file as 1.6" in message
+        assert "Update jobtrail, or write the file as 1.6" in message
 
 
 @pytest.mark.parametrize("version", ["0.2", "", "next", "v1.5", True, 1, [], {"major": 1}])
@@ -141,7 +141,7 @@ def test_real_trace_written_in_an_old_version_has_the_same_graph_and_times(
 
 @pytest.mark.parametrize("version", OLD_VERSIONS)
 def test_old_version_names_a_task_by_its_id_or_its_name(tmp_path: Path, version: str) -> None:
-    """Ids and names differ here; parents say one or the other."""
+    """Ids and names differ; parents are given by either."""
     document = as_old_version(DIAMOND, version)
     tasks = document["workflow"]["jobs" if version in {"1.0", "1.1", "1.2"} else "tasks"]
     for number, task in enumerate(tasks):
@@ -164,7 +164,7 @@ def test_old_version_tells_tasks_apart_by_name_where_ids_repeat(tmp_path: Path) 
 
 
 def test_runtime_that_an_old_version_left_out_is_zero(tmp_path: Path) -> None:
-    """WfCommons itself leaves out a runtime of 0 up to 1.4."""
+    """Up to 1.4, WfCommons leaves out a runtime of 0."""
     document = as_old_version(DIAMOND, "1.3")
     del document["workflow"]["tasks"][1]["runtime"]
     assert task_of(read(written(tmp_path, document)), "b").runtime_us == 0
@@ -198,7 +198,7 @@ def test_old_version_counts_in_kilobytes_but_pegasus_in_bytes(tmp_path: Path) ->
 
 @pytest.mark.parametrize("version", ["1.4", "1.5", "1.6"])
 def test_layout_is_seen_from_the_content_not_from_the_version(tmp_path: Path, version: str) -> None:
-    """There are programs that write the old layout with a new version, and the other way round."""
+    """Some programs write the old layout with a new version, or the new one with an old version."""
     assert (
         len(read(written(tmp_path, as_old_version(DIAMOND, "1.3") | {"schemaVersion": version})).tasks) == 4
     )
@@ -444,7 +444,7 @@ ANY_JSON = st.recursive(
 
 
 def places_in(node: Any) -> list[tuple[Any, Any]]:
-    """Every container in a document with each of its keys."""
+    """Return every container in a document with each of its keys."""
     keys = list(node) if isinstance(node, dict) else list(range(len(node))) if isinstance(node, list) else []
     return [place for key in keys for place in [(node, key), *places_in(node[key])]]
 
@@ -454,7 +454,7 @@ def places_in(node: Any) -> list[tuple[Any, Any]]:
 def test_damaged_file_is_read_or_refused_in_order_and_gives_events_of_the_contract(
     tmp_path: Path, data: st.DataObject
 ) -> None:
-    """Whatever single values of a file are replaced by, no other error comes, and no event is too long to be stored."""
+    """Replace up to three values of a file by any others: there is no error but InputError, and every event can be stored."""
     document = copy.deepcopy(
         data.draw(st.sampled_from([DIAMOND, *(as_old_version(DIAMOND, version) for version in OLD_VERSIONS)]))
     )
