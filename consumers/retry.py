@@ -1,7 +1,7 @@
-"""Dead letters tried again, with what is known now: what can be read becomes events, by the writer all consumers use.
+"""Retries dead letters with what is known now: those that can be read become events, stored by the writer all consumers use.
 
-In parts of some hundred, each one transaction that stores the events and removes their dead letters. So an interruption
-anywhere loses nothing and counts nothing twice: a part is done or it is not, and an event that is stored a second time
+It works in parts of some hundred. Each part is one transaction that stores the events and removes their dead letters. An
+interruption loses nothing and counts nothing twice: a part is done or it is not, and an event that is stored a second time
 (by a redelivery, by another retry) changes nothing, because the tables are a function of the set of events.
 """
 
@@ -29,20 +29,20 @@ from store.writing.writer import HorizonMovedError, prepare_session, read_horizo
 LetterDecoder = Callable[[DeadLetter], Event]
 
 INCOMPLETE = frozenset({"too_large", "encrypted"})
-"""Reasons of which the table has no bytes that could ever be read: these are left as they are."""
+"""Reasons whose dead letters never have readable bytes in the table: these are left as they are."""
 
 _PARTITION = re.compile(r"-partition-\d+$")
 
 
 @dataclass
 class Retried:
-    """What became of the dead letters that were tried. ``expired``: read, but from before the horizon, so not stored."""
+    """What became of the dead letters that were tried. ``expired``: readable, but from before the horizon, so not stored."""
 
     tried: int = 0
     stored: int = 0
     expired: int = 0
     left: Counter[str] = field(default_factory=Counter)
-    """Reason to number: what cannot be read now either."""
+    """How many still cannot be read, by reason."""
 
 
 def retry(
@@ -56,9 +56,9 @@ def retry(
 ) -> Retried:
     """Try every dead letter that matched at the start. Those that fail again stay, with the reason they have now.
 
-    ``keep_reasons``: they stay as they are instead; for a decoder that is right for some of them only. ``reached`` is
-    called with the steps of each transaction; ``on_part`` with what was done so far. Raises BrokerError when a schema cannot be
-    asked for, and what Postgres raises when it is away: what was done until then is done.
+    ``keep_reasons`` leaves their reasons as they are; it is for a decoder that fits only some of them. ``reached`` is called
+    with the steps of each transaction, ``on_part`` with what was done so far. Raises BrokerError when a schema is not available,
+    and what Postgres raises when it is away; the parts done before stay done.
     """
     prepare_session(connection)
     most = count_matching(connection, wanted)
@@ -77,7 +77,7 @@ def retry(
 
 
 def broker_decoder(client: Client, settings: BrokerSettings, version: int | None = None) -> LetterDecoder:
-    """Decodes by the broker's registry: by the schema version the message named, or by the one given here."""
+    """Return a decoder that uses the broker's registry: the schema version that the message names, or the one given here."""
     topics: dict[str, WriterSchemas] = {}
 
     def decode(letter: DeadLetter) -> Event:
@@ -99,7 +99,7 @@ def _opened(decode: LetterDecoder, letter: DeadLetter) -> Event | DecodeError:
 
 
 class _Part:
-    """Writes one part, whatever is in it: past other transactions, and past what Postgres refuses to hold."""
+    """Writes one part, whatever it holds: past other transactions, and past data that Postgres refuses."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class _Part:
         connection.rollback()
 
     def write(self, letters: Sequence[DeadLetter], opened: Sequence[Event | DecodeError]) -> None:
-        """Store the events, give the others their reason; halves the part until what Postgres refuses is alone."""
+        """Store the events and give the others their reason; halve the part until the data that Postgres refuses is alone."""
         try:
             self._settle(letters, opened)
         except REFUSED as error:

@@ -1,10 +1,10 @@
-"""Partitions of ``attempts``: one a day of UTC, created before the day comes; other days fall into the default one.
+"""Partitions of ``attempts``: one per UTC day, created before the day comes; rows of other days go to the default partition.
 
-Creating one takes ACCESS EXCLUSIVE on the default partition and scans that twice, without an index: once to move out the
-rows of the day, once in Postgres's check that none is left. Until it commits, whoever reads `attempts` or writes a row
-without a partition waits. With an empty default partition, as it is when days are created in time, that is
-milliseconds; with a million rows in it, seconds. While the lock is waited for, others queue behind; so it is given up
-soon (LockNotAvailable), and whoever calls tries again later.
+Creating one takes ACCESS EXCLUSIVE on the default partition and scans it twice, without an index: once to move out the rows of
+the day, once in Postgres's check that none is left. Until it commits, everybody who reads `attempts`, or writes a row without
+a partition, waits. When days are created in time the default partition is empty, and that takes milliseconds; with a
+million rows in it, seconds. A queued lock request blocks everyone behind it, so it is given up soon (LockNotAvailable), and
+the caller tries again later.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +22,7 @@ LOCK_TIMEOUT = "2s"
 
 
 def ensure_near_days(connection: psycopg.Connection, now: datetime | None = None) -> list[str]:
-    """Create the partitions of the days around now that are missing, each in a transaction; returns their names.
+    """Create the missing partitions of the days around now, each in a transaction; return their names.
 
     Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; those before it stay.
     """
@@ -31,10 +31,10 @@ def ensure_near_days(connection: psycopg.Connection, now: datetime | None = None
 
 
 def ensure_days(connection: psycopg.Connection, first: date, last: date) -> list[str]:
-    """Create the partitions of these days that are missing, both ends included, each in a transaction of its own.
+    """Create the missing partitions of these days, both ends included, each in a transaction of its own.
 
-    Returns the names of those that were created, in the order of time. Days before the horizon get none: no row of theirs
-    will come. Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; those before it
+    Returns the names of those created, in order of time. Days before the horizon get none, because no row of theirs will
+    come. Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; those before it
     stay.
     """
     with connection.transaction():
@@ -50,7 +50,7 @@ def ensure_days(connection: psycopg.Connection, first: date, last: date) -> list
 
 
 def expired_days(connection: psycopg.Connection, horizon: date) -> list[tuple[date, str]]:
-    """The days before the horizon that have a partition, with its name, the oldest first."""
+    """Return the days before the horizon that have a partition, with its name, the oldest first."""
     with connection.transaction():
         rows = connection.execute(_RETENTION["day_partitions"]).fetchall()
     days = [(date(int(name[9:13]), int(name[13:15]), int(name[15:17])), name) for (name,) in rows]

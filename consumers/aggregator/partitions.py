@@ -1,4 +1,4 @@
-"""What a long-running aggregator does beside its batches: create the partitions of the coming days."""
+"""Creates the partitions of the coming days, beside an aggregator's batches."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _EVERY_SECONDS = 60 * 60
 
 
 class PartitionUpkeep:
-    """Once an hour, and at the first call. Failing is no harm: days without a partition fall into the default one."""
+    """Works once an hour, and at the first call. A failure does no harm: rows of a day without a partition go to the default one."""
 
     def __init__(
         self, connect: Callable[[], psycopg.Connection], clock: Callable[[], float] = time.monotonic
@@ -25,7 +25,7 @@ class PartitionUpkeep:
         self._due_at = clock()
 
     def when_due(self) -> None:
-        """Create what is missing, if an hour has passed."""
+        """Create the missing partitions, if an hour has passed."""
         if self._clock() < self._due_at:
             return
         self._due_at = self._clock() + _EVERY_SECONDS

@@ -1,4 +1,4 @@
-"""What the aggregator says of itself to Prometheus. Counters start at zero with the process; Postgres is what is exact."""
+"""The aggregator's own metrics. Counters start at zero with the process; for exact numbers ask Postgres."""
 
 import time
 from datetime import UTC, date, datetime

@@ -1,7 +1,7 @@
-"""What a value from an event may become as the value of a Prometheus label: few values, not long, nothing hostile.
+"""Bounds the values of a Prometheus label that come from events: few, short, nothing hostile.
 
-First come, first shown: which values have a name of their own depends on the order of events, but within a process a
-value is always shown as the same. The rest are `other`.
+First come, first shown: which values are shown by name depends on the order of events, but within a process a value is
+always shown the same way. The rest are `other`.
 """
 
 OTHER = "other"
@@ -14,13 +14,13 @@ class LabelValues:
     """The values of one label."""
 
     def __init__(self, most: int, characters: int) -> None:
-        """At most so many values, each of at most so many characters; besides them `other` and the empty one."""
+        """Show at most ``most`` values, each cut to a number of characters; `other` and the empty value come on top."""
         self._most = most
         self._characters = characters
         self._shown: set[str] = set()
 
     def show(self, value: str) -> str:
-        """The value itself, cut and without control characters; `other` when there are too many.
+        """Return the value, cut and without control characters; `other` when there are too many values.
 
         The empty value (not known) stays empty, which to Prometheus is the same as no such label.
         """

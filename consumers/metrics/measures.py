@@ -1,7 +1,7 @@
-"""From the events of one batch to what is to be counted. Pure, and fast: most of a batch passes in one look-up.
+"""Measures the events of one batch. Pure, and fast: most events cost one look-up.
 
-Keys are the events' own values, any number of them and of any length. What may be shown of them is decided later, once
-for each key of a batch (``tally``).
+Keys are the events' own values, of any number and length. What may be shown of them is decided later, once for each key of
+a batch (``tally``).
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Measures:
 
 
 def measure(events: Iterable[Event], slot_seconds: int) -> Measures:
-    """Count the events of a batch. Finished attempts are told apart by when they ended, in slots of so many seconds."""
+    """Count the events of a batch. Finished attempts are counted by the time they ended, in slots of a number of seconds."""
     measures = Measures()
     seen, attempts, failures = measures.events, measures.attempts, measures.failures
     finished, durations, queue_waits = measures.finished, measures.durations, measures.queue_waits
@@ -57,7 +57,7 @@ def measure(events: Iterable[Event], slot_seconds: int) -> Measures:
             failures[failure] = failures.get(failure, 0) + 1
         if started:
             durations.setdefault((namespace, worker, state), []).append(at - started)
-            # A later attempt's wait is the pause its publisher imposed, which most events do not tell.
+            # The wait of a later attempt is a pause that its publisher chose, and most events do not say when it was over.
             ready = max(event.enqueued_at, event.scheduled_at) if event.attempt == 1 else 0
             if ready:
                 queue_waits.setdefault((namespace, queue), []).append(started - ready)

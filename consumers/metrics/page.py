@@ -1,6 +1,6 @@
-"""What Prometheus is shown of a tally: computed when it asks, so that the windows move though nothing arrives.
+"""Shows a tally to Prometheus. It is computed at each scrape, so that windows move while nothing arrives.
 
-docs/metrics.md says what each metric means and how replicas add up; a test holds it to this module.
+docs/metrics.md says what each metric means and how replicas add up; a test compares it with this module.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ class TallyCollector(Collector):
         self._tally = tally
 
     def collect(self) -> Iterable[Metric]:
-        """All of one moment."""
+        """Return all metrics, of one time."""
         with self._tally.lock:
             return [*_counters(self._tally), *_histograms(self._tally), *_windows(self._tally)]
 

@@ -1,4 +1,4 @@
-"""What the metrics consumer says of itself to Prometheus: how far it is behind, and whether it reaches the broker."""
+"""The metrics consumer's own metrics: how far it is behind, and whether it reaches the broker."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class ServiceMetrics:
         )
 
     def received(self, messages: Sequence[Message], connected: bool) -> None:
-        """A batch came, or nothing did. Only a connected broker's nothing means that there is nothing."""
+        """Note a batch, or an empty round. An empty round means "nothing to receive" only while the broker is connected."""
         self._broker_up.set(connected)
         if messages:
             self._counted_up_to = messages[0].publish_timestamp() / 1000

@@ -1,7 +1,7 @@
-"""Counters and histograms by labels, in bounded memory. Plain numbers: what Prometheus is shown of them is made elsewhere.
+"""Counters and histograms by labels, in bounded memory. Plain numbers; `page` shows them to Prometheus.
 
-A metric has so many sets of labels. What comes with a further one is added to another set, which the caller names, so
-that the total stays right; there are only a few of those.
+A metric has a limited number of label sets. A value with a further set is added to another set, which the caller names, so
+that totals stay right.
 """
 
 from bisect import bisect_right
@@ -25,7 +25,7 @@ class Sums(Generic[Labels]):
         self.over_limit = 0
 
     def add(self, labels: Labels, beyond: Labels, count: int) -> None:
-        """Add to these labels; to those of ``beyond`` when these are new and there are too many."""
+        """Add to these labels, or to ``beyond`` when these are new and the limit is reached."""
         if labels not in self.values and len(self.values) >= self._most_sets:
             self.over_limit += count
             labels = beyond

@@ -1,7 +1,8 @@
-"""Everything one process has counted, in bounded memory: what the measures of each batch are added to, and shown from.
+"""Everything one process has counted, in bounded memory: the measures of each batch are added to it, and it is shown.
 
-Two bounds hold for whatever is published. Each label has so many values, and each metric so many sets of labels; what
-is beyond is summed as `other`, so that totals stay right. Used by two threads (the loop and the scrape), under a lock.
+Two bounds hold whatever is published: each label has a limited number of values, and each metric a limited number of label
+sets. What exceeds them is summed as `other`, so that totals stay right. Two threads use it (the loop and the scrape), under a
+lock.
 """
 
 import threading
@@ -59,10 +60,10 @@ class Tally:
         self._tolerance_us = round(settings.metrics_clock_tolerance_seconds * US)
         self.outside_windows = {TOO_OLD: 0, IN_THE_FUTURE: 0}
         self.slot_seconds = gcd(*(bucket_seconds(length) for length in lengths.values()))
-        """What ``measure`` is to cut the ends of attempts into, for the windows' sake."""
+        """The slots in which ``measure`` counts the ends of attempts: the windows need no finer ones."""
 
     def add(self, measures: Measures) -> None:
-        """Add what one batch brings."""
+        """Add the measures of one batch."""
         with self.lock:
             self._add_events(measures)
             self._add_attempts(measures)
@@ -70,24 +71,24 @@ class Tally:
             self._add_spreads(measures)
 
     def add_undecodable(self, reason: str) -> None:
-        """Count a message that is no valid event."""
+        """Count a message that is not a valid event."""
         with self.lock:
             self.undecodable[reason] = self.undecodable.get(reason, 0) + 1
 
     def windows(self) -> dict[str, dict[tuple[str, str, str], int]]:
-        """By window's name and (namespace, source, outcome): attempts that finished in it, as of now."""
+        """Return the attempts that finished in each window as of now, by window name and (namespace, source, outcome)."""
         now = int(self._clock())
         for window in self._windows.values():
             window.advance(now)
         return {name: window.counts() for name, window in self._windows.items()}
 
     def covered_seconds(self) -> dict[str, float]:
-        """How much of each window lies after the start of this process: what it shows is of that part."""
+        """Return how many seconds of each window this process has been running for: its counts are of that part only."""
         age = max(0.0, self._clock() - self.started_at)
         return {name: min(float(window.length_seconds), age) for name, window in self._windows.items()}
 
     def sets_over_limit(self) -> dict[str, int]:
-        """By metric: what was counted as `other` because there were too many sets of labels."""
+        """Return what was counted as `other` because there were too many label sets, by metric."""
         return {
             "jobtrail_events": self.events.over_limit,
             "jobtrail_attempts": self.attempts.over_limit,
@@ -170,7 +171,7 @@ class Tally:
         return shown
 
     def _plausible(self, what: str, values_us: list[int]) -> list[int]:
-        """The values in order, with those that cannot be counted and moved to the nearest that can."""
+        """Return the values in order; implausible ones are counted and moved to the nearest plausible value."""
         ascending = sorted(values_us)
         negative = bisect_left(ascending, 0)
         too_long = len(ascending) - bisect_right(ascending, LONGEST_PLAUSIBLE_SECONDS * US)

@@ -1,9 +1,9 @@
 """Counts over a sliding window of event time. Pure: the clock is an argument, and the order of events does not matter.
 
-Time is cut into buckets. At a moment `now`, a window shows the bucket that `now` is in and all that reach into the
-window before it: the whole window, and at most one bucket more. An event counts in the bucket it occurred in, however
-late it is counted; one that occurred before the window counts nowhere, and one from the future (a publisher's clock is
-ahead) waits until its time has come. So what a window shows is a function of the set of events and the clock alone.
+Time is cut into buckets. At a time `now`, a window shows the bucket that `now` is in and every bucket that reaches into the
+window before it: the whole window, and at most one bucket more. An event counts in the bucket it occurred in, however late
+it arrives. One that occurred before the window counts nowhere; one from the future (a publisher's clock is ahead) waits for
+its time. So what a window shows depends on the set of events and the clock only.
 """
 
 from typing import Generic, TypeVar
@@ -16,7 +16,7 @@ LONG_BUCKETS = 288
 
 
 class Window(Generic[Key]):
-    """How often each key was seen within the last so many seconds."""
+    """How often each key was seen within the last ``length_seconds``."""
 
     def __init__(self, length_seconds: int, bucket_seconds: int) -> None:
         """``bucket_seconds`` divides ``length_seconds``; at most one bucket more than the length is shown."""
@@ -35,7 +35,7 @@ class Window(Generic[Key]):
     def add(self, at_second: int, key: Key, count: int) -> None:
         """Count events that occurred in this second since 1970. Those from before the window change nothing.
 
-        Whoever calls this bounds how far ahead of the clock that may be: buckets of the future are kept.
+        The caller bounds how far ahead of the clock an event may be: future buckets are kept.
         """
         index = at_second // self.bucket_seconds
         if index < self._newest - self._reach:
@@ -46,7 +46,7 @@ class Window(Generic[Key]):
             self._shown[key] = self._shown.get(key, 0) + count
 
     def advance(self, now_second: int) -> None:
-        """Move to this second since 1970. Costs by what leaves and enters; backwards is fine, but forgets what had left."""
+        """Move to this second since 1970. The cost is that of the buckets that leave and enter. Moving back does not bring back what left."""
         newest = now_second // self.bucket_seconds
         if newest == self._newest:
             return
@@ -62,7 +62,7 @@ class Window(Generic[Key]):
                 del self._buckets[index]
 
     def counts(self) -> dict[Key, int]:
-        """What is shown, by key. A key that has been seen stays, with 0: its series does not come and go."""
+        """Return the counts shown, by key. A key that was seen once stays, with 0, so that its series does not come and go."""
         return self._shown
 
     def _change_shown(self, bucket: dict[Key, int], sign: int) -> None:
@@ -71,6 +71,6 @@ class Window(Generic[Key]):
 
 
 def bucket_seconds(length_seconds: int) -> int:
-    """How long the buckets of a window are: a sixtieth of a short window, about 1/288 of a long one (5 s, 1 min, 5 min)."""
+    """Return the length of a window's buckets: a sixtieth of a short window, about 1/288 of a long one (5 s, 1 min, 5 min)."""
     least = -(-length_seconds // (SHORT_BUCKETS if length_seconds <= SHORT_SECONDS else LONG_BUCKETS))
     return next(seconds for seconds in range(least, length_seconds + 1) if length_seconds % seconds == 0)

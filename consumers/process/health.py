@@ -1,6 +1,6 @@
 """The HTTP side of a service: /healthz (does its loop turn), /readyz (can it work now), /metrics.
 
-Listens on 127.0.0.1 unless told otherwise. Nothing secret and nothing of an event is in an answer.
+Listens on 127.0.0.1 unless the settings say otherwise. No answer holds a secret or anything from an event.
 """
 
 import threading
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class Health:
-    """What a service knows of itself. The loop calls `turned` at every round; parts say why they are not ready."""
+    """The state of a service. The loop calls `turned` at every round; parts say why they are not ready."""
 
     def __init__(
         self, silent_after_seconds: float = 60.0, clock: Callable[[], float] = time.monotonic
@@ -35,28 +35,28 @@ class Health:
         self._asked: dict[str, Callable[[], str | None]] = {}
 
     def turned(self) -> None:
-        """The loop made another round (also one that only waited)."""
+        """Note that the loop made another round, also one that only waited."""
         self._turned_at = self._clock()
 
     def ready(self, part: str) -> None:
-        """This part (broker, database, …) works."""
+        """Note that a part (broker, database, …) works."""
         self._missing.pop(part, None)
 
     def not_ready(self, part: str, why: str) -> None:
-        """This part does not work at present."""
+        """Note that a part does not work, and why."""
         self._missing[part] = why
 
     def ask(self, part: str, wrong: Callable[[], str | None]) -> None:
-        """Have this part asked, by another thread, whenever somebody wants to know: None, or why it does not work."""
+        """Register a function that returns None, or why a part does not work. Another thread calls it, at each request."""
         self._asked[part] = wrong
 
     def alive(self) -> str | None:
-        """None when the loop turns; else what is wrong."""
+        """Return None when the loop turns, else what is wrong."""
         silent = self._clock() - self._turned_at
         return f"the loop has not turned for {silent:.0f} s" if silent > self._silent_after else None
 
     def missing(self) -> dict[str, str]:
-        """Parts that do not work, with the reason."""
+        """Return the parts that do not work, each with the reason."""
         answers = {part: why for part, wrong in self._asked.items() if (why := wrong()) is not None}
         return {**answers, **self._missing}
 
@@ -74,9 +74,9 @@ class _QuietHandler(WSGIRequestHandler):
 
 @contextmanager
 def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
-    """Serve while the block runs; gives the port (another one than asked for when that was 0).
+    """Serve while the block runs; yield the port, which is a free one when 0 was asked for.
 
-    Raises SettingsError when the address cannot be had.
+    Raises SettingsError when the address is not available.
     """
     metrics = make_wsgi_app(registry)
 

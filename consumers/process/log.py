@@ -9,7 +9,7 @@ from settings.service import ServiceSettings
 
 
 def configure_log(settings: ServiceSettings, service: str) -> None:
-    """Once, at the start of a service; every line says which service it is of."""
+    """Call once, at the start of a service; every line names the service."""
     if settings.log_format == "json":
         renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     else:

@@ -26,7 +26,7 @@ class MinuteReport:
         self._counts: Counter[str] = Counter()
 
     def add(self, **counts: int) -> None:
-        """What one batch brought."""
+        """Add the counts of one batch."""
         self._batches += 1
         self._counts.update(counts)
         self.total.update(counts)

@@ -1,4 +1,4 @@
-"""How a service is told to stop: SIGTERM or SIGINT once is a request, and every wait ends early for it."""
+"""How a service is stopped: one SIGTERM or SIGINT is a request, and every wait ends early for it."""
 
 import random
 import signal
@@ -18,18 +18,18 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """Has somebody asked?"""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for so long, or until the stop is asked for; says whether it was."""
+        """Sleep for this long, or until a stop is requested; return whether it was."""
         return self._event.wait(seconds)
 
 
 def stop_on_signals() -> Stop:
-    """A Stop that SIGTERM and SIGINT ask for. A second SIGINT ends the process as usual.
+    """Return a Stop that SIGTERM and SIGINT request. A second SIGINT ends the process as usual.
 
-    The handler does nothing but ask: it may run in the middle of a line of the log, whose lock it must not want.
+    The handler only sets the request: it may run in the middle of a log line, and must not want the log's lock.
     """
     stop = Stop()
 
@@ -43,13 +43,13 @@ def stop_on_signals() -> Stop:
 
 
 class Pauses:
-    """How long to wait before the next attempt: doubled each time, bounded, and spread so that replicas come apart."""
+    """Pauses before the next attempt: doubled each time, bounded, and randomised so that replicas do not act in step."""
 
     def __init__(self, longest_seconds: float, first_seconds: float = 0.1) -> None:
         self._longest = longest_seconds
         self._next = min(first_seconds, longest_seconds)
 
     def next_seconds(self) -> float:
-        """The pause to make now, in seconds."""
+        """Return the pause to make now, in seconds."""
         now, self._next = self._next, min(self._next * 2, self._longest)
         return now * random.uniform(0.5, 1)  # noqa: S311  # no secret

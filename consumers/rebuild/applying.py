@@ -1,7 +1,7 @@
-"""From messages to rows in the rebuilt tables: decode, partitions for their days, two connections in turn.
+"""Turns messages into rows of the rebuilt tables: decode, partitions for their days, two connections in turn.
 
-A commit need not be on disk before the next batch begins: what a crash of Postgres takes away it takes away together with
-the position, so it is read again; and the swap's commit, which does wait, is after all others in the same log.
+A commit need not be on disk before the next batch begins. If Postgres crashes, it loses the rows together with the position,
+so they are read again; and the swap's commit, which does wait for the disk, comes after all others in the same log.
 """
 
 from collections.abc import Callable
@@ -31,11 +31,11 @@ APPLICATION = "jobtrail rebuild"
 _DAY_US = 24 * 60 * 60 * 1_000_000
 _EPOCH = date(1970, 1, 1)
 _MOST_DAYS_BACK = 400
-"""Days further back have no partition of their own, as in the live tables: a wrong clock can name any day."""
+"""Days further back get no partition of their own, as in the live tables: a wrong clock can name any day."""
 
 
 def open_session(settings: RebuildSettings) -> psycopg.Connection:
-    """A session that writes to the rebuilt tables, without waiting for the disk."""
+    """Open a session that writes to the rebuilt tables without waiting for the disk."""
     connection = connect(settings, APPLICATION, schema=REBUILD_SCHEMA)
     connection.execute("SET synchronous_commit = off")
     connection.commit()
@@ -43,7 +43,7 @@ def open_session(settings: RebuildSettings) -> psycopg.Connection:
 
 
 class Applier:
-    """Takes batches in order. What it was given is safe after ``drain``. Used by one thread."""
+    """Takes batches in order; they are committed after ``drain``. Used by one thread."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class Applier:
         )
 
     def open(self) -> bool:
-        """Connect; False when asked to stop while the database was away."""
+        """Connect; return False when asked to stop while the database was away."""
         return self._pipeline.open()
 
     def decode(self, taken: ReadBatch) -> Received | None:
-        """Events and dead letters; None when asked to stop while the broker did not give a schema."""
+        """Return the events and dead letters; None when asked to stop while the broker gave no schema."""
         return decode_batch(
             taken.messages,
             self.schemas,
@@ -78,7 +78,7 @@ class Applier:
         )
 
     def take(self, taken: ReadBatch) -> None:
-        """Have a batch written, together with how far it goes. What is not written when asked to stop is read again."""
+        """Have a batch written, together with its positions. What is not written when a stop is requested is read again."""
         if not taken.messages:
             return
         received = self.decode(taken)
@@ -89,7 +89,7 @@ class Applier:
         self._pipeline.poll()  # nobody needs them: the position is in the batch's own transaction
 
     def drain(self) -> None:
-        """Wait until all that was taken is committed."""
+        """Wait until every batch that was taken is committed."""
         self._pipeline.join()
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Applier:
         self._pipeline.close()
 
     def _make_days(self, events: list[Event]) -> None:
-        """Partitions of `attempts` for the days of these events. Where that fails the rows go into the default one."""
+        """Create the partitions of `attempts` for the days of these events. If that fails, the rows go to the default partition."""
         met = {event.occurred_at // _DAY_US for event in events if event.state in FINISHED}
         new = met - self._days
         if not new:
@@ -121,7 +121,7 @@ class Applier:
 def note_progress(
     rebuild: int, steps: list[PartitionStep], connection: psycopg.Connection, batch: Batch
 ) -> None:
-    """How far a batch goes, in its transaction."""
+    """Store a batch's positions, in its transaction."""
     advance(connection, rebuild, steps, batch.expired, len(batch.dead_letters))
 
 

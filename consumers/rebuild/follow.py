@@ -1,4 +1,4 @@
-"""Following: one process reads on where loading ended, until it is level with the publishers; then the swap is tried."""
+"""Following: one process reads on where loading ended, until it has caught up with the publishers; then it tries to swap."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,10 +18,10 @@ log = structlog.get_logger(__name__)
 _WAIT_SECONDS = 0.25
 _LOOK_EVERY_SECONDS = 1.0
 LEVEL_ENTRIES: Final = 200
-"""Level: of no partition more entries are left than this. What is left is read in the moment of the swap."""
+"""Caught up means: no partition has more entries left than this. These are read during the swap."""
 
 _PAUSE_SECONDS = 3.0
-"""Writers that were held up by a try get so much time before the next."""
+"""The time that writers get between two tries to swap, which hold them up."""
 
 
 def follow(
@@ -70,7 +70,7 @@ def follow(
 
 
 def is_level(read: Mapping[int, Position], ends: Mapping[int, Position]) -> bool:
-    """Is what is left of every partition little enough to be read while writers wait?"""
+    """Return whether little enough is left of every partition to be read while writers wait."""
     return all(_is_near(position, ends[partition]) for partition, position in read.items())
 
 
@@ -79,4 +79,4 @@ def _is_near(position: Position, end: Position) -> bool:
         return True
     if position.ledger_id == end.ledger_id:
         return end.entry_id - position.entry_id <= LEVEL_ENTRIES
-    return False  # still in an older ledger: soon it is not
+    return False  # still in an older ledger, but not for long

@@ -1,7 +1,7 @@
-"""Loading: several processes, each reads some partitions of the topic up to where they ended when loading began.
+"""Loading: several processes, each of which reads some partitions of the topic up to where they ended when loading began.
 
-A job's events are all in one partition, so the processes meet each other in the sums alone. Decoding is most of the
-work, and Python decodes on one core; so there are as many processes as cores.
+A job's events are all in one partition, so only in the aggregates do the processes write the same rows. Decoding is most of
+the work, and Python decodes on one core, so there are as many processes as cores.
 """
 
 import multiprocessing
@@ -42,7 +42,7 @@ def load(
     stop: Stop,
     turned: Callable[[], None],
 ) -> None:
-    """Have every partition read up to its end; returns early when asked to stop. ``turned`` is called now and then.
+    """Read every partition up to its end; return early when asked to stop. ``turned`` is called now and then.
 
     Raises StoreError when one of the processes failed; what it had committed stays.
     """
@@ -86,7 +86,7 @@ def _wait(processes: list[SpawnProcess], stop: Stop, turned: Callable[[], None])
 
 
 def _end(processes: list[SpawnProcess]) -> None:
-    """SIGTERM lets each commit what it has in hand."""
+    """End the processes. SIGTERM lets each commit the batches it has in hand."""
     for process in processes:
         if process.is_alive():
             process.terminate()

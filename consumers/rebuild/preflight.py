@@ -1,9 +1,9 @@
-"""May a rebuild begin, and would anything be lost: what the topic still has against what the tables cover.
+"""Whether a rebuild may begin, and whether anything would be lost: what the topic still has against what the tables cover.
 
-The log says when its earliest message was published, and its first messages say how old what they tell is: seconds, or
-years where somebody published history. Rows that are clearly older than that may be of events that the topic no longer
-has. That is no proof; the proof is made before the swap, which is refused when the live tables know of an hour more ends of
-attempts than the rebuilt ones.
+The log says when its earliest message was published, and its first messages say how old their events were then: seconds, or
+years where somebody published history. Rows that are clearly older may come from events that the topic no longer has. That is
+not proof. The proof comes before the swap, which is refused when the live tables have more ends of attempts in an hour than
+the rebuilt ones.
 """
 
 from collections.abc import Iterator
@@ -42,11 +42,11 @@ class TopicCover:
     published_from: datetime | None
     """When the earliest message was published; None: the topic is empty."""
     speaks_from: datetime | None
-    """Nine of ten of its first messages speak of times after this; None: they speak of none."""
+    """Nine of ten of its first messages are about times after this; None: they name no time."""
 
     @property
     def begins(self) -> datetime | None:
-        """Clearly before anything that the topic begins with: what is told may be twice as old, and clocks differ."""
+        """A time clearly before anything the topic begins with: events may be twice as old as these, and clocks differ."""
         if self.published_from is None:
             return None
         age = self.published_from - (self.speaks_from or self.published_from)
@@ -193,7 +193,7 @@ def _topic_cover(settings: RebuildSettings, broker: Broker) -> TopicCover:
 def _first_messages(
     settings: RebuildSettings, client: Client, partition: int
 ) -> Iterator[tuple[datetime, list[timedelta]]]:
-    """When each of the first messages of a partition was published, and how old what it tells was then, if that can be read."""
+    """Yield when each of the first messages of a partition was published, and how old its event was then, if it can be read."""
     reader = PartitionReader(client, settings, partition, START, _FIRST_MESSAGES)
     try:
         messages = reader.read(1, _FIRST_WAIT_MS) + reader.read(_FIRST_MESSAGES - 1, 20)
@@ -205,7 +205,7 @@ def _first_messages(
         try:
             occurred = _EPOCH + timedelta(microseconds=schemas.decode(message).occurred_at)
         except (DecodeError, OverflowError):
-            yield published, []  # a dead letter says nothing of time
+            yield published, []  # a dead letter names no time
         else:
             yield published, [published - occurred]
 
@@ -215,7 +215,7 @@ def _rows(rows: RowsBefore) -> str:
 
 
 def format_time(time: datetime | None) -> str:
-    """A time as `--from` takes it."""
+    """Return a time in the form that `--from` takes."""
     return (
         "nothing"
         if time is None

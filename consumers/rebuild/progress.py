@@ -24,18 +24,18 @@ class ProgressReporter:
         self._open_line = False
 
     def is_due(self) -> bool:
-        """Is it time to ask for the numbers?"""
+        """Whether it is time to report again."""
         return self._clock() >= self._due_at
 
     def phase(self, name: str, **fields: object) -> None:
-        """Something else begins: always said."""
+        """Report that another phase begins."""
         self._end_line()
         self._due_at = 0.0
         self._started = None
         log.info(name, **fields)
 
     def progress(self, events: int, entries: int, all_entries: int) -> None:
-        """``entries`` are read of ``all_entries`` of the topic, which held ``events`` events."""
+        """Report that ``entries`` of the topic's ``all_entries`` are read, which held ``events`` events."""
         now = self._clock()
         self._due_at = now + self._every
         if self._started is None or events < self._started[1]:

@@ -12,7 +12,7 @@ from settings.rebuild import RebuildSettings
 from store.rebuild.state import PartitionStep, Place
 
 _CHUNK_MESSAGES = 1_000
-"""ReadBatch from one partition before the next has its turn."""
+"""Messages read from one partition before the next has its turn."""
 
 _WAIT_MS = 1
 _IDLE_SECONDS = 0.005

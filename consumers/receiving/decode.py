@@ -19,11 +19,11 @@ _DETAIL_CHARACTERS = 2_000
 _KEY_CHARACTERS = 1_000
 _KEPT_OF_TOO_LARGE_BYTES = 64 * 1024
 _MOST_COPIED_BYTES = 32 * 1024 * 1024
-"""A payload can only be had as a whole; a few bytes of zlib may claim, and become, 2 GB."""
+"""The library gives a payload only as a whole, and a few bytes of zlib can expand to 2 GB."""
 
 
 class Received(NamedTuple):
-    """One batch as it came: events beside the messages they are of, and the messages that are none."""
+    """One batch as received: its events, the message of each event, and a dead letter for every other message."""
 
     messages: Sequence[Message]
     events: list[Event]
@@ -40,8 +40,8 @@ def decode_batch(
 ) -> Received | None:
     """Decode each message by the schema it was written with.
 
-    A broker that does not answer is waited out; ``on_wait`` is called before each pause. None when the service was
-    asked to stop meanwhile: nothing has been acknowledged, so the messages come again.
+    Waits while the broker does not answer, and calls ``on_wait`` before each pause. Returns None when the service was asked
+    to stop meanwhile: nothing has been acknowledged, so the messages come again.
     """
     events: list[Event] = []
     event_messages: list[Message] = []
@@ -66,9 +66,9 @@ def decode_batch(
 
 
 def dead_letter(message: Message, reason: str, detail: str) -> DeadLetter:
-    """A message that is no valid event, to be kept as it came. Key and time are whatever the publisher's client set.
+    """Return the dead letter that keeps a message which is not a valid event. Key and time are what the publisher's client set.
 
-    Of a payload that is too large for any event only the beginning is kept, of a huge one nothing.
+    A payload too large for any event keeps only its beginning, a huge one nothing.
     """
     if message.encryption_context() is not None:
         reason, detail = (
@@ -88,7 +88,7 @@ def dead_letter(message: Message, reason: str, detail: str) -> DeadLetter:
 
 
 def storable_detail(detail: str) -> str:
-    """What a dead letter says of why, as Postgres can hold it."""
+    """Return a dead letter's detail as Postgres can store it."""
     return _storable(detail, _DETAIL_CHARACTERS)
 
 
@@ -134,5 +134,5 @@ def _key(message: Message) -> str:
 
 
 def _storable(text: str, most: int) -> str:
-    """What Postgres can hold of a text: no NUL, no lone surrogate, not too long."""
+    """Return a text as Postgres can store it: no NUL, no lone surrogate, not too long."""
     return text[:most].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -1,9 +1,9 @@
-"""How many messages Pulsar's client may fetch ahead. It counts messages and not bytes; so here they are weighed.
+"""How many messages Pulsar's client may fetch ahead. The client counts messages, not bytes, so they are weighed here.
 
-40,000 events of the usual size are some 20 MB; of 5 MB each they would be 200 GB. The mean of a few messages of each
-batch says how many fit into the bytes that are allowed. When those are far fewer than asked for, the service subscribes
-anew with fewer: what was fetched ahead is dropped by the library, and comes again. And with more, when they have been
-small again for a while.
+40,000 events of the usual size take some 20 MB; with 5 MB each they would take 200 GB. The mean size of a few messages of
+each batch says how many fit into the bytes allowed. When far fewer fit than were asked for, the service subscribes again with
+a shorter queue: the library drops what it had fetched, and it comes again. When messages have been small for a while, the
+queue grows again.
 """
 
 import time
@@ -21,12 +21,12 @@ LEAST_MESSAGES = 64
 
 _WEIGHED = 64
 _OVERHEAD_BYTES = 400
-"""What the library keeps of a message besides its payload, about."""
+"""About what the library keeps for a message besides its payload."""
 _SMALL_AGAIN_SECONDS = 60.0
 
 
 class ReceiverQueue:
-    """The size of the queue to subscribe with next, in messages."""
+    """Decides how many messages to fetch ahead with the next subscription."""
 
     def __init__(
         self, most_messages: int, most_bytes: int, clock: Callable[[], float] = time.monotonic
@@ -38,7 +38,7 @@ class ReceiverQueue:
         self.messages = most_messages
 
     def is_outgrown(self, batch: Sequence[Message]) -> bool:
-        """Weigh a batch that is not empty. True: leave the subscription, and subscribe anew with ``messages``."""
+        """Weigh a batch that is not empty. Return True when the service should subscribe again, with ``messages``."""
         step = max(1, len(batch) // _WEIGHED)
         weighed = [payload_length(message) for message in batch[::step]]
         mean = sum(weighed) // len(weighed) + _OVERHEAD_BYTES

@@ -1,4 +1,4 @@
-"""Subscribing, at the start of a service and after a long outage: a broker that is away is waited for."""
+"""Subscribing, at the start of a service and after a long outage; waits while the broker is away."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from settings.consumer import ConsumerSettings
 log = structlog.get_logger(__name__)
 
 _LIBRARY_SECONDS = 2.0
-"""How long the library may try to connect again by itself: after a short outage it needs less."""
+"""How long the library may try to reconnect by itself. After a short outage it needs less."""
 _PROBE_EVERY_SECONDS = 1.0
 
 
@@ -60,10 +60,10 @@ def subscribe_patiently(
 
 
 class Reconnection:
-    """When to subscribe anew instead of waiting for the library.
+    """Decides when to make a new client instead of waiting for the library to reconnect.
 
-    It connects again by itself, but its pauses grow to a minute in a long outage. So the broker's port is tried once a
-    second, and when it opens, the library has a few seconds; then the caller is to make a new client.
+    The library reconnects by itself, but in a long outage its pauses grow to a minute. So we try the broker's port once a
+    second. When the port opens, the library has a few seconds; then the caller makes a new client.
     """
 
     def __init__(self, settings: BrokerSettings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,7 +73,7 @@ class Reconnection:
         self._open_since: float | None = None
 
     def due(self, connected: bool) -> bool:
-        """To be asked once a round: is the broker there, and the library not connected to it in spite of that?"""
+        """Return True when the broker has been reachable for a while and the library is still not connected. Call once a round."""
         if connected:
             self._probe_at, self._open_since = 0.0, None
             return False
@@ -99,13 +99,13 @@ class Reconnection:
 
 
 def note_wait(health: Health) -> None:
-    """The loop waits for the broker within a round: it turns, and the broker is not there."""
+    """Note that the loop waits for the broker within a round: the loop is alive, the broker is away."""
     health.turned()
     health.not_ready("broker", "away")
 
 
 def note_broker(consumer: Consumer, health: Health) -> bool:
-    """Say on /readyz whether the broker is there now; it is asked once a round."""
+    """Return whether the broker is connected, and show it on /readyz. Call once a round."""
     connected = is_connected(consumer)
     if connected:
         health.ready("broker")

@@ -1,10 +1,10 @@
-"""Ends a consumer to which nothing is delivered although something waits, so that its supervisor starts it again.
+"""Ends a consumer that gets nothing although messages wait for it, so that its supervisor starts it again.
 
-Some versions of pulsar-client do not subscribe again after a connection that went dead: the service looks healthy and
-gets nothing, for ever. So the broker is asked, three times within the limit, what waits and what it thinks of this
-consumer, and two answers in turn are compared. What is no reason to end: a database that is away (then the loop does
-not turn, or a batch is in flight), a broker that is away, a backlog that other replicas hold, one of messages that are
-to be delivered later, an admin REST that does not answer. The asking is done by a thread, so that it delays no event.
+Some versions of pulsar-client do not subscribe again after a connection went dead: the service looks healthy and gets
+nothing, for ever. So we ask the broker three times within the limit what waits and what it knows about this consumer, and
+compare each answer with the one before. These are not reasons to end: a database that is away (then the loop stands, or a
+batch is in flight), a broker that is away, a backlog that other replicas hold or that is to be delivered later, an admin
+REST that does not answer. A thread does the asking, so that it delays no event.
 """
 
 import time
@@ -22,28 +22,28 @@ from settings.consumer import ConsumerSettings
 log = structlog.get_logger(__name__)
 
 STATUS = 1
-"""Not 2, which says that starting again will not help."""
+"""Not 2: that says that a restart does not help."""
 
 _LOOKS_WITHIN_LIMIT = 3
 _ANSWER_TIMEOUT_SECONDS = 5.0
 _LONGEST_ROUND_SECONDS = 5.0
-"""A round that took longer waited for something (a database, a schema): what was seen before it proves nothing."""
+"""A longer round waited for something (a database, a schema), so what was seen before it proves nothing."""
 
 
 class DeliveryStoppedError(JobtrailError):
-    """The broker has messages for this consumer and delivers none. To be cured by a new process."""
+    """The broker has messages for this consumer and delivers none. A new process cures it."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the broker said at one moment."""
+    """What the broker said at one time."""
 
     at: float
     partitions: Mapping[str, PartitionBacklog]
 
 
 class Watchdog:
-    """Told of every round of the loop by the thread that receives; raises when the time is up."""
+    """Hears about every round of the loop, from the thread that receives; raises when the time is up."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Watchdog:
         ask: Callable[[], Iterable[PartitionBacklog]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``ask`` says what waits, and raises BrokerError; by default it is the broker's admin REST."""
+        """``ask`` returns what waits, or raises BrokerError; by default it asks the broker's admin REST."""
         self._limit = settings.watchdog_seconds
         # A broker without a registry (pulsar-lite) has no admin REST either.
         self._is_on = self._limit > 0 and settings.schema_registry == "broker"
@@ -70,7 +70,7 @@ class Watchdog:
         self._asked: Future[Look] | None = None
 
     def turned(self, *, idle: bool, connected: bool) -> None:
-        """A round of the loop is over; ``idle``: nothing came in it, and this process holds no message.
+        """Note that a round is over. ``idle``: nothing came in it, and this process holds no message.
 
         Raises DeliveryStoppedError when messages waited for longer than the limit and none was delivered.
         """
@@ -90,11 +90,11 @@ class Watchdog:
             self._asked = self._asker.submit(self._look)
 
     def close(self) -> None:
-        """End the thread; an answer that is still awaited is not waited for."""
+        """End the thread, without waiting for an answer that is still due."""
         self._asker.shutdown(wait=False, cancel_futures=True)
 
     def _forget(self) -> None:
-        """Begin anew: only looks of one uninterrupted time can be compared."""
+        """Start over: only looks within one uninterrupted time can be compared."""
         now = self._clock()
         self._last, self._since, self._asked = None, {}, None
         self._busy_at = now
@@ -131,7 +131,7 @@ class Watchdog:
 
 
 def say_stopped(error: DeliveryStoppedError) -> int:
-    """The last line of the log, and the exit status to end with."""
+    """Log the last line, and return the exit status."""
     log.error(
         "delivery_stopped",
         seen=str(error),
@@ -142,7 +142,7 @@ def say_stopped(error: DeliveryStoppedError) -> int:
 
 
 def stalled(before: Look, now: Look, *, was_idle: bool) -> dict[str, str]:
-    """The partitions of which something waits and nothing was delivered between two looks, with what was seen.
+    """Return the partitions where messages wait and none was delivered between two looks, each with what was seen.
 
     ``was_idle``: this process received nothing between them and held no message.
     """
@@ -178,6 +178,6 @@ def _reason(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool) 
 
 
 def _undelivered(partition: PartitionBacklog) -> bool:
-    """Surely: an entry is one message or more, so there are no more delivered entries than delivered messages."""
+    """Whether some entry is certainly undelivered: an entry holds at least one message, so delivered entries never exceed held ones."""
     held = partition.held_by_others + (partition.own.unacknowledged if partition.own else 0)
     return partition.entries > held

@@ -1,4 +1,4 @@
-"""Write one batch whatever is in it: past other transactions, and past what Postgres refuses to hold."""
+"""Write one batch, whatever it holds: past other transactions, and past data that Postgres refuses."""
 
 import psycopg
 import structlog
@@ -14,9 +14,9 @@ log = structlog.get_logger(__name__)
 
 
 def write_surely(connection: psycopg.Connection, received: Received, batch: Batch) -> tuple[Batch, Written]:
-    """Write one batch; what Postgres cannot hold is found by dividing, and becomes a dead letter.
+    """Write one batch. Data that Postgres refuses is found by halving the batch, and becomes a dead letter.
 
-    Gives what was written in all, with the dead letters that were made of refused events.
+    Returns everything that was written, with the dead letters made from refused events.
     """
     try:
         return batch, _write_past_others(connection, batch)
@@ -40,7 +40,7 @@ def write_surely(connection: psycopg.Connection, received: Received, batch: Batc
 
 
 def _divided(received: Received) -> list[Received]:
-    """Smaller parts of a batch: dead letters apart from events, then halves of either. Of one thing, itself."""
+    """Return smaller parts of a batch: dead letters apart from events, then halves of either. A single item comes back alone."""
     messages, events, of, letters = received
     if events and letters:
         return [Received(messages, [], [], letters), Received(messages, events, of, [])]
@@ -64,12 +64,12 @@ def _write_past_others(connection: psycopg.Connection, batch: Batch) -> Written:
 def _give_up(
     connection: psycopg.Connection, received: Received, horizon_us: int | None, refused: psycopg.Error
 ) -> tuple[Batch, Written]:
-    """The one event, or the one dead letter, that Postgres refuses: kept with what Postgres said."""
+    """Keep the one event, or the one dead letter, that Postgres refuses, with what Postgres said."""
     said = one_line(refused)
     if received.events:
         letter = dead_letter(received.event_messages[0], "refused_by_database", said)
     else:
-        # Its bytes can always be stored; what came with them from the publisher's client can not, so it goes.
+        # Its bytes can always be stored. What the publisher's client sent with them cannot, so that is left out.
         (given,) = received.dead_letters
         letter = given._replace(
             detail=f"{given.detail} ({said})", message_key="", publish_time_us=0, schema_version=-1

@@ -1,9 +1,9 @@
-"""Two connections in turn: while one batch is merged, the next goes into its stages, and one more is folded.
+"""Two connections in turn: while one batch is merged, the next is copied to its stage tables, and one more is folded.
 
-The calling thread folds and puts the rows into the text of COPY; a thread for each connection does the rest of the
-transaction. These wait for Postgres nearly all the time, which releases the GIL. Batches are merged one after the other,
-in the order they came. What fails is written again, by the calling thread, one batch at a time: a batch that is applied
-twice changes nothing, so an unknown commit is simply repeated.
+The calling thread folds and formats the rows for COPY. A thread for each connection does the rest of the transaction; it
+waits for Postgres nearly all the time, which releases the GIL. Batches are merged one after the other, in the order they
+came. The calling thread writes a failed batch again, one batch at a time. Applying a batch twice changes nothing, so a
+commit with an unknown result is simply repeated.
 """
 
 import threading
@@ -38,7 +38,7 @@ from store.writing.writer import (
 log = structlog.get_logger(__name__)
 
 Also = Callable[[psycopg.Connection, Batch], None]
-"""Written in the transaction of a batch, after its rows: how far a rebuild has read. Twice must be as good as once."""
+"""Writes more in a batch's transaction, after its rows: how far a rebuild has read. Must be idempotent."""
 
 _CONNECTIONS = 2
 
@@ -53,7 +53,7 @@ class Committed:
 
 
 class _Turn(NamedTuple):
-    """How far a batch is, for the one behind it."""
+    """How far a batch is, for the batch behind it."""
 
     locked: threading.Event
     """It holds the writers' lock, or never will."""
@@ -80,7 +80,7 @@ class _InFlight:
 
 
 class Pipeline:
-    """Takes received batches, gives back committed ones in the same order. Used by one thread."""
+    """Takes received batches and returns committed ones in the same order. Used by one thread."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Pipeline:
         longest_pause_seconds: float,
         on_database: Callable[[str | None], None] = lambda _why: None,
     ) -> None:
-        """``connect`` opens a session; ``on_database`` is told None when it works, else why it does not."""
+        """``connect`` opens a session; ``on_database`` is called with None when the database works, else with why it does not."""
         self._connect = connect
         self._stop = stop
         self._longest_pause = longest_pause_seconds
@@ -101,10 +101,10 @@ class Pipeline:
         """Committed batches that `poll` has not returned yet."""
         self._horizon_us: int | None = None
         self._asked_at: float | None = None
-        """Since when the calling thread waits for the database; None when it does not."""
+        """When the calling thread began to wait for the database, by the monotonic clock; None when it does not wait."""
 
     def open(self) -> bool:
-        """Connect; a database that is away is waited for. False when the service was asked to stop meanwhile."""
+        """Connect, waiting while the database is away. Return False when the service was asked to stop meanwhile."""
         pauses = Pauses(self._longest_pause)
         while not self._stop.requested:
             try:
@@ -157,7 +157,7 @@ class Pipeline:
         return self.poll()
 
     def silent_seconds(self) -> float:
-        """For how long the database has owed an answer; 0 when it owes none. May be asked by any thread."""
+        """Return for how many seconds the database has owed an answer; 0 when it owes none. Any thread may ask."""
         waiting = [flight.since for flight in tuple(self._in_flight)]
         asked_at = self._asked_at
         if asked_at is not None:
@@ -186,7 +186,7 @@ class Pipeline:
                 self._horizon_us = read_horizon(connection)
                 connection.rollback()
             except BaseException:
-                connection.close()  # else it stays open for the pause: the error that is kept meanwhile holds it
+                connection.close()  # otherwise it stays open during the pause: the error that is kept meanwhile holds it
                 raise
         finally:
             self._asked_at = None
@@ -198,7 +198,7 @@ class Pipeline:
         try:
             written = flight.turn.written.result()
         except (HorizonMovedError, *REFUSED, *TRANSIENT, *AWAY) as error:
-            # Those behind it end as they will; then all of them are written again, so that their order is kept.
+            # Let the batches behind it end, then write all of them again, so that their order is kept.
             behind = list(self._in_flight)[1:]
             self._in_flight.clear()
             again = [_Unwritten(flight.received, flight.batch, flight.also)]
@@ -282,7 +282,7 @@ def _write(
     before: _Turn | None,
     locked: threading.Event,
 ) -> Written:
-    """One batch's transaction, merged when the batch before it is in. Nothing is kept of it when that one failed."""
+    """Run one batch's transaction; it is merged when the batch before it is committed, and rolled back if that one failed."""
     try:
         if before is not None:
             # Don't take the shared lock before the previous batch has it: an exclusive waiter queued between the two

@@ -1,6 +1,6 @@
-"""Who owns the live tables and who may read them: the same for the rebuilt ones.
+"""Gives the rebuilt tables the owners and privileges of the live ones.
 
-A role that only reads (Grafana's) was granted that by a person, on tables that are about to be replaced.
+Somebody granted a reading role (Grafana's) its rights on tables that are about to be replaced.
 """
 
 from typing import LiteralString
@@ -15,12 +15,12 @@ _SCHEMAS = {"model": SCHEMA, "target": REBUILD_SCHEMA}
 
 
 def copy_default_privileges(connection: psycopg.Connection) -> None:
-    """What tables made from now on are to grant, in the caller's transaction."""
+    """Copy the default privileges, for tables made from now on, in the caller's transaction."""
     _run_statements_of(connection, _PRIVILEGES["default_privileges"])
 
 
 def copy_privileges(connection: psycopg.Connection) -> int:
-    """Owners and privileges of everything that has the same name, in the caller's transaction; gives how many differed.
+    """Copy owners and privileges to everything of the same name, in the caller's transaction; return how many differed.
 
     Raises psycopg.errors.InsufficientPrivilege when this user may not give them.
     """

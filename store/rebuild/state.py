@@ -1,7 +1,7 @@
-"""What a rebuild notes in `jobtrail_control`: that it is under way, and how far it has read each partition of the topic.
+"""The state of a rebuild in `jobtrail_control`: that it is under way, and how far it has read each partition of the topic.
 
-The position of a partition is written in the transaction of the rows that were read up to there, and only from the
-position before. So whoever goes on after a kill loses nothing, and of two that go on one is refused.
+A partition's position is written in the transaction of the rows read up to there, and only from the position before. So a
+process that goes on after a kill loses nothing, and of two that go on one is refused.
 """
 
 import json
@@ -49,7 +49,7 @@ Place = tuple[int, int, int]
 
 
 class PartitionProgress(NamedTuple):
-    """How far one partition is read, and what that brought."""
+    """How far one partition is read, and how much was in it."""
 
     place: Place
     events: int = 0
@@ -67,7 +67,7 @@ class PartitionStep(NamedTuple):
 
 
 def find_open(connection: psycopg.Connection) -> Rebuild | None:
-    """The rebuild that was started and neither finished nor abandoned."""
+    """Return the rebuild that was started and neither finished nor abandoned."""
     row = connection.execute(_REBUILD["open_rebuild"]).fetchone()
     return None if row is None else Rebuild(*row)._replace(state=State(row[2]))
 
@@ -81,7 +81,7 @@ def note_start(
     history_from: datetime | None,
     deferred_indexes: list[str],
 ) -> int:
-    """Open a rebuild, in the caller's transaction; gives its id."""
+    """Open a rebuild, in the caller's transaction; return its id."""
     row = connection.execute(
         _REBUILD["start_rebuild"],
         {
@@ -98,33 +98,33 @@ def note_start(
 
 
 def accept_history_from(connection: psycopg.Connection, rebuild: int, history_from: datetime) -> None:
-    """What the tables hold from before this time may be lost."""
+    """Note that rows from before this time may be lost."""
     connection.execute(_REBUILD["accept_history_from"], {"rebuild": rebuild, "history_from": history_from})
 
 
 def set_state(connection: psycopg.Connection, rebuild: int, state: State) -> None:
-    """The next state, in the caller's transaction."""
+    """Set the state, in the caller's transaction."""
     connection.execute(_REBUILD["set_state"], {"rebuild": rebuild, "state": state})
 
 
 def keep_report(connection: psycopg.Connection, rebuild: int, report: dict[str, Any]) -> None:
-    """How the new tables compare to the old ones; kept with the rebuild."""
+    """Keep the comparison of the new tables with the old ones."""
     connection.execute(_REBUILD["keep_report"], {"rebuild": rebuild, "report": json.dumps(report)})
 
 
 def read_report(connection: psycopg.Connection, rebuild: int) -> dict[str, Any] | None:
-    """The comparison, if it has been made."""
+    """Return the comparison, or None if it has not been made."""
     row = connection.execute(_REBUILD["read_report"], {"rebuild": rebuild}).fetchone()
     return row[0] if row else None
 
 
 def add_partitions(connection: psycopg.Connection, rebuild: int, partitions: list[int]) -> None:
-    """Partitions of the topic that are to be read from their start; those that are known keep their position."""
+    """Add partitions of the topic, to be read from their start; known ones keep their position."""
     connection.execute(_REBUILD["add_partitions"], {"rebuild": rebuild, "partitions": partitions})
 
 
 def read_positions(connection: psycopg.Connection, rebuild: int) -> dict[int, PartitionProgress]:
-    """By partition of the topic."""
+    """Return the progress of each partition of the topic."""
     rows = connection.execute(_REBUILD["read_positions"], {"rebuild": rebuild}).fetchall()
     return {row[0]: PartitionProgress((row[1], row[2], row[3]), *row[4:]) for row in rows}
 
@@ -155,9 +155,9 @@ def advance(
 
 
 def acquire_rebuild_lock(connection: psycopg.Connection) -> None:
-    """Be the only rebuild of this database, for as long as the session lives. Raises StoreError when there is one.
+    """Make this the only rebuild of the database, for as long as the session lives. Raises StoreError when one is running.
 
-    Waits for the processes that the last one left behind: they end by themselves.
+    Waits for processes that the last one left behind; they end by themselves.
     """
     row = connection.execute(_REBUILD["try_own_rebuild"]).fetchone()
     if not (row and row[0]):
@@ -168,6 +168,6 @@ def acquire_rebuild_lock(connection: psycopg.Connection) -> None:
 
 
 def join_loaders(connection: psycopg.Connection) -> None:
-    """Be one of the processes that load, for as long as the session lives."""
+    """Register as one of the loading processes, for as long as the session lives."""
     connection.execute(_REBUILD["join_loaders"])
     connection.commit()

@@ -29,10 +29,10 @@ _REBUILD = queries("rebuild")
 
 
 def create(connection: psycopg.Connection, fingerprint_version: int) -> list[str]:
-    """Make the empty tables in the caller's transaction; gives the definitions of the indexes that are left for later.
+    """Make the empty tables in the caller's transaction; return the definitions of the indexes that are left for later.
 
-    An index that no constraint needs costs more when it grows row by row: while `jobs` has none that knows the state, a
-    new state of a job needs no new entry in any index.
+    An index that no constraint needs is made later, because it costs more when it grows row by row: while no index of `jobs`
+    holds the state, a new state of a job needs no new index entry.
     """
     create_derived(connection, REBUILD_SCHEMA)
     connection.execute("UPDATE derivation SET fingerprint_version = %s", [fingerprint_version])
@@ -45,12 +45,12 @@ def create(connection: psycopg.Connection, fingerprint_version: int) -> list[str
 def make_indexes(connection: psycopg.Connection, definitions: list[str]) -> None:
     """Make the indexes that were left for later, in the caller's transaction."""
     for definition in definitions:
-        # Postgres's own text of an index of our migrations.
+        # Postgres's own text for an index of our migrations.
         connection.execute(definition)
 
 
 def vacuum_and_analyze(connection: psycopg.Connection) -> None:
-    """What autovacuum would do later: statistics for the planner, and pages that an index alone can answer for.
+    """Do what autovacuum would do later: statistics for the planner, and pages that an index-only scan can use.
 
     The session is in autocommit.
     """
@@ -59,9 +59,9 @@ def vacuum_and_analyze(connection: psycopg.Connection) -> None:
 
 
 def lock_all_out(connection: psycopg.Connection) -> None:
-    """Wait until no migration, no new partition and no writer is under way, and let none begin in this transaction.
+    """Wait until no migration, partition change or writer is under way, and keep new ones out until this transaction ends.
 
-    Raises psycopg.errors.LockNotAvailable after the session's lock_timeout. Writers come last: they are to be held up
+    Raises psycopg.errors.LockNotAvailable after the session's lock_timeout. Writers come last, because they must be held up
     for the shortest time.
     """
     connection.execute(_REBUILD["lock_migrations"], {"key": LOCK_KEY})
@@ -70,9 +70,9 @@ def lock_all_out(connection: psycopg.Connection) -> None:
 
 
 def swap(connection: psycopg.Connection) -> None:
-    """The rebuilt tables become the live ones, in the caller's transaction, which holds all locks.
+    """Make the rebuilt tables the live ones, in the caller's transaction, which holds all locks.
 
-    By renaming: SET SCHEMA would take a lock on every table, for which readers would have to wait.
+    The schemas are renamed: SET SCHEMA would lock every table, and readers would have to wait.
     """
     _rename(connection, SCHEMA, OLD_SCHEMA)
     _rename(connection, REBUILD_SCHEMA, SCHEMA)
@@ -89,7 +89,7 @@ def drop(connection: psycopg.Connection, schema: str) -> None:
 
 
 def schemas_there(connection: psycopg.Connection) -> set[str]:
-    """Which of the two other schemas exist."""
+    """Return which of the two other schemas exist."""
     return {name for (name,) in connection.execute(_REBUILD["schemas_there"]).fetchall()}
 
 

@@ -1,4 +1,4 @@
-"""Dead letters taken out of the table again: settled, because their events could be read after all, or purged.
+"""Takes dead letters out of the table again: replaced, because their events could be read after all, or purged.
 
 Both keep the order of all writers: the shared lock first, rows in the order of the key, and dead letters between edges
 and attempts. Reading them to answer a question is `store/answers/dead_letters.py`.
@@ -23,13 +23,13 @@ _TAKE_LOCK = queries("merge")["take_lock"]
 
 PART_ROWS = 500
 PART_BYTES = 32 * 1024 * 1024
-"""Most of one part that is read, and settled in one transaction."""
+"""Most bytes of one part, which is read and replaced in one transaction."""
 
 _PURGED_ROWS = 1_000
 
 
 class DeadLetterFilter(NamedTuple):
-    """Which dead letters; None stands for any. ``before``: published earlier than that, as the publisher says."""
+    """Selects dead letters; None stands for any. ``before``: published before that time, by the publisher's clock."""
 
     reason: str | None = None
     topic: str | None = None
@@ -38,7 +38,7 @@ class DeadLetterFilter(NamedTuple):
 
 
 def count_matching(connection: psycopg.Connection, wanted: DeadLetterFilter) -> int:
-    """How many there are now."""
+    """Return how many match now."""
     with connection.transaction():
         row = connection.execute(_QUERIES["count_matching"], wanted._asdict()).fetchone()
     assert row is not None
@@ -73,7 +73,7 @@ def replace_dead_letters(
 ) -> Written:
     """Write a batch and remove the dead letters it was made of, in one transaction, committed.
 
-    What the batch brings in ``dead_letters`` is stored anew, so it may hold those that stay, with another reason.
+    The batch's ``dead_letters`` are stored again, so it may hold those that stay, with another reason.
     ``reached`` is called with each step once it is done. Raises as ``store.writing.writer.write_batch`` does; rolled back then.
     """
     with committed(connection, reached):
@@ -86,7 +86,7 @@ def replace_dead_letters(
 
 
 def purge(connection: psycopg.Connection, wanted: DeadLetterFilter) -> Iterator[int]:
-    """Delete them, in transactions of 1,000 rows; gives the number of each. Ends when none is left."""
+    """Delete those that match, in transactions of 1,000 rows; yield the number of each. Ends when none is left."""
     while True:
         with connection.transaction():
             connection.execute(_TAKE_LOCK)

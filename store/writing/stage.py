@@ -1,7 +1,7 @@
-"""Rows into the stages: tuples to the text format of COPY, one write a table.
+"""Rows into the stage tables: tuples to the text format of COPY, one write per table.
 
-psycopg's own ``write_row`` formats field by field; a batch of thousands of rows of 29 fields is several times cheaper as
-one string a row. The whole batch is looked at for characters that need an escape, and its rows only when there are any.
+psycopg's own ``write_row`` formats field by field. With thousands of rows of 29 fields, one string per row is several times
+cheaper. The whole batch is searched for characters that need an escape, and its rows only when there are any.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ from store.steps import Reached, Step
 
 
 def create_stages(connection: psycopg.Connection) -> None:
-    """Make this session's temporary stage tables, emptied at every commit."""
+    """Create this session's temporary stage tables, which every commit empties."""
     for query in queries("stage").values():
         connection.execute(query)
 
 
 class Staged(NamedTuple):
-    """The rows of one batch as COPY takes them: text made beforehand, so that its thread need not be the session's."""
+    """The rows of one batch in the text format of COPY, formatted beforehand, so that another thread than the session's can do it."""
 
     texts: list[tuple[LiteralString, bytes]]
-    """Statement and rows; of each stage that gets any, in their order."""
+    """Statement and rows of each stage table that gets any, in their order."""
     dead_letters: Sequence[DeadLetter]
 
 
 def staged(batch: Batch) -> Staged:
-    """The rows of a batch, ready to be copied."""
+    """Return the rows of a batch, ready to be copied."""
     stages: tuple[tuple[LiteralString, Sequence[Sequence[object]], int], ...] = (
         ("COPY stage_jobs FROM STDIN", batch.jobs, len(JOB_COLUMNS)),
         ("COPY stage_edges FROM STDIN", batch.edges, len(EDGE_COLUMNS)),
@@ -41,7 +41,7 @@ def staged(batch: Batch) -> Staged:
 
 
 def copy_rows(connection: psycopg.Connection, rows: Staged, reached: Reached | None = None) -> None:
-    """COPY every row of a batch into this session's stages. ``reached`` is called when half of a stream is sent."""
+    """COPY every row of a batch into this session's stage tables. ``reached`` is called when half of a stream is sent."""
     for statement, text in rows.texts:
         with connection.cursor().copy(statement) as copy:
             sent = 0
@@ -57,11 +57,11 @@ def copy_rows(connection: psycopg.Connection, rows: Staged, reached: Reached | N
 
 
 def copy_text(rows: Sequence[Sequence[object]], columns: int) -> str:
-    """Rows as the text format of COPY. ``columns`` is the number of fields of every row."""
+    """Return rows in the text format of COPY. ``columns`` is the number of fields of every row."""
     line = "\t".join(["%s"] * columns)
     lines = [line % row for row in rows]
     text = "\n".join([*lines, ""])
-    # Most batches need no escape at all, which is seen at once; in the others most rows need none.
+    # Most batches need no escape, which one look shows; in the others most rows need none.
     if _is_plain(text, len(lines), columns):
         return text
     plain = [
@@ -72,7 +72,7 @@ def copy_text(rows: Sequence[Sequence[object]], columns: int) -> str:
 
 
 def _is_plain(text: str, line_ends: int, columns: int) -> bool:
-    """Do only tabs between fields and the ends of so many lines (none: of a part of one) have a meaning to COPY?"""
+    """Return whether only the tabs between fields and this number of line ends mean anything to COPY."""
     tabs = (columns - 1) * (line_ends or 1)
     return (
         "\\" not in text and "\r" not in text and text.count("\n") == line_ends and text.count("\t") == tabs

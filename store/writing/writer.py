@@ -1,7 +1,7 @@
 """One batch, one transaction: lock, horizon, stages, merges in their fixed order, commit.
 
-The parts are apart (`begin`, `merge`, commit) so that a consumer can fill the stages of one connection while another
-thread merges those of a second. Whoever calls retries: a batch applied twice changes nothing.
+The parts (`begin`, `merge`, commit) are separate, so that a consumer can fill the stage tables of one connection while
+another thread merges those of a second. The caller retries: a batch applied twice changes nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ class HorizonMovedError(StoreError):
 
 
 class FingerprintMovedError(StoreError):
-    """The failure groups in the tables are no longer those of this release: a rebuild by another one has swapped them."""
+    """The failure groups in the tables are no longer this release's: a rebuild by another release has swapped the tables."""
 
     def __init__(self, stored: int, own: int) -> None:
         super().__init__(
@@ -37,19 +37,19 @@ class FingerprintMovedError(StoreError):
 
 
 def prepare_session(connection: psycopg.Connection) -> None:
-    """Once for a connection, before its first batch: stages, and every statement prepared from its first use."""
+    """Call once for a connection, before its first batch: creates the stage tables, and has every statement prepared at its first use."""
     connection.prepare_threshold = 0
     with connection.transaction():
         create_stages(connection)
 
 
 def read_horizon(connection: psycopg.Connection) -> int | None:
-    """The horizon in microseconds since 1970; None while nothing has been given up."""
+    """Return the horizon in microseconds since 1970; None while nothing has been deleted."""
     return _read_derivation(connection)[0]
 
 
 def _read_derivation(connection: psycopg.Connection) -> tuple[int | None, int]:
-    """The horizon, and the version of the fingerprint: both may have moved since the last batch."""
+    """Return the horizon and the version of the fingerprint: both may have changed since the last batch."""
     row = connection.execute(_MERGE["read_horizon"]).fetchone()
     if row is None:
         raise StoreError("jobtrail_control.horizon has no row: run `jobtrail migrate`, or restore the table.")
@@ -57,7 +57,7 @@ def _read_derivation(connection: psycopg.Connection) -> tuple[int | None, int]:
 
 
 def check_fingerprint_version(connection: psycopg.Connection, version: int) -> None:
-    """Raises StoreError unless the tables were derived by this version of the fingerprint: groups would mix."""
+    """Raise StoreError unless the tables were derived by this version of the fingerprint: groups of two versions would mix."""
     row = connection.execute(_MERGE["read_fingerprint_version"]).fetchone()
     stored = row[0] if row else None
     if stored != version:
@@ -74,10 +74,10 @@ def begin(
     reached: Reached | None = None,
     locked: Callable[[], None] = lambda: None,
 ) -> None:
-    """Open the batch's transaction and fill the stages with its rows. ``locked`` is called once the writers' lock is held.
+    """Open the batch's transaction and fill the stage tables with its rows. ``locked`` is called once the writers' lock is held.
 
-    Raises HorizonMovedError when it was folded for another horizon, FingerprintMovedError when its groups are not those of
-    the tables any more.
+    Raises HorizonMovedError when it was folded for another horizon, FingerprintMovedError when the tables' groups are of
+    another version by now.
     """
     connection.execute(_MERGE["take_lock"])
     locked()
@@ -106,7 +106,7 @@ def merge(connection: psycopg.Connection, batch: Batch, reached: Reached | None 
 
 
 def write_batch(connection: psycopg.Connection, batch: Batch, reached: Reached | None = None) -> Written:
-    """The whole transaction, committed. On any error it is rolled back (or unknown, if the connection broke)."""
+    """Run and commit the whole transaction. Any error rolls it back (or its result is unknown, if the connection broke)."""
     with committed(connection, reached):
         begin(connection, batch, staged(batch), reached)
         return merge(connection, batch, reached)
@@ -127,7 +127,7 @@ def committed(connection: psycopg.Connection, reached: Reached | None = None) ->
 
 
 def _statements(batch: Batch) -> list[str]:
-    """Names of the merges this batch needs, in the one order that all writers keep."""
+    """Return the names of the merges this batch needs, in the one order that all writers keep."""
     names: list[str] = []
     if batch.jobs:
         names.append("merge_jobs")
