@@ -12,6 +12,7 @@ import pulsar
 from broker.client import Message, broker_errors
 from broker.private import payload_length, stored_schema, version_and_payload
 from schemas.contract import EVENT_BYTES, SCHEMA_TEXT, Event
+from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.decode import Decoder, decoder, too_large
 from schemas.errors import DecodeError, SchemaError
 from settings.broker import BrokerSettings
@@ -75,29 +76,31 @@ class WriterSchemas:
                 stored = stored_schema(self._client, topic, version)
             except pulsar.TopicNotFound as error:  # an answer, not an outage
                 raise DecodeError(
-                    "unknown_schema",
+                    DeadLetterReason.UNKNOWN_SCHEMA,
                     f"cannot read schema version {version} of {topic}: the broker has no such version. The topic was "
                     "probably deleted and created again after the message was written",
                 ) from error
         where = f"schema version {version} of {topic}"
         if stored.kind != "AVRO":
-            raise DecodeError("foreign_schema", f"{where} is of type {stored.kind}, expected AVRO")
+            raise DecodeError(
+                DeadLetterReason.FOREIGN_SCHEMA, f"{where} is of type {stored.kind}, expected AVRO"
+            )
         try:
             return decoder(stored.text)
         except SchemaError as error:
-            raise DecodeError("foreign_schema", f"{where}: {error}") from error
+            raise DecodeError(DeadLetterReason.FOREIGN_SCHEMA, f"{where}: {error}") from error
 
 
 def _never_given(version: int, topic: str) -> DecodeError:
     """What to say of a version that no broker gave: it is not asked, and nothing is kept of it."""
     if version < 0:
         return DecodeError(
-            "no_schema",
+            DeadLetterReason.NO_SCHEMA,
             f"the message on {topic} names no schema version: publish with the AVRO schema of JobEvent, and have "
             "`jobtrail provision` enforce schemas, so that the broker refuses producers without one",
         )
     return DecodeError(
-        "unknown_schema",
+        DeadLetterReason.UNKNOWN_SCHEMA,
         f"the message on {topic} names schema version {version}, and no topic has that many. Its publisher wrote a "
         "number of its own: let Pulsar's client set it",
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from cli.asking import Since, asking, json_option, limit_option, say, say_json
+from schemas.dead_letter_reasons import DeadLetterReason
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,7 +28,10 @@ def dead_letters() -> None:
 
 
 def _reason_option(command: Command) -> Command:
-    return click.option("--reason", metavar="WORD", help="Only those of this reason: malformed, …")(command)
+    words = [reason.value for reason in DeadLetterReason]
+    return click.option(
+        "--reason", type=click.Choice(words), metavar="WORD", help="Only those of this reason: malformed, …"
+    )(command)
 
 
 def _topic_option(command: Command) -> Command:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import fastavro
 
+from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.decode import Decoder, decoder
 from schemas.errors import InputError, SchemaError
 from schemas.validate import Problem, problems_of_json, problems_of_payload
@@ -90,7 +91,7 @@ def _check_lines(name: str, text: str) -> Iterator[Checked]:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             said = f"is no JSON ({error}): expected one object a file, a list of them, or one on each line"
-            yield Checked(name, f"line {number}", [Problem("malformed", "", line[:80], said)])
+            yield Checked(name, f"line {number}", [Problem(DeadLetterReason.MALFORMED, "", line[:80], said)])
         else:
             yield Checked(name, f"line {number}", problems_of_json(value))
 
@@ -105,7 +106,7 @@ def _check_container(name: str, content: bytes) -> Iterator[Checked]:
     try:
         decode, parsed = decoder(schema), writer_schema(schema).parsed
     except SchemaError as error:
-        yield Checked(name, "", [Problem("foreign_schema", "", "", str(error))])
+        yield Checked(name, "", [Problem(DeadLetterReason.FOREIGN_SCHEMA, "", "", str(error))])
         return
     number = 0
     try:
@@ -123,5 +124,5 @@ def _check_container(name: str, content: bytes) -> Iterator[Checked]:
         yield Checked(
             name,
             f"event {max(number, 1)}",
-            [Problem("malformed", "", "", f"the file breaks off here: {error!r}")],
+            [Problem(DeadLetterReason.MALFORMED, "", "", f"the file breaks off here: {error!r}")],
         )

@@ -19,6 +19,7 @@ from consumers.receiving.decode import storable_detail
 from derive.fold import fold
 from derive.rows import DeadLetter
 from schemas.contract import Event
+from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.errors import DecodeError
 from settings.broker import BrokerSettings
 from store.failures import REFUSED, one_line, past_others
@@ -28,7 +29,7 @@ from store.writing.writer import HorizonMovedError, prepare_session, read_horizo
 
 LetterDecoder = Callable[[DeadLetter], Event]
 
-INCOMPLETE = frozenset({"too_large", "encrypted"})
+INCOMPLETE = frozenset({DeadLetterReason.TOO_LARGE, DeadLetterReason.ENCRYPTED})
 """Reasons whose dead letters never have readable bytes in the table: these are left as they are."""
 
 _PARTITION = re.compile(r"-partition-\d+$")
@@ -91,7 +92,7 @@ def broker_decoder(client: Client, settings: BrokerSettings, version: int | None
 
 def _opened(decode: LetterDecoder, letter: DeadLetter) -> Event | DecodeError:
     if letter.reason in INCOMPLETE:
-        return DecodeError(letter.reason, letter.detail)
+        return DecodeError(DeadLetterReason(letter.reason), letter.detail)
     try:
         return decode(letter)
     except DecodeError as error:
@@ -121,7 +122,7 @@ class _Part:
             self._settle(letters, opened)
         except REFUSED as error:
             if len(letters) == 1:
-                refusal = DecodeError("refused_by_database", one_line(error))
+                refusal = DecodeError(DeadLetterReason.REFUSED_BY_DATABASE, one_line(error))
                 self._settle(letters, [refusal])
                 return
             middle = len(letters) // 2
@@ -163,4 +164,4 @@ class _Part:
 
 
 def _with_reason(letter: DeadLetter, error: DecodeError) -> DeadLetter:
-    return letter._replace(reason=error.reason, detail=storable_detail(error.detail))
+    return letter._replace(reason=error.reason.value, detail=storable_detail(error.detail))

@@ -28,6 +28,7 @@ from schemas.contract import (
     WORKER_BYTES,
     Event,
 )
+from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.errors import DecodeError
 from schemas.writer_schema import writer_schema
 
@@ -70,10 +71,10 @@ def general_decoder(writer: Any, missing: dict[str, Any], error_missing: dict[st
         except (
             Exception
         ) as error:  # fastavro raises EOFError, IndexError, UnicodeDecodeError, ValueError and more
-            raise DecodeError("malformed", _malformed(payload, error)) from error
+            raise DecodeError(DeadLetterReason.MALFORMED, _malformed(payload, error)) from error
         if stream.tell() != len(payload):
             raise DecodeError(
-                "trailing_bytes",
+                DeadLetterReason.TRAILING_BYTES,
                 f"expected the event to end with the payload, got {len(payload) - stream.tell()} bytes after it: "
                 "encode with exactly the schema the producer registered",
             )
@@ -144,7 +145,7 @@ def _meta_holds(meta: dict[str, str]) -> bool:
 def too_large(size: int) -> DecodeError:
     """What to say of a payload of so many bytes, more than an event may have."""
     return DecodeError(
-        "too_large",
+        DeadLetterReason.TOO_LARGE,
         f"the payload has {size} bytes, an event may have {EVENT_BYTES}: cut its long texts (args, the stack trace), or "
         "put its lists on further events",
     )
@@ -155,26 +156,30 @@ def examine(event: dict[str, Any]) -> None:
     for name in REQUIRED_TEXT:
         if not event[name]:
             raise DecodeError(
-                "missing_field", f"{name} is empty: every event names its namespace, job_id and worker", name
+                DeadLetterReason.MISSING_FIELD,
+                f"{name} is empty: every event names its namespace, job_id and worker",
+                name,
             )
     if event["state"] not in RANKS:
         raise DecodeError(
-            "unknown_state",
+            DeadLetterReason.UNKNOWN_STATE,
             f"state is {event['state']!r}, this version knows {', '.join(RANKS)}: update the consumers",
             "state",
         )
     for name, least, most in (("attempt", 1, INT_MAX), ("max_attempts", 0, INT_MAX), ("depth", -1, INT_MAX)):
         if not least <= event[name] <= most:
-            raise DecodeError("out_of_range", f"{name} is {event[name]}, expected {least} to {most}", name)
+            raise DecodeError(
+                DeadLetterReason.OUT_OF_RANGE, f"{name} is {event[name]}, expected {least} to {most}", name
+            )
     if not event["occurred_at"]:
         raise DecodeError(
-            "missing_field",
+            DeadLetterReason.MISSING_FIELD,
             "occurred_at is 0 (not known): every event says when its state was entered",
             "occurred_at",
         )
     if not OCCURRED_MIN <= event["occurred_at"] <= OCCURRED_MAX:
         raise DecodeError(
-            "out_of_range",
+            DeadLetterReason.OUT_OF_RANGE,
             f"occurred_at is {event['occurred_at']}, expected microseconds since 1970 within the years 2000 to 2099 "
             f"({OCCURRED_MIN} to {OCCURRED_MAX}): is the publisher's clock set, and is this in microseconds?",
             "occurred_at",
@@ -182,7 +187,7 @@ def examine(event: dict[str, Any]) -> None:
     for name in _TIMES:
         if not TIME_MIN <= event[name] <= TIME_MAX:
             raise DecodeError(
-                "out_of_range",
+                DeadLetterReason.OUT_OF_RANGE,
                 f"{name} is {event[name]}, expected microseconds since 1970 within the years 1 to 9999 "
                 f"({TIME_MIN} to {TIME_MAX})",
                 name,
@@ -198,7 +203,7 @@ def _examine_collections(event: dict[str, Any]) -> None:
     for name in ("depends_on", "expected_children", "meta"):
         if len(event[name]) > MAP_ENTRIES:
             raise DecodeError(
-                "too_long",
+                DeadLetterReason.TOO_LONG,
                 f"{name} has {len(event[name])} entries, at most {MAP_ENTRIES} are allowed: put the rest on further events",
                 name,
             )
@@ -208,7 +213,7 @@ def _examine_collections(event: dict[str, Any]) -> None:
         _examine_text("expected_children", worker, WORKER_BYTES)
         if not 0 <= count <= INT_MAX:
             raise DecodeError(
-                "out_of_range",
+                DeadLetterReason.OUT_OF_RANGE,
                 f"expected_children[{worker!r}] is {count}, expected 0 to {INT_MAX}",
                 "expected_children",
             )
@@ -220,11 +225,13 @@ def _examine_collections(event: dict[str, Any]) -> None:
 def _examine_text(name: str, value: str, most: int | None) -> None:
     if "\0" in value:
         raise DecodeError(
-            "nul_in_text", f"{name} holds a NUL character, which Postgres cannot store: {value[:80]!r}", name
+            DeadLetterReason.NUL_IN_TEXT,
+            f"{name} holds a NUL character, which Postgres cannot store: {value[:80]!r}",
+            name,
         )
     if most is not None and len(value.encode()) > most:
         raise DecodeError(
-            "too_long",
+            DeadLetterReason.TOO_LONG,
             f"{name} is {len(value.encode())} bytes of UTF-8, at most {most} are allowed: {value[:80]!r}…",
             name,
         )

@@ -3,18 +3,20 @@
 A message says what was expected and what was found, where, and how to cure it. Branch on the class, never on the text.
 """
 
+from schemas.dead_letter_reasons import DeadLetterReason
+
 
 class JobtrailError(Exception):
     """The top of the tree; the command line prints its message and ends with status 2."""
 
 
 class DecodeError(JobtrailError):
-    """A payload is not a whole, valid event. ``reason`` is one of a bounded set of words, for counting.
+    """A payload is not a whole, valid event. ``reason`` is why, for counting.
 
     ``field`` is the one that is wrong; '' where it is the whole payload, or its schema.
     """
 
-    def __init__(self, reason: str, detail: str, field: str = "") -> None:
+    def __init__(self, reason: DeadLetterReason, detail: str, field: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import fastavro
 
 from schemas.contract import EVENT_BYTES, FAILURES, SCHEMA, STATES
+from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.decode import Decoder, examine, too_large
 from schemas.errors import DecodeError
 from schemas.writer_schema import plain_schema
@@ -40,7 +41,10 @@ def problems_of_json(value: Any) -> list[Problem]:
     if not isinstance(value, dict):
         return [
             _problem(
-                "malformed", "", value, f"expected a JSON object of an event's fields, got {_kind(value)}"
+                DeadLetterReason.MALFORMED,
+                "",
+                value,
+                f"expected a JSON object of an event's fields, got {_kind(value)}",
             )
         ]
     found = list(_problems_of_fields(value, _FIELDS, ""))
@@ -72,38 +76,45 @@ def _problems_of_fields(value: dict[Any, Any], fields: dict[str, Any], path: str
         if name not in fields:
             near = difflib.get_close_matches(str(name), fields, 1)
             hint = f"did you mean {path}{near[0]}?" if near else f"the fields are {', '.join(fields)}"
-            yield _problem("malformed", f"{path}{name}", given, f"there is no such field: {hint}")
+            yield _problem(
+                DeadLetterReason.MALFORMED, f"{path}{name}", given, f"there is no such field: {hint}"
+            )
     for name, field in fields.items():
         if name in value:
             yield from _problems_of_type(value[name], field["type"], f"{path}{name}", name)
         elif "default" not in field:
             yield _problem(
-                "missing_field", f"{path}{name}", None, "required, and not there: every event says it"
+                DeadLetterReason.MISSING_FIELD,
+                f"{path}{name}",
+                None,
+                "required, and not there: every event says it",
             )
 
 
 def _problems_of_type(value: Any, expected: Any, path: str, name: str) -> Iterator[Problem]:
     if isinstance(expected, list):
         if value is not None and not isinstance(value, dict):
-            yield _problem("malformed", path, value, f"expected an object or null, got {_kind(value)}")
+            yield _problem(
+                DeadLetterReason.MALFORMED, path, value, f"expected an object or null, got {_kind(value)}"
+            )
         elif value is not None:
             yield from _problems_of_fields(value, _ERROR_FIELDS, f"{path}.")
     elif isinstance(expected, dict) and expected["type"] == "enum":
         if value not in STATES:
             near = difflib.get_close_matches(str(value), STATES, 1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(STATES)}"
-            yield _problem("unknown_state", path, value, hint)
+            yield _problem(DeadLetterReason.UNKNOWN_STATE, path, value, hint)
     elif isinstance(expected, dict) and expected.get("logicalType") == "timestamp-micros":
         yield from _problems_of_time(value, path)
     elif isinstance(expected, dict) and expected["type"] == "array":
         if not isinstance(value, list):
-            yield _problem("malformed", path, value, f"expected a list, got {_kind(value)}")
+            yield _problem(DeadLetterReason.MALFORMED, path, value, f"expected a list, got {_kind(value)}")
             return
         for at, item in enumerate(value):
             yield from _problems_of_type(item, expected["items"], f"{path}[{at}]", name)
     elif isinstance(expected, dict) and expected["type"] == "map":
         if not isinstance(value, dict):
-            yield _problem("malformed", path, value, f"expected an object, got {_kind(value)}")
+            yield _problem(DeadLetterReason.MALFORMED, path, value, f"expected an object, got {_kind(value)}")
             return
         for key, item in value.items():
             yield from _problems_of_type(key, "string", f"{path} (a key)", name)
@@ -116,27 +127,37 @@ def _problems_of_primitive(value: Any, expected: str, path: str) -> Iterator[Pro
     if expected == "string":
         if not isinstance(value, str):
             unknown = ' (what is not known is "")' if value is None else ""
-            yield _problem("malformed", path, value, f"expected a text, got {_kind(value)}{unknown}")
+            yield _problem(
+                DeadLetterReason.MALFORMED, path, value, f"expected a text, got {_kind(value)}{unknown}"
+            )
         elif any("\ud800" <= character <= "\udfff" for character in value):
             yield _problem(
-                "malformed",
+                DeadLetterReason.MALFORMED,
                 path,
                 value,
                 "holds half of a surrogate pair, which UTF-8 cannot: replace it before encoding",
             )
         return
     if not isinstance(value, int) or isinstance(value, bool):
-        yield _problem("malformed", path, value, f"expected a whole number, got {_kind(value)}")
+        yield _problem(
+            DeadLetterReason.MALFORMED, path, value, f"expected a whole number, got {_kind(value)}"
+        )
     elif not -_INT_RANGES[expected] <= value < _INT_RANGES[expected]:
         yield _problem(
-            "out_of_range", path, value, f"does not fit an Avro {expected}: is it in the unit of the field?"
+            DeadLetterReason.OUT_OF_RANGE,
+            path,
+            value,
+            f"does not fit an Avro {expected}: is it in the unit of the field?",
         )
 
 
 def _problems_of_time(value: Any, path: str) -> Iterator[Problem]:
     if isinstance(value, str) and _micros(value) is None:
         yield _problem(
-            "malformed", path, value, "expected microseconds since 1970 or a time like 2026-11-22T20:51:03Z"
+            DeadLetterReason.MALFORMED,
+            path,
+            value,
+            "expected microseconds since 1970 or a time like 2026-11-22T20:51:03Z",
         )
     elif value is not None and not isinstance(value, str):
         yield from _problems_of_primitive(value, "long", path)

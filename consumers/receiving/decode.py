@@ -11,6 +11,7 @@ from broker.registry import WriterSchemas
 from consumers.process.stop import Pauses, Stop
 from derive.rows import DeadLetter
 from schemas.contract import EVENT_BYTES, TIME_MAX, Event
+from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.errors import BrokerError, DecodeError
 
 log = structlog.get_logger(__name__)
@@ -65,20 +66,20 @@ def decode_batch(
     return Received(messages, events, event_messages, dead_letters)
 
 
-def dead_letter(message: Message, reason: str, detail: str) -> DeadLetter:
+def dead_letter(message: Message, reason: DeadLetterReason, detail: str) -> DeadLetter:
     """Return the dead letter that keeps a message which is not a valid event. Key and time are what the publisher's client set.
 
     A payload too large for any event keeps only its beginning, a huge one nothing.
     """
     if message.encryption_context() is not None:
         reason, detail = (
-            "encrypted",
+            DeadLetterReason.ENCRYPTED,
             "the payload is encrypted, and jobtrail has no keys: publish without encryption",
         )
     return DeadLetter(
         topic=message.topic_name(),
         message_id=str(message.message_id()),
-        reason=reason,
+        reason=reason.value,
         detail=storable_detail(detail),
         payload=_kept_payload(message),
         message_key=_storable(_key(message), _KEY_CHARACTERS),

@@ -7,6 +7,7 @@ from consumers.process.barriers import REACHED_IF_ENABLED
 from consumers.receiving.decode import Received, dead_letter
 from derive.fold import fold
 from derive.rows import Batch, Written
+from schemas.dead_letter_reasons import DeadLetterReason
 from store.failures import REFUSED, one_line, past_others
 from store.writing.writer import write_batch
 
@@ -67,7 +68,7 @@ def _give_up(
     """Keep the one event, or the one dead letter, that Postgres refuses, with what Postgres said."""
     said = one_line(refused)
     if received.events:
-        letter = dead_letter(received.event_messages[0], "refused_by_database", said)
+        letter = dead_letter(received.event_messages[0], DeadLetterReason.REFUSED_BY_DATABASE, said)
     else:
         # Its bytes can always be stored. What the publisher's client sent with them cannot, so that is left out.
         (given,) = received.dead_letters
