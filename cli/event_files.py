@@ -104,7 +104,7 @@ def _check_container(name: str, content: bytes) -> Iterator[Checked]:
     except Exception as error:  # fastavro raises whatever bytes lead it to
         raise InputError(f"{name} begins as an Avro container, but cannot be read: {error!r}.") from error
     try:
-        decode, parsed = decoder(schema), writer_schema(schema).parsed
+        decode, read = decoder(schema), writer_schema(schema).read
     except SchemaError as error:
         yield Checked(name, "", [Problem(DeadLetterReason.FOREIGN_SCHEMA, "", "", str(error))])
         return
@@ -116,7 +116,7 @@ def _check_container(name: str, content: bytes) -> Iterator[Checked]:
             for _ in range(block.num_records):
                 number += 1
                 start = stream.tell()
-                fastavro.schemaless_reader(stream, parsed, None)
+                read(stream)
                 yield Checked(
                     name, f"event {number}", problems_of_payload(data[start : stream.tell()], decode)
                 )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from schemas.contract import (
     BYTES,
+    ERROR_TEXTS,
     INT_MAX,
     OCCURRED_MAX,
     OCCURRED_MIN,
@@ -19,7 +20,9 @@ from schemas.contract import (
     REQUIRED_TEXT,
     Event,
 )
+from schemas.short_form import definition
 from schemas.slices import NOT_SHORT, SHORT, UnexpectedError, names, small
+from schemas.writer_schema import WriterSchema
 
 Quick = Callable[[bytes], Event | None]
 
@@ -28,16 +31,17 @@ _MOST_LINES: Final = 1_000
 """Of a function; that of the contract has some ninety. A schema of 3 MB would be compiled for half a minute."""
 
 
-def compiled(schema: Any, missing: dict[str, Any], error_missing: dict[str, str]) -> Quick | None:
-    """The function for a writer's schema as ``schemas.writer_schema`` checked it; None when it has a type that is not
-    known here.
+def compiled(writer: WriterSchema) -> Quick | None:
+    """Return the function for a writer's schema; None when it has a type or a unit that is not known here.
 
-    ``missing`` and ``error_missing`` are the defaults of our fields that it lacks. No text of the schema becomes source:
-    fields are numbered, and their names, symbols and defaults are constants beside it.
+    No text of the schema becomes source: fields are numbered, and their names, symbols and defaults are constants beside
+    it.
     """
-    writing = _Writing()
+    if writer.units:
+        return None
+    writing = _Writing(writer.named)
     try:
-        lines = list(writing.lines(schema["fields"], missing, error_missing))
+        lines = list(writing.lines(writer.fields, writer.missing, writer.error_missing))
     except UnexpectedError:
         return None
     if len(lines) > _MOST_LINES:
@@ -58,8 +62,10 @@ _OTHERWISE: Final = "    except NOT_PLAIN:\n        return None"
 class _Writing:
     """The source of one function, and the constants it names."""
 
-    def __init__(self) -> None:
+    def __init__(self, named: dict[str, Any]) -> None:
+        """``named``: definitions of the types that fields name."""
         self.constants: dict[str, Any] = {}
+        self._named = named
         self._values = 0
 
     def lines(
@@ -71,13 +77,17 @@ class _Writing:
         values: dict[str, str] = {}
         texts: list[str] = []
         for field in fields:
-            name, kind = field["name"], _bare(field["type"])
+            name, kind = field["name"], definition(field["type"], self._named)
             value = values[name] = self._value()
+            if isinstance(kind, list) and len(kind) == 1:
+                yield "if p[i]: return None"
+                yield "i += 1"
+                kind = definition(kind[0], self._named)
             if kind == "string":
                 texts.append(value)
                 yield from self._text(value, name)
             elif isinstance(kind, list):
-                yield from self._record_or_null(value, kind, error_missing if name == "error" else {})
+                yield from self._record_or_null(value, name, kind, error_missing if name == "error" else {})
             else:
                 yield from self._other(value, name, kind)
         yield "if i != len(p): return None"
@@ -108,25 +118,25 @@ class _Writing:
             yield f"if n & {NOT_SHORT}: n, i = long_length(p, i)"
             yield f"j = i + (n >> 1); {value} = t[i:j]; i = j"
 
-    def _record_or_null(self, value: str, union: list[Any], missing: dict[str, str]) -> Iterator[str]:
-        if (
-            len(union) != 2
-            or union[0] != "null"
-            or not isinstance(union[1], dict)
-            or "fields" not in union[1]
-        ):
+    def _record_or_null(
+        self, value: str, name: str, union: list[Any], missing: dict[str, str]
+    ) -> Iterator[str]:
+        branches = [definition(branch, self._named) for branch in union]
+        if len(branches) != 2 or "null" not in branches:
             raise UnexpectedError
-        fields = union[1]["fields"]
-        if any(_bare(field["type"]) != "string" for field in fields):
+        null = branches.index("null")
+        record = branches[1 - null]
+        if not isinstance(record, dict) or record["type"] != "record":
             raise UnexpectedError
-        inner = {field["name"]: self._value() for field in fields}
-        if len(inner) != len(fields):
+        if any(field["type"] != "string" for field in record["fields"]):
             raise UnexpectedError
+        inner = {field["name"]: self._value() for field in record["fields"]}
+        kept = {text: value for text, value in inner.items() if name != "error" or text in ERROR_TEXTS}
         yield "n = p[i]; i += 1"
-        yield f"if n == 0: {value} = None"
-        yield "elif n == 2:"
+        yield f"if n == {2 * null}: {value} = None"
+        yield f"elif n == {2 * (1 - null)}:"
         body = [line for name, text in inner.items() for line in self._text(text, f"error.{name}")]
-        body += [*_checked(list(inner.values())), f"{value} = {self._dict(inner, missing)}"]
+        body += [*_checked(list(inner.values())), f"{value} = {self._dict(kept, missing)}"]
         yield from (f"    {line}" for line in body)
         yield "else: return None"
 
@@ -140,18 +150,14 @@ class _Writing:
             yield "else:"
             yield f"    {_EIGHT_BYTES}; {value} = n >> 1"
             yield "    if n & 1: return None"
-        elif kind == "int":
+        elif kind == "int" and name != "occurred_at":
             least, most = _INT_BOUNDS.get(name, (-INT_MAX, INT_MAX))
             by_byte = self._constant([small(byte, least) for byte in range(256)])
             yield f"{value} = {by_byte}[p[i]]; i += 1"
             yield f"if {value} is None: {value}, i = number(p, i, {least}, {most})"
         elif isinstance(kind, dict) and kind["type"] == "enum":
-            symbols = (
-                dict(kind["symbols"])
-                if isinstance(kind["symbols"], dict)
-                else dict(enumerate(kind["symbols"]))
-            )
-            known = {2 * at: symbol for at, symbol in symbols.items() if name != "state" or symbol in RANKS}
+            symbols = enumerate(kind["symbols"])
+            known = {2 * at: symbol for at, symbol in symbols if name != "state" or symbol in RANKS}
             by_byte = self._constant({byte: symbol for byte, symbol in known.items() if byte < SHORT})
             yield f"{value} = {by_byte}[p[i]]; i += 1"
         elif kind in (
@@ -178,13 +184,3 @@ def _checked(texts: list[str]) -> Iterator[str]:
     yield f"s = f'{together}'"
     yield f"if not s.isascii(): {', '.join(texts)}, = map(utf8, ({', '.join(texts)},))"
     yield "if '\\0' in s: return None"
-
-
-def _bare(kind: Any) -> Any:
-    """A type in its shortest form: what fastavro notes beside it left out."""
-    if isinstance(kind, dict) and kind.get("type") in ("array", "map"):
-        inner = "items" if kind["type"] == "array" else "values"
-        return {"type": kind["type"], inner: _bare(kind[inner])}
-    if isinstance(kind, dict) and kind.get("type") not in ("record", "enum"):
-        return kind.get("type")
-    return kind

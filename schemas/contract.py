@@ -77,6 +77,9 @@ BYTES: Final[dict[str, int]] = {
 }
 """Field to the most bytes it may have."""
 
+ERROR_TEXTS: Final = ("category", "type", "message", "stacktrace", "origin", "fingerprint")
+"""The fields of the record in ``error``."""
+
 REQUIRED_TEXT: Final = ("namespace", "job_id", "worker")
 """The fields that may not be empty."""
 

@@ -7,10 +7,8 @@ import io
 from functools import cache
 from typing import Any, NamedTuple
 
-import fastavro
-
 from schemas.evolution import released
-from schemas.writer_schema import writer_schema
+from schemas.writer_schema import WriterSchema, writer_schema
 
 
 class Looked(NamedTuple):
@@ -30,12 +28,12 @@ def look(payload: bytes) -> Looked | None:
 def _by(release: int, payload: bytes) -> Looked | None:
     stream = io.BytesIO(payload)
     try:
-        event = fastavro.schemaless_reader(stream, _parsed(release), None)
+        event = _written_by(release).read(stream)
     except Exception:  # noqa: BLE001  # fastavro raises whatever bytes lead it to; then this was not the schema
         return None
     return Looked(release, event, len(payload) - stream.tell()) if isinstance(event, dict) else None
 
 
 @cache
-def _parsed(release: int) -> Any:
-    return writer_schema(released()[release]).parsed
+def _written_by(release: int) -> WriterSchema:
+    return writer_schema(released()[release])

@@ -1,49 +1,95 @@
-"""What a writer's schema must be for its messages to be decoded: a record JobEvent whose fields are ours, or have defaults.
+"""Which writers' schemas are taken: a record whose fields are ours, or have a default with us.
 
-A schema comes from the broker's registry, so from whoever registered it: it is hostile until it was looked at here.
+A schema comes from the broker's registry, so from any publisher: it is hostile until it has been checked here.
+``schemas.short_form`` removes what does not change how bytes are read; here the rest is compared with the contract by the
+rules of Avro for reading one schema as another (its "schema resolution").
 """
 
-import json
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Final, NamedTuple
 
 import fastavro
+from fastavro import _read_py
 
-from schemas.contract import SCHEMA
+from schemas.contract import SCHEMA, SCHEMA_TEXT
 from schemas.errors import SchemaError
+from schemas.short_form import ShortForm, definition, short_form
+
+_DEEPEST_READ_IN_C: Final = 64
+_MOST_DIFFERENCES: Final = 5
+
+_MILLIS, _NANOS = (1000, 1), (1, 1000)
+_UNITS: Final[dict[str, tuple[int, int]]] = {
+    "timestamp-millis": _MILLIS,
+    "local-timestamp-millis": _MILLIS,
+    "timestamp-nanos": _NANOS,
+    "local-timestamp-nanos": _NANOS,
+}
+"""Logical type of a time to what its numbers are multiplied with and divided by, to be microseconds."""
+
+_READ_AS: Final = {("bytes", "string"), ("int", "long")}
+"""Pairs of other types that Avro reads as ours: (theirs, ours)."""
 
 
 class WriterSchema(NamedTuple):
-    """A schema as fastavro takes it, and the defaults of our fields that it lacks, also inside ``error``."""
+    """A writer's schema, checked and ready to decode with."""
 
-    parsed: Any
+    fields: list[dict[str, Any]]
+    """Name and type of each field of the record, types in their shortest form (``schemas.short_form``)."""
+    named: dict[str, Any]
+    """Definitions of the types that ``fields`` name."""
+    read: Callable[[IO[bytes]], Any]
+    """Reads one record from a stream. Raises anything when the bytes are broken."""
     missing: dict[str, Any]
+    """Our fields that the writer's record lacks, with their defaults."""
     error_missing: dict[str, str]
+    """The same inside of ``error``."""
+    error_is_ours: bool
+    """The record inside of ``error`` has our fields and no others."""
+    units: dict[str, tuple[int, int]]
+    """Our times that are not in microseconds: what to multiply with and to divide by."""
 
 
 def writer_schema(text: str) -> WriterSchema:
-    """Read a writer's schema.
+    """Check a writer's schema and prepare it for decoding.
 
-    Raises SchemaError when it is not one of JobEvent: not Avro, a field of ours missing without a default or of
-    another type, or an added field that a few bytes could make endless.
+    Raises SchemaError when its events cannot be read as JobEvent: it is not Avro, a field of ours without a default is
+    missing, or a field is of another type. The message names each difference. Also when a few bytes could keep a decoder
+    busy for ever.
     """
     try:
-        plain = plain_schema(json.loads(text))
-        parsed = _without_negative_symbols(fastavro.parse_schema(plain))
-        missing = _defaults_of_missing(plain, _OURS, "JobEvent")
-        theirs = _error_record(plain)
-        error_missing = _defaults_of_missing(theirs, _error_record(_OURS), "JobEvent.error") if theirs else {}
-        _refuse_items_without_bytes(plain, {})
+        short = short_form(text)
+        _refuse_differences(short)
+        _read_bytes_as_texts(short.root, _OURS.root, short.named)
+        fields = short.root["fields"]
+        errors = _error_records(fields, short.named)
+        return WriterSchema(
+            fields=fields,
+            named=short.named,
+            read=_reader(short),
+            missing=_missing(fields),
+            error_missing={
+                name: default
+                for name, default in _ERROR_DEFAULTS.items()
+                if any(name not in error for error in errors)
+            },
+            error_is_ours=all(error == set(_ERROR_DEFAULTS) for error in errors),
+            units={
+                field["name"]: _UNITS[field["logical"]]
+                for field in fields
+                if field["name"] in _TIMES and field.get("logical") in _UNITS
+            },
+        )
     except SchemaError:
         raise
-    except Exception as error:  # fastavro raises whatever a hostile schema leads it to
+    except Exception as error:  # fastavro raises anything when a schema is hostile
         raise SchemaError(
             f"the writer's schema is not an Avro record that fastavro can read: {error!r}"
         ) from error
-    return WriterSchema(parsed, missing, error_missing)
 
 
 def plain_schema(node: Any) -> Any:
-    """A schema without logical types: times stay integers, which decode faster than datetimes."""
+    """Return a schema without logical types: times stay integers, which decode faster than datetimes."""
     if isinstance(node, dict):
         return {key: plain_schema(value) for key, value in node.items() if key != "logicalType"}
     if isinstance(node, list):
@@ -51,107 +97,155 @@ def plain_schema(node: Any) -> Any:
     return node
 
 
-_OURS = plain_schema(SCHEMA)
+_OURS: Final = short_form(SCHEMA_TEXT)
+_DEFAULTS: Final[dict[str, Any]] = {
+    field["name"]: field["default"] for field in SCHEMA["fields"] if "default" in field
+}
+_ERROR_DEFAULTS: Final[dict[str, str]] = {
+    field["name"]: field["default"]
+    for branch in next(field["type"] for field in SCHEMA["fields"] if field["name"] == "error")
+    if branch != "null"
+    for field in branch["fields"]
+    if "default" in field
+}
+_TIMES: Final = frozenset(field["name"] for field in _OURS.root["fields"] if "logical" in field)
 
 
-def _without_negative_symbols(node: Any) -> Any:
-    """Change a parsed schema in place so that fastavro refuses a negative index of an enum.
-
-    It looks symbols up in a Python list, where -1 is the last: a broken payload would become a good event, most likely
-    of a discarded job. A dict has no -1. (A union has to stay a list; -1 for its branch 1 changes no content.)
-    """
-    if isinstance(node, list):
-        for branch in node:
-            _without_negative_symbols(branch)
-    elif isinstance(node, dict):
-        if node.get("type") == "enum":
-            node["symbols"] = dict(enumerate(node["symbols"]))
-        for inside in [field["type"] for field in node.get("fields", ())] + [
-            node.get("items"),
-            node.get("values"),
-        ]:
-            _without_negative_symbols(inside)
-    return node
-
-
-def _refuse_items_without_bytes(node: Any, named: dict[str, Any]) -> None:
-    """Items that take no bytes (null, a record of nothing else) let a payload of 40 bytes claim a billion of them."""
-    if isinstance(node, list):
-        for item in node:
-            _refuse_items_without_bytes(item, named)
-    if not isinstance(node, dict):
+def _refuse_differences(short: ShortForm) -> None:
+    found = list(_differences(short.root, _OURS.root, "JobEvent", short.named))
+    if not found:
         return
-    if "name" in node and node.get("type") in ("record", "fixed", "enum"):
-        named[node["name"]] = node
-    for inner in (node.get("type"), node.get("items"), node.get("values")):
-        _refuse_items_without_bytes(inner, named)
-    for field in node.get("fields", ()):
-        _refuse_items_without_bytes(field["type"], named)
-    if node.get("type") == "array" and _takes_no_bytes(node["items"], named, ()):
-        raise SchemaError("the writer's schema has an array whose items take no bytes: give them a content")
+    more = f"; and {len(found) - _MOST_DIFFERENCES} more" if len(found) > _MOST_DIFFERENCES else ""
+    raise SchemaError(
+        f"the writer's schema cannot be read as JobEvent: {'; '.join(found[:_MOST_DIFFERENCES])}{more}. "
+        "Use job_event.avsc, or a schema with its fields and types"
+    )
 
 
-def _takes_no_bytes(node: Any, named: dict[str, Any], seen: tuple[str, ...]) -> bool:
-    if isinstance(node, str) and node in named and node not in seen:
-        return _takes_no_bytes(named[node], named, (*seen, node))
-    if isinstance(node, dict) and node.get("type") == "record":
-        return all(_takes_no_bytes(field["type"], named, seen) for field in node["fields"])
-    if isinstance(node, dict) and node.get("type") == "fixed":
-        return bool(node["size"] == 0)
-    if isinstance(node, dict):
-        return _takes_no_bytes(node.get("type"), named, seen)
-    return bool(node == "null")
+def _differences(theirs: Any, ours: Any, path: str, named: dict[str, Any]) -> Iterator[str]:
+    """Say where a value of their type cannot be read as a value of ours."""
+    theirs = definition(theirs, named)
+    if isinstance(theirs, list):
+        found = [list(_differences(branch, ours, path, named)) for branch in theirs]
+        unlike = [_difference(definition(branch, named), ours, path, named) for branch in theirs]
+        if any(said == [whole] for said, whole in zip(found, unlike, strict=True)):
+            yield _difference(theirs, ours, path, named)
+        else:
+            yield from (difference for said in found for difference in said)
+    elif isinstance(ours, list):
+        kind = _kind(theirs)
+        like = next((branch for branch in ours if _kind(branch) == kind), None)
+        if like is None:
+            yield _difference(theirs, ours, path, named)
+        else:
+            yield from _differences(theirs, like, path, named)
+    elif (_kind(theirs), _kind(ours)) in _READ_AS:
+        return
+    elif _kind(theirs) != _kind(ours):
+        yield _difference(theirs, ours, path, named)
+    elif _kind(ours) == "record":
+        yield from _differences_of_fields(theirs, ours, path, named)
+    elif _kind(ours) == "array":
+        yield from _differences(theirs["items"], ours["items"], f"each item of {path}", named)
+    elif _kind(ours) == "map":
+        yield from _differences(theirs["values"], ours["values"], f"each value of {path}", named)
 
 
-def _defaults_of_missing(writer: Any, ours: Any, path: str) -> dict[str, Any]:
-    """Defaults of our fields that the writer's record lacks, after a check of those that it has."""
-    if not isinstance(writer, dict) or writer.get("type") != "record":
-        raise SchemaError(f"expected {path} to be an Avro record, got {str(writer)[:80]}")
-    theirs = {field["name"]: field for field in writer["fields"]}
-    if len(theirs) != len(writer["fields"]):
-        raise SchemaError(f"the writer's schema has two fields of one name in {path}: Avro allows one")
-    missing: dict[str, Any] = {}
+def _differences_of_fields(theirs: Any, ours: Any, path: str, named: dict[str, Any]) -> Iterator[str]:
+    fields = {field["name"]: field["type"] for field in theirs["fields"]}
     for field in ours["fields"]:
         name = field["name"]
-        if name in theirs:
-            _check_type(theirs[name]["type"], field["type"], f"{path}.{name}")
-        elif "default" in field:
-            missing[name] = field["default"]
-        else:
-            raise SchemaError(
-                f"the writer's schema has no field {path}.{name}, which has no default: it is required"
-            )
-    return missing
+        if name in fields:
+            yield from _differences(fields[name], field["type"], f"{path}.{name}", named)
+        elif name not in (_DEFAULTS if ours is _OURS.root else _ERROR_DEFAULTS):
+            yield f"expected a field {path}.{name}, which is required, got none"
 
 
-def _check_type(writer: Any, ours: Any, path: str) -> None:
-    """Enums may differ in their symbols and records in their fields; everything else is to be the same."""
-    if isinstance(ours, list) and isinstance(writer, list) and len(ours) == len(writer):
-        for theirs, our in zip(writer, ours, strict=True):
-            _check_type(theirs, our, path)
-        return
-    if isinstance(ours, dict) and isinstance(writer, dict) and ours["type"] == writer.get("type"):
-        if ours["type"] == "record":
-            _defaults_of_missing(writer, ours, path)
-            return
-        if ours["type"] == "enum":
-            return
-    if _bare(writer) != _bare(ours):
-        raise SchemaError(
-            f"expected {path} to be {ours}, got {str(writer)[:80]}: register the schema of this release"
-        )
+def _kind(node: Any) -> str:
+    """Return the name of a type; "union" for a union."""
+    return "union" if isinstance(node, list) else str(node["type"] if isinstance(node, dict) else node)
 
 
-def _bare(node: Any) -> Any:
-    """A type without what does not change its encoding."""
-    if isinstance(node, dict) and set(node) <= {"type", "logicalType", "doc"} | {"avro.java.string"}:
-        return _bare(node["type"])
-    if isinstance(node, dict):
-        return {key: _bare(value) for key, value in node.items() if key in ("type", "items", "values")}
-    return node
+def _difference(theirs: Any, ours: Any, path: str, named: dict[str, Any]) -> str:
+    return f"expected {path} to be {_words(ours, _OURS.named)}, got {_words(theirs, named)}"
 
 
-def _error_record(schema: Any) -> Any:
-    """The schema of the record inside the union of the field `error`; None when the writer has no such field."""
-    union = next((field["type"] for field in schema["fields"] if field["name"] == "error"), None)
-    return union[1] if isinstance(union, list) and len(union) == 2 else None
+def _words(node: Any, named: dict[str, Any]) -> str:
+    node = definition(node, named)
+    kind = _kind(node)
+    if kind == "union":
+        return f"a union of {' and '.join(_words(branch, named) for branch in node)}"
+    if kind in ("array", "map"):
+        return f"{kind} of {_kind(definition(node['items' if kind == 'array' else 'values'], named))}"
+    return kind
+
+
+def _read_bytes_as_texts(theirs: Any, ours: Any, named: dict[str, Any]) -> Any:
+    """Change a short form in place so that bytes are read as a text where our field is one; returns the type.
+
+    Both are written alike: a length, then the bytes.
+    """
+    if isinstance(theirs, list):
+        theirs[:] = [_read_bytes_as_texts(branch, ours, named) for branch in theirs]
+        return theirs
+    if isinstance(ours, list):
+        ours = next(branch for branch in ours if _kind(branch) == _kind(definition(theirs, named)))
+    if theirs == "bytes" and ours == "string":
+        return "string"
+    whole = definition(theirs, named)
+    if _kind(ours) == "array":
+        whole["items"] = _read_bytes_as_texts(whole["items"], ours["items"], named)
+    elif _kind(ours) == "map":
+        whole["values"] = _read_bytes_as_texts(whole["values"], ours["values"], named)
+    elif _kind(ours) == "record":
+        types = {field["name"]: field["type"] for field in ours["fields"]}
+        for field in whole["fields"]:
+            if field["name"] in types:
+                field["type"] = _read_bytes_as_texts(field["type"], types[field["name"]], named)
+    return theirs
+
+
+def _missing(fields: list[dict[str, Any]]) -> dict[str, Any]:
+    theirs = {field["name"] for field in fields}
+    return {name: default for name, default in _DEFAULTS.items() if name not in theirs}
+
+
+def _error_records(fields: list[dict[str, Any]], named: dict[str, Any]) -> list[set[str]]:
+    """Return the field names of each record that ``error`` may be; usually one."""
+    kind = next((definition(field["type"], named) for field in fields if field["name"] == "error"), "null")
+    branches = [definition(branch, named) for branch in (kind if isinstance(kind, list) else [kind])]
+    return [{field["name"] for field in one["fields"]} for one in branches if _kind(one) == "record"]
+
+
+def _reader(short: ShortForm) -> Callable[[IO[bytes]], Any]:
+    """Return what reads one record.
+
+    fastavro's compiled reader does not limit how deep it recurses: a payload that nests 10,000 times ends the process.
+    So where values can nest deep its Python reader is used, which Python stops with a RecursionError.
+    """
+    named: dict[str, Any] = {}
+    parsed = fastavro.parse_schema(_with_plain_symbols(short.root), named_schemas=named)
+    for name, node in named.items():
+        if node["type"] == "enum":
+            # A list would take -1 for its last symbol: a broken payload would become a good event, most likely of a
+            # discarded job. A dict has no -1. (A union stays a list; -1 for its last branch changes no content.)
+            node["symbols"] = dict(enumerate(short.named[name]["symbols"]))
+    if short.depth > _DEEPEST_READ_IN_C:
+        slow = _read_py.schemaless_reader
+        return lambda stream: slow(stream, parsed, None)
+    quick = fastavro.schemaless_reader
+    return lambda stream: quick(stream, parsed, None)
+
+
+def _with_plain_symbols(node: Any) -> Any:
+    """Return a copy whose symbols are of ASCII: Avro in Java allows any letter, fastavro does not."""
+    if isinstance(node, list):
+        return [_with_plain_symbols(branch) for branch in node]
+    if not isinstance(node, dict):
+        return node
+    if node["type"] == "enum":
+        return {**node, "symbols": [f"S{number}" for number in range(len(node["symbols"]))]}
+    copy = {key: _with_plain_symbols(node[key]) if key in ("items", "values") else node[key] for key in node}
+    if "fields" in node:
+        copy["fields"] = [{**field, "type": _with_plain_symbols(field["type"])} for field in node["fields"]]
+    return copy

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.compiled import compiled
-from schemas.contract import OCCURRED_MAX, OCCURRED_MIN, SCHEMA, SCHEMA_TEXT, STATES, Event
+from schemas.contract import ERROR_TEXTS, OCCURRED_MAX, OCCURRED_MIN, SCHEMA, SCHEMA_TEXT, STATES, Event
 from schemas.decode import decoder, general_decoder
 from schemas.errors import DecodeError, SchemaError
 from schemas.evolution import released
@@ -54,9 +54,9 @@ _RAW_WRITER = fastavro.parse_schema(_RAW)
 def both(schema_text: str) -> tuple[Any, Any]:
     """The quick function and the general one."""
     checked = writer_schema(schema_text)
-    quick = compiled(*checked)
+    quick = compiled(checked)
     assert quick is not None, "no function could be made for a schema of ours"
-    return quick, general_decoder(*checked)
+    return quick, general_decoder(checked)
 
 
 QUICK, GENERAL = both(SCHEMA_TEXT)
@@ -143,7 +143,7 @@ def test_a_schema_with_other_fields_is_decoded_by_a_function_of_its_own() -> Non
     assert sum(assert_no_more(payload, quick, general) for payload in payloads) > 50
     assert quick(payloads[0]) is None or quick(payloads[0]).executor == ""
     odd = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "score", "type": "double", "default": 0.0}]}
-    assert compiled(*writer_schema(json.dumps(odd))) is None
+    assert compiled(writer_schema(json.dumps(odd))) is None
     assert decoder(json.dumps(odd))(encode(event_of(chance), fastavro.parse_schema(odd)))
 
 
@@ -203,7 +203,7 @@ def test_no_function_is_made_for_a_schema_of_thousands_of_fields() -> None:
     """Compiling it would take the service's time; it is read the general way."""
     more = [{"name": f"f{number}", "type": "string", "default": ""} for number in range(3_000)]
     schema = json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], *more]})
-    assert compiled(*writer_schema(schema)) is None
+    assert compiled(writer_schema(schema)) is None
 
 
 def test_an_event_has_the_fields_of_the_contract_in_its_order() -> None:
@@ -211,3 +211,5 @@ def test_an_event_has_the_fields_of_the_contract_in_its_order() -> None:
     assert list(Event._fields) == [field["name"] for field in SCHEMA["fields"]]
     defaults = {field["name"]: field["default"] for field in SCHEMA["fields"] if "default" in field}
     assert Event._field_defaults == defaults
+    error = next(field for field in SCHEMA["fields"] if field["name"] == "error")["type"][1]
+    assert list(ERROR_TEXTS) == [field["name"] for field in error["fields"]]

@@ -1,13 +1,20 @@
 """Which writers' schemas are taken: those of JobEvent; nothing that a few bytes could make endless."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.contract import SCHEMA
+from schemas.decode import decoder
 from schemas.errors import SchemaError
 from schemas.writer_schema import writer_schema
+from testing.topics import EVENT, encode
+
+ROOT = Path(__file__).parents[2]
 
 
 def added(field_type: Any) -> str:
@@ -38,14 +45,110 @@ def test_arrays_of_items_without_bytes_are_refused(items: Any) -> None:
         writer_schema(added({"type": "array", "items": items}))
 
 
-def test_a_record_that_holds_itself_is_no_endless_question() -> None:
-    """Looked at once."""
-    tree = {
+TREE = {
+    "type": "record",
+    "name": "Tree",
+    "fields": [{"name": "below", "type": {"type": "array", "items": "Tree"}}],
+}
+ENDLESS = {"type": "record", "name": "Endless", "fields": [{"name": "again", "type": "Endless"}]}
+CHAIN = [
+    {
         "type": "record",
-        "name": "Tree",
-        "fields": [{"name": "below", "type": {"type": "array", "items": "Tree"}}],
+        "name": f"R{number}",
+        "fields": [{"name": "next", "type": f"R{number - 1}" if number else "int"}],
     }
-    assert writer_schema(added({"type": "array", "items": tree}))
+    for number in range(20_000)
+]
+
+
+def test_a_record_that_contains_itself_is_taken() -> None:
+    """Its events are read as deep as the payload nests."""
+    schema = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "more", "type": TREE}]}
+    payload = encode({**EVENT, "more": {"below": [{"below": [{"below": []}]}]}}, schema)
+    assert decoder(added(TREE))(payload).job_id == EVENT["job_id"]
+
+
+@pytest.mark.parametrize(
+    ("more", "rest", "becomes"),
+    [
+        ([TREE], b"\x02" * 1_000_000, b"malformed"),
+        ([ENDLESS], b"", b"malformed"),
+        (CHAIN[:100], b"\x02" * 50, b"malformed"),
+        (CHAIN, b"\x02" * 50, b"refused"),
+    ],
+    ids=[
+        "nested a million times",
+        "nested without end",
+        "100 records inside of each other",
+        "20,000 of them",
+    ],
+)
+def test_a_payload_that_nests_deep_does_not_end_the_process(
+    more: list[Any], rest: bytes, becomes: bytes
+) -> None:
+    """A reader that recurses in C would be killed by the operating system, again at each redelivery."""
+    fields = [{"name": f"more{number}", "type": kind} for number, kind in enumerate(more)]
+    schema = json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], *fields]})
+    code = (
+        "import sys; from schemas.decode import decoder; from schemas.errors import DecodeError, SchemaError\n"
+        "schema, payload = sys.stdin.buffer.read().split(b'\\0\\0\\0\\0', 1)\n"
+        "try: decoder(schema.decode())(payload)\n"
+        "except DecodeError as error: print(error.reason)\n"
+        "except SchemaError: print('refused')"
+    )
+    given = schema.encode() + b"\0\0\0\0" + encode(EVENT) + rest
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, input=given, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, becomes), done.stderr[-2_000:]
+
+
+def doubling(first: Any, times: int) -> list[dict[str, Any]]:
+    """Records of which each holds the one before twice."""
+    records = [{"type": "record", "name": "D0", "fields": [{"name": "a", "type": first}]}]
+    for number in range(1, times):
+        both = [{"name": name, "type": f"D{number - 1}"} for name in "ab"]
+        records.append({"type": "record", "name": f"D{number}", "fields": both})
+    return records
+
+
+def test_records_that_make_billions_of_values_of_no_bytes_are_refused() -> None:
+    """Forty records, each with the one before twice, of a null: 2^40 values for an empty payload."""
+    fields = [{"name": f"more{number}", "type": kind} for number, kind in enumerate(doubling("null", 40))]
+    with pytest.raises(SchemaError, match="values that take no bytes"):
+        writer_schema(json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], *fields]}))
+    items = {"type": "array", "items": {"type": "record", "name": "I", "fields": [
+        {"name": "a", "type": "int"}, *({"name": f"n{number}", "type": "null"} for number in range(1_000))
+    ]}}  # fmt: skip
+    with pytest.raises(SchemaError, match="values that take no bytes"):
+        writer_schema(added(items))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"type": "enum", "name": "E"}, "has no list of symbols"),
+        ({"type": "record", "name": "E"}, "has no list of fields"),
+        ({"type": "array"}, "an Avro array without 'items'"),
+        ({"type": "fixed", "name": "E", "size": -1}, "has no size"),
+        ("Nowhere", "names a type 'Nowhere'"),
+        ([], "a union of no types"),
+        (7, "expected an Avro type"),
+    ],
+)
+def test_a_type_that_is_not_avro_is_refused_by_what_is_wrong_with_it(change: Any, said: str) -> None:
+    with pytest.raises(SchemaError, match=said):
+        writer_schema(added(change))
+
+
+def test_every_difference_is_named_at_once() -> None:
+    fields = [field for field in SCHEMA["fields"] if field["name"] != "queue"]
+    fields[0] = {"name": "namespace", "type": "int"}
+    with pytest.raises(SchemaError) as raised:
+        writer_schema(json.dumps({**SCHEMA, "fields": fields}))
+    assert "expected JobEvent.namespace to be string, got int; expected a field JobEvent.queue" in str(
+        raised.value
+    )
 
 
 @pytest.mark.parametrize(
