@@ -12,6 +12,7 @@ from typing import Any
 from derive.fingerprint import VERSION, fingerprint, id_of_group, title
 from derive.rows import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
 from schemas.contract import FAILURES, FINISHED, RANKS, Event
+from schemas.times import AHEAD_US, FARTHEST_US, LONGEST_RUN_US, known_times
 
 _raised = itemgetter("category", "type", "message", "stacktrace", "origin", "fingerprint")
 _HOUR_US = 60 * 60 * 1_000_000
@@ -43,6 +44,13 @@ def fold(
         if horizon_us is not None and occurred_at < horizon_us:
             expired += 1
             continue
+        times = None
+        if (  # without a call for the many whose times can be
+            (started_at and not -LONGEST_RUN_US <= started_at - occurred_at <= AHEAD_US)
+            or (enqueued_at and not -FARTHEST_US <= enqueued_at - occurred_at <= AHEAD_US)
+            or (scheduled_at and not -FARTHEST_US <= scheduled_at - occurred_at <= FARTHEST_US)
+        ):
+            times = known_times(occurred_at, enqueued_at, scheduled_at, started_at)
         group_id = ""
         if state in FINISHED:
             if state in FAILURES:
@@ -53,8 +61,10 @@ def fold(
                 executor,
             )
             # fmt: on
-            end = _attempt_row(namespace, job_id, attempt, occurred_at, said, error, group_id)
+            end = _attempt_row(namespace, job_id, attempt, occurred_at, said, times, error, group_id)
             attempts[end[:5]] = end
+        if times is not None:
+            enqueued_at, scheduled_at, started_at = times
         rank = RANKS[state]
         # The columns of JOB_COLUMNS.
         # fmt: off
@@ -159,14 +169,20 @@ def _attempt_row(
     attempt: int,
     finished_at: int,
     said: tuple[str | int, ...],
+    times: tuple[int, int, int] | None,
     error: dict[str, str] | None,
     group_id: str,
 ) -> AttemptRow:
-    """The row of ATTEMPT_COLUMNS of a finishing event; its digest is over the raw fields that tell two ends apart."""
+    """The row of ATTEMPT_COLUMNS of a finishing event; its digest is over the raw fields that tell two ends apart.
+
+    ``times`` replace those in ``said`` that cannot be. The digest keeps them, so that an end that was stored before this
+    rule is still known as the same.
+    """
     raised = _NOTHING_RAISED if error is None else ("t", *_raised(error))
     # No text holds a NUL, so joining by it keeps the fields apart.
     digest = blake2b("\0".join(map(str, said + raised)).encode(), digest_size=16).hexdigest()
-    return (namespace, job_id, attempt, finished_at, digest, *said, group_id, *raised)
+    known = said if times is None else (*said[:5], *times, *said[8:])
+    return (namespace, job_id, attempt, finished_at, digest, *known, group_id, *raised)
 
 
 def _add_group(

@@ -29,6 +29,7 @@ from schemas.contract import (
 )
 from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.errors import DecodeError
+from schemas.times import likely_mistake
 from schemas.writer_schema import WriterSchema, writer_schema
 
 Decoder = Callable[[bytes], Event]
@@ -194,7 +195,8 @@ def examine(event: dict[str, Any]) -> None:
         raise DecodeError(
             DeadLetterReason.OUT_OF_RANGE,
             f"occurred_at is {event['occurred_at']}, expected microseconds since 1970 within the years 2000 to 2099 "
-            f"({OCCURRED_MIN} to {OCCURRED_MAX}): is the publisher's clock set, and is this in microseconds?",
+            f"({OCCURRED_MIN} to {OCCURRED_MAX}): "
+            f"{_probably(event['occurred_at']) or 'is the clock of the publisher set, and is this in microseconds?'}",
             "occurred_at",
         )
     for name in _TIMES:
@@ -202,7 +204,8 @@ def examine(event: dict[str, Any]) -> None:
             raise DecodeError(
                 DeadLetterReason.OUT_OF_RANGE,
                 f"{name} is {event[name]}, expected microseconds since 1970 within the years 1 to 9999 "
-                f"({TIME_MIN} to {TIME_MAX})",
+                f"({TIME_MIN} to {TIME_MAX}): "
+                f"{_probably(event[name], event['occurred_at']) or 'write 0 for a time that is not known'}",
                 name,
             )
     for name in _TEXTS:
@@ -210,6 +213,11 @@ def examine(event: dict[str, Any]) -> None:
     for name in ERROR_TEXTS if event["error"] is not None else ():
         _examine_text(f"error.{name}", event["error"][name], None)
     _examine_collections(event)
+
+
+def _probably(time_us: int, near_us: int | None = None) -> str:
+    mistake = likely_mistake(time_us, near_us)
+    return f"probably {mistake}" if mistake else ""
 
 
 def _examine_collections(event: dict[str, Any]) -> None:

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import fastavro
 
-from schemas.contract import EVENT_BYTES, FAILURES, SCHEMA, STATES
+from schemas.contract import EVENT_BYTES, FAILURES, FINISHED, SCHEMA, STATES
 from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.decode import Decoder, examine, too_large
 from schemas.errors import DecodeError
+from schemas.times import LONGEST_MEASURED_US, OTHER_TIMES, known_times, likely_mistake
 from schemas.writer_schema import plain_schema
 
 _FIELDS = {field["name"]: field for field in SCHEMA["fields"]}
@@ -24,7 +25,12 @@ _ERROR_FIELDS = {field["name"]: field for field in _ERROR["fields"]}
 _WRITER = fastavro.parse_schema(plain_schema(SCHEMA))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_CHARACTERS = 80
+_DAY_US = 24 * 60 * 60 * 1_000_000
 _INT_RANGES = {"int": 2**31, "long": 2**63}
+
+
+ADVICE = "advice"
+"""The reason of a problem for which the event is taken all the same."""
 
 
 class Problem(NamedTuple):
@@ -68,7 +74,7 @@ def problems_of_payload(payload: bytes, decode: Decoder) -> list[Problem]:
 
 def is_advice(problem: Problem) -> bool:
     """Would the event be taken all the same?"""
-    return problem.reason == "advice"
+    return problem.reason == ADVICE
 
 
 def _problems_of_fields(value: dict[Any, Any], fields: dict[str, Any], path: str) -> Iterator[Problem]:
@@ -201,24 +207,59 @@ def _refusal(event: dict[str, Any]) -> Problem | None:
 def _advice(event: dict[str, Any]) -> Iterator[Problem]:
     if event["state"] in FAILURES and event["error"] is None:
         yield _problem(
-            "advice", "error", None, "a failure without an error: all of them fall into one failure group"
+            ADVICE, "error", None, "a failure without an error: all of them fall into one failure group"
         )
     if event["parent_job_id"] and (not event["root_job_id"] or event["depth"] < 0):
         yield _problem(
-            "advice",
+            ADVICE,
             "root_job_id",
             event["root_job_id"],
             "a parent without root_job_id and depth: the job is found by its edge alone, not counted by an index",
         )
     if event["depth"] == 0 and event["root_job_id"] != event["job_id"]:
-        yield _problem("advice", "root_job_id", event["root_job_id"], "a root (depth 0) names itself here")
+        yield _problem(ADVICE, "root_job_id", event["root_job_id"], "a root (depth 0) names itself here")
     if 0 < event["max_attempts"] < event["attempt"]:
         yield _problem(
-            "advice",
+            ADVICE,
             "attempt",
             event["attempt"],
             f"is more than max_attempts ({event['max_attempts']})",
         )
+    yield from _advice_on_times(event)
+
+
+def _advice_on_times(event: dict[str, Any]) -> Iterator[Problem]:
+    """A time that cannot be is read as not known: the event is taken, and answers that need the time are left out."""
+    at = event["occurred_at"]
+    known = dict(zip(OTHER_TIMES, known_times(at, *(event[name] for name in OTHER_TIMES)), strict=True))
+    for name, believed in known.items():
+        if event[name] == believed:
+            continue
+        mistake = likely_mistake(event[name], at)
+        yield _problem(
+            ADVICE,
+            name,
+            event[name],
+            f"{_shown_time(event[name])} cannot be, so it is read as not known: it may lie {OTHER_TIMES[name]}, which is "
+            f"{_shown_time(at)}{f'. Probably {mistake}' if mistake else ''}",
+        )
+    if event["state"] in FINISHED and known["started_at"]:
+        ran_us = at - known["started_at"]
+        if not 0 <= ran_us <= LONGEST_MEASURED_US:
+            yield _problem(
+                ADVICE,
+                "started_at",
+                event["started_at"],
+                "is after occurred_at, when the attempt ended: its duration is not measured"
+                if ran_us < 0
+                else f"is {ran_us // _DAY_US} days before the attempt ended: durations over 30 days are not measured",
+            )
+
+
+def _shown_time(time_us: int) -> str:
+    """Return a time as people read it, with whole seconds; the years are 1 to 9999."""
+    moment = _EPOCH + timedelta(seconds=time_us // 1_000_000)
+    return moment.replace(tzinfo=None).isoformat(" ") + "Z"
 
 
 def _problem(reason: str, field: str, value: Any, says: str) -> Problem:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from schemas.contract import FAILURES, FINISHED, Event
+from schemas.times import AHEAD_US, LONGEST_RUN_US, known_times
 
 US = 1_000_000
 
@@ -56,10 +57,27 @@ def measure(events: Iterable[Event], slot_seconds: int) -> Measures:
             failure = (namespace, source, worker, event.error["category"] if event.error else "")
             failures[failure] = failures.get(failure, 0) + 1
         if started:
-            durations.setdefault((namespace, worker, state), []).append(at - started)
+            ran = at - started
+            durations.setdefault((namespace, worker, state), []).append(ran)
             # The wait of a later attempt is a pause that its publisher chose, and most events do not say when it was over.
-            ready = max(event.enqueued_at, event.scheduled_at) if event.attempt == 1 else 0
-            if ready:
-                queue_waits.setdefault((namespace, queue), []).append(started - ready)
+            # A start that cannot be gives no wait either.
+            if event.attempt == 1 and -AHEAD_US <= ran <= LONGEST_RUN_US:
+                enqueued, scheduled = event.enqueued_at, event.scheduled_at
+                ready = max(enqueued, scheduled) or min(enqueued, scheduled)
+                if ready:
+                    if not 0 < ready <= started:
+                        ready = _believed_ready(event, ready)
+                    queue_waits.setdefault((namespace, queue), []).append(started - ready)
     occurred_at.sort()
     return measures
+
+
+def _believed_ready(event: Event, ready: int) -> int:
+    """Return since when a job could run, if ``ready``, the later of its two times, is after its start or before 1970.
+
+    A time after the start is when the job will run again, so the other one counts. Returns ``ready``, which gives a wait
+    that cannot be, when no time can.
+    """
+    enqueued, scheduled, _ = known_times(event.occurred_at, event.enqueued_at, event.scheduled_at, 0)
+    before = [time for time in (enqueued, scheduled) if time and time <= event.started_at]
+    return max(before, default=ready)

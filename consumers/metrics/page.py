@@ -53,7 +53,7 @@ def _counters(tally: Tally) -> Iterator[Metric]:
     )
     yield _counter(
         "jobtrail_implausible_times",
-        "Durations and waits counted as the nearest plausible value: 0, or 30 days.",
+        "Durations and waits that cannot be, and so are in no histogram.",
         ("measure", "reason"),
         tally.implausible,
     )

@@ -15,10 +15,8 @@ from consumers.metrics.label_values import OTHER, LabelValues
 from consumers.metrics.measures import US, Measures
 from consumers.metrics.sums import DELAY_SECONDS, Spread, Spreads, Sums
 from consumers.metrics.windows import Window, bucket_seconds
+from schemas.times import AHEAD_US, LONGEST_MEASURED_US
 from settings.metrics import MetricsSettings, window_seconds
-
-LONGEST_PLAUSIBLE_SECONDS = 30 * 24 * 3600
-"""A longer duration or wait is a wrong clock or a wrong field: it counts as this long."""
 
 NEGATIVE, TOO_LONG = "negative", "too_long"
 TOO_OLD, IN_THE_FUTURE = "too_old", "in_the_future"
@@ -153,16 +151,17 @@ class Tally:
     def _add_spreads(self, measures: Measures) -> None:
         for (namespace, worker, outcome), durations in measures.durations.items():
             shown = self._namespace.show(namespace)
-            self.durations.add(
-                (shown, self._worker.show(worker), outcome),
-                (shown, OTHER, outcome),
-                self._plausible("duration", durations),
-            )
+            # Start and end are by one host's clock, so an attempt never ends before it began.
+            plausible = self._plausible("duration", durations, least_us=0)
+            if plausible:
+                labels = (shown, self._worker.show(worker), outcome)
+                self.durations.add(labels, (shown, OTHER, outcome), plausible)
         for (namespace, queue), waits in measures.queue_waits.items():
             shown = self._namespace.show(namespace)
-            self.queue_waits.add(
-                (shown, self._queue.show(queue)), (shown, OTHER), self._plausible("queue_wait", waits)
-            )
+            # Two hosts' clocks may differ: a job that began a little before it was enqueued did not wait.
+            plausible = self._plausible("queue_wait", waits, least_us=-AHEAD_US)
+            if plausible:
+                self.queue_waits.add((shown, self._queue.show(queue)), (shown, OTHER), plausible)
 
     def _counted(self, label: str, values: LabelValues, value: str, count: int) -> str:
         shown = values.show(value)
@@ -170,13 +169,12 @@ class Tally:
             self.values_over_limit[label] += count
         return shown
 
-    def _plausible(self, what: str, values_us: list[int]) -> list[int]:
-        """Return the values in order; implausible ones are counted and moved to the nearest plausible value."""
+    def _plausible(self, what: str, values_us: list[int], least_us: int) -> list[int]:
+        """Return the values that can be, in order; below 0 but not below ``least_us`` they are 0. Count the others."""
         ascending = sorted(values_us)
-        negative = bisect_left(ascending, 0)
-        too_long = len(ascending) - bisect_right(ascending, LONGEST_PLAUSIBLE_SECONDS * US)
-        if negative or too_long:
-            self.implausible[what, NEGATIVE] += negative
-            self.implausible[what, TOO_LONG] += too_long
-            ascending = [min(max(0, value), LONGEST_PLAUSIBLE_SECONDS * US) for value in ascending]
-        return ascending
+        first = bisect_left(ascending, least_us)
+        end = bisect_right(ascending, LONGEST_MEASURED_US)
+        self.implausible[what, NEGATIVE] += first
+        self.implausible[what, TOO_LONG] += len(ascending) - end
+        kept = ascending[first:end]
+        return [max(0, value) for value in kept] if kept and kept[0] < 0 else kept

@@ -117,7 +117,8 @@ by_state AS (
         max(started_at) AS newest_start_at,
         max(occurred_at) AS newest_at,
         max(occurred_at) FILTER (WHERE started_at IS NULL) AS newest_without_start_at,
-        max(occurred_at - started_at) AS longest
+        -- The two may come from different events of the job, whose clocks differ by more than any job runs.
+        max(occurred_at - started_at) FILTER (WHERE occurred_at - started_at <= interval '366 days') AS longest
     FROM stage_jobs
     GROUP BY depth, worker, state
 )
@@ -235,14 +236,18 @@ gaps AS (
 ),
 usual_gaps AS (
     SELECT depth, worker,
-           percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM gap)::double precision) AS seconds
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM gap)::double precision)
+               FILTER (WHERE gap <= interval '366 days') AS seconds
     FROM gaps
     GROUP BY depth, worker
 ),
 usual_waits AS (
     SELECT depth, worker,
            percentile_cont(0.95) WITHIN GROUP (
-               ORDER BY extract(epoch FROM started_at - ready_at)::double precision
+               ORDER BY greatest(extract(epoch FROM started_at - ready_at)::double precision, 0)
+           ) FILTER (
+               -- Two hosts' clocks may differ by a little. A job that is ready later than it started is to run again.
+               WHERE started_at - ready_at BETWEEN interval '-5 minutes' AND interval '366 days'
            ) AS seconds
     FROM newest
     GROUP BY depth, worker

@@ -33,7 +33,7 @@ FROM jobtrail_old.jobs AS o
 FULL JOIN jobtrail.jobs AS n ON n.job_id = o.job_id AND n.namespace = o.namespace
 
 -- name: create_parity_attempts
--- An attempt that is over never changes: no row is ahead.
+-- An attempt that is over never changes. Only times that cannot be (schemas/times.py), which an earlier release stored, go.
 CREATE TEMPORARY VIEW parity_attempts AS
 SELECT
     o.job_id IS NOT NULL AS in_old,
@@ -41,7 +41,19 @@ SELECT
     ROW(o.*) IS NOT DISTINCT FROM ROW(n.*)
         OR NOT (SELECT same_groups FROM parity_rules)
             AND to_jsonb(o) - 'failure_group_id' = to_jsonb(n) - 'failure_group_id' AS same,
-    false AS ahead,
+    (
+        n.enqueued_at = o.enqueued_at
+        OR n.enqueued_at IS NULL AND (o.enqueued_at IS NULL OR o.enqueued_at
+            NOT BETWEEN o.finished_at - interval '3653 days' AND o.finished_at + interval '5 minutes')
+    ) AND (
+        n.scheduled_at = o.scheduled_at
+        OR n.scheduled_at IS NULL AND (o.scheduled_at IS NULL OR o.scheduled_at
+            NOT BETWEEN o.finished_at - interval '3653 days' AND o.finished_at + interval '3653 days')
+    ) AND (
+        n.started_at = o.started_at
+        OR n.started_at IS NULL AND (o.started_at IS NULL OR o.started_at
+            NOT BETWEEN o.finished_at - interval '366 days' AND o.finished_at + interval '5 minutes')
+    ) AS ahead,
     o.finished_at < (SELECT bound FROM parity_rules) AS aged,
     json_build_object(
         'namespace', o.namespace, 'job_id', o.job_id, 'attempt', o.attempt, 'finished_at', o.finished_at, 'digest', o.digest

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from derive.fingerprint import VERSION
 from derive.fold import fold
@@ -258,3 +259,31 @@ def test_the_report_tells_what_is_explained_from_what_is_not(
     assert [(key["job_id"]) for key in found["attempts"].examples] == ["lost"]
     assert (found["attempts"].equal, found["attempts"].only_new, found["attempts"].given_up) == (1, 2, 1)
     assert parity.unexplained > 0
+
+
+@pytest.mark.parametrize(
+    ("column", "stored", "explained"),
+    [
+        ("started_at", "0001-01-01 00:00Z", True),
+        ("enqueued_at", "1970-01-21 00:00Z", True),
+        ("scheduled_at", "9999-12-31 23:59Z", True),
+        ("started_at", str(NOW - timedelta(hours=1)), False),
+    ],
+)
+def test_a_time_that_an_earlier_release_believed_is_explained_only_if_it_cannot_be(
+    connection: psycopg.Connection[Any], database_url: str, column: str, stored: str, explained: bool
+) -> None:
+    """A rebuild leaves it out. That a time is gone which can be is a difference."""
+    with session(database_url) as live:
+        prepare_session(live)
+        write_batch(live, fold(events("1")))
+        live.execute(sql.SQL("UPDATE attempts SET {} = %s").format(sql.Identifier(column)), [stored])
+        live.commit()
+    start(connection)
+    prepare_session(connection)
+    write_batch(connection, fold(events("1")))
+    with connection.transaction():
+        swap(connection)
+    parity = compare(connection, None, triage_without_group=0)
+    (attempts,) = (table for table in parity.tables if table.table == "attempts")
+    assert (attempts.more, attempts.different) == ((1, 0) if explained else (0, 1))

@@ -16,6 +16,7 @@ LOOP = "consumers/receiving/loop.py"
 PIPELINE = "consumers/writing/pipeline.py"
 COMPILED = "schemas/compiled.py"
 SLICES = "schemas/slices.py"
+TIMES = "schemas/times.py"
 
 LAW = ("tests/law/test_law.py", "-k", "postgres18")
 LAW_IN_A_LOCALE = ("tests/law/test_law.py", "-k", "postgres15")  # the one with ICU
@@ -243,6 +244,39 @@ BREAKS = (
     Break(
         "the latest of a job's times is its state's, in the fold",
         (Edit(FOLD, "*args[24:28], max(one[28], other[28]))", "*args[24:28], winner[4])"),),
+    ),
+    # Times that cannot be.
+    Break(
+        "believe every start",
+        (
+            Edit(
+                FOLD,
+                "(started_at and not -LONGEST_RUN_US <= started_at - occurred_at <= AHEAD_US)",
+                "False",
+            ),
+            Edit(TIMES, "started_at and not -LONGEST_RUN_US <=", "started_at and not -(10**18) <="),
+        ),
+    ),
+    Break(
+        "believe a time that lies a microsecond too far",
+        (
+            Edit(
+                FOLD,
+                "(enqueued_at and not -FARTHEST_US <= enqueued_at - occurred_at <= AHEAD_US)",
+                "(enqueued_at and not -FARTHEST_US <= enqueued_at - occurred_at <= AHEAD_US + 1)",
+            ),
+        ),
+    ),
+    Break(
+        "take two ends for one that differ only in times that cannot be",
+        (
+            Edit(
+                FOLD,
+                "    raised = _NOTHING_RAISED if error is None",
+                "    said = said if times is None else (*said[:5], *times, *said[8:])\n"
+                "    raised = _NOTHING_RAISED if error is None",
+            ),
+        ),
     ),
     # Descriptors.
     Break(

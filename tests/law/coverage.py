@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 from derive.fingerprint import title
-from tests.law.oracle import FINISHED, NO_ERROR, RANKS, Event, group_of
+from tests.law.oracle import FINISHED, NO_ERROR, RANKS, Event, believed, group_of
 from tests.law.universes import Delivery, Universe
 from tests.law.writers import Report
 
@@ -55,6 +55,8 @@ FACTS = (
     "jobs of several attempts",
     "jobs that are their own parent",
     "jobs that are each other's upstream",
+    "events with a time that cannot be",
+    "jobs with ends that differ only in times that cannot be",
     "events before the horizon",
     "jobs with events on both sides of the horizon",
     *RETENTION,
@@ -123,6 +125,7 @@ def _of_the_events(universe: Universe) -> Iterable[str]:
     kept = [
         e for e in universe.events if universe.horizon_us is None or e["occurred_at"] >= universe.horizon_us
     ]
+    yield from ["events with a time that cannot be"] * sum(believed(event) != event for event in kept)
     yield from ["events before the horizon"] * (len(universe.events) - len(kept))
     yield from ["jobs with events on both sides of the horizon"] * len(
         set(map(_job, kept)) & {_job(event) for event in universe.events if event not in kept}
@@ -161,6 +164,8 @@ def _of_a_job(events: list[Event]) -> Iterable[str]:
         yield "jobs with two ends of one attempt at one time"
     if any(_end(a) == _end(b) for a, b in pairs):
         yield "jobs with ends that differ in nothing a row keeps"
+    if any(_end(a) != _end(b) and _end(believed(a)) == _end(believed(b)) for a, b in pairs):
+        yield "jobs with ends that differ only in times that cannot be"
     for name, fact in (
         ("error", "jobs with ends that differ only in whether there was an error"),
         ("executor", "jobs with events that only the last columns of their version tell apart"),

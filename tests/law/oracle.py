@@ -114,6 +114,13 @@ FAILURES = ("retryable", "discarded")
 FINISHED = ("completed", "retryable", "discarded", "cancelled")
 NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
 HOUR_US = 60 * 60 * 1_000_000
+DAY_US = 24 * HOUR_US
+FARTHEST_US = {
+    "enqueued_at": (3653 * DAY_US, HOUR_US // 12),
+    "scheduled_at": (3653 * DAY_US, 3653 * DAY_US),
+    "started_at": (366 * DAY_US, HOUR_US // 12),
+}
+"""How long before and after `occurred_at` each other time may lie."""
 _PUBLISHED = COLUMNS["dead_letters"].index("publish_time")
 
 
@@ -144,17 +151,26 @@ def oracle(
         for letter in map(tuple, dead_letters)
         if horizon_us is None or letter[_PUBLISHED] >= horizon_us
     }
-    ends = [event for event in kept if event["state"] in FINISHED]
-    attempts = {_attempt_row(event) for event in ends}
+    # Two ends that say different things are two, also where neither can be believed.
+    ends = list({_attempt_row(event): event for event in kept if event["state"] in FINISHED}.values())
     return {
         "jobs": Counter(
             job_row(those) for those in _grouped(kept, lambda e: (e["namespace"], e["job_id"])).values()
         ),
-        "attempts": Counter(attempts),
+        "attempts": Counter(_attempt_row(believed(event)) for event in ends),
         "lineage_edges": Counter({edge for event in kept for edge in edges_of(event)}),
         "dead_letters": Counter(letters),
         **_sums(ends),
     }
+
+
+def believed(event: Event) -> Event:
+    """The event without the times that cannot be, beside when it occurred: those are not known."""
+    distances = {name: event[name] - event["occurred_at"] for name in FARTHEST_US}
+    cannot_be = {
+        name: 0 for name, us in distances.items() if not -FARTHEST_US[name][0] <= us <= FARTHEST_US[name][1]
+    }
+    return {**event, **cannot_be}
 
 
 def _grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
@@ -201,6 +217,7 @@ def _version(event: Event) -> Row:
 
 def job_row(events: list[Event]) -> Row:
     """The row of `jobs` for the events of one job."""
+    events = [believed(event) for event in events]
     winner = max(events, key=_version)
     group = group_of(winner)
     same_attempt = [event for event in events if event["attempt"] == winner["attempt"]]
@@ -268,9 +285,8 @@ def edges_of(event: Event) -> set[Row]:
 
 
 def _sums(ends: list[Event]) -> Tables:
-    """The sums over the set of finished attempts: over distinct ends, whatever else the events said."""
-    distinct = list({_attempt_row(event): event for event in ends}.values())
-    failures = [event for event in distinct if group_of(event)]
+    """The sums over the set of finished attempts, given as distinct ends."""
+    failures = [event for event in ends if group_of(event)]
     return {
         "failure_groups": Counter(_group_row(g, those) for g, those in _grouped(failures, group_of).items()),
         "failure_group_jobs": Counter(
@@ -284,7 +300,7 @@ def _sums(ends: list[Event]) -> Tables:
         "outcomes_hourly": Counter(
             (*key, *(sum(event["state"] == state for event in those) for state in FINISHED))
             for key, those in _grouped(
-                distinct, lambda e: (e["namespace"], e["source"], e["worker"], e["queue"], _hour(e))
+                ends, lambda e: (e["namespace"], e["source"], e["worker"], e["queue"], _hour(e))
             ).items()
         ),
     }

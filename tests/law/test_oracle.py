@@ -76,6 +76,22 @@ def test_times_of_an_earlier_attempt_do_not_count() -> None:
     assert rows("jobs", "job_id", "enqueued_at", "started_at") >= {("p", None, NINE + 4), ("s", None, NINE)}
 
 
+def test_a_time_that_cannot_be_is_not_known() -> None:
+    """The zero time of Go, milliseconds for microseconds, a start after the end; the digest still tells ends apart."""
+    year_1 = -62_135_596_800_000_000
+    events = [
+        event("a", "SyncJob", "completed", NINE, enqueued_at=year_1, scheduled_at=year_1, started_at=year_1),
+        event("a", "SyncJob", "completed", NINE, started_at=NINE // 1000),
+        event("b", "SyncJob", "executing", NINE, started_at=NINE + HOUR, enqueued_at=NINE - 1, scheduled_at=NINE + HOUR),
+        event("b", "SyncJob", "executing", NINE, started_at=year_1),
+    ]  # fmt: skip
+    assert rows("jobs", "job_id", "enqueued_at", "scheduled_at", "started_at", events=events) == {
+        ("a", None, None, None),
+        ("b", NINE - 1, NINE + HOUR, None),
+    }
+    assert list(oracle(events)["attempts"].values()) == [2]
+
+
 def test_maps_merge_key_by_key_and_args_come_with_their_version() -> None:
     columns = ("job_id", "expected_children", "meta", "args", "args_rank", "args_occurred_at")
     assert rows("jobs", *columns) >= {("s", (("MoviePageJob", 3),), (("k", "b"),), "{}", 1, NINE)}

@@ -3,6 +3,7 @@
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from schemas.contract import SCHEMA_TEXT, Event
 from schemas.decode import decoder
 from schemas.errors import SettingsError
 from settings.metrics import MetricsSettings
+from testing.impossible_times import IMPOSSIBLE_TIMES
 from testing.topics import encode
 
 METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -158,7 +160,7 @@ def test_after_a_restart_the_windows_say_how_much_of_them_is_covered() -> None:
     assert covered == {"5m": 300, "1h": 600, "24h": 600}
 
 
-def test_durations_are_from_start_to_end_and_nonsense_is_clamped_and_counted() -> None:
+def test_durations_are_from_start_to_end_and_those_that_cannot_be_are_left_out_and_counted() -> None:
     """Of four: 2 s, one that does not say when it started, one that ended before it began, one of a year."""
     second = US
     at = event().occurred_at
@@ -168,11 +170,11 @@ def test_durations_are_from_start_to_end_and_nonsense_is_clamped_and_counted() -
         event(started_at=at + 5 * second),
         event(started_at=at - 365 * 86_400 * second),
     )
-    assert value(tally, "jobtrail_attempt_duration_seconds_count") == 3
-    assert value(tally, "jobtrail_attempt_duration_seconds_sum") == 2 + 0 + 30 * 86_400
-    assert value(tally, "jobtrail_attempt_duration_seconds_bucket", le="1.0") == 1
-    assert value(tally, "jobtrail_attempt_duration_seconds_bucket", le="2.5") == 2
-    assert value(tally, "jobtrail_attempt_duration_seconds_bucket", le="+Inf") == 3
+    assert value(tally, "jobtrail_attempt_duration_seconds_count") == 1
+    assert value(tally, "jobtrail_attempt_duration_seconds_sum") == 2
+    assert value(tally, "jobtrail_attempt_duration_seconds_bucket", le="1.0") == 0
+    assert value(tally, "jobtrail_attempt_duration_seconds_bucket", le="2.5") == 1
+    assert value(tally, "jobtrail_attempt_duration_seconds_bucket", le="+Inf") == 1
     assert value(tally, "jobtrail_implausible_times_total", measure="duration", reason="negative") == 1
     assert value(tally, "jobtrail_implausible_times_total", measure="duration", reason="too_long") == 1
 
@@ -189,6 +191,51 @@ def test_the_wait_in_a_queue_is_from_when_the_job_could_have_run() -> None:
     )
     assert value(tally, "jobtrail_queue_wait_seconds_count", queue="scraping") == 2
     assert value(tally, "jobtrail_queue_wait_seconds_sum", queue="scraping") == 90 + 30
+
+
+@pytest.mark.parametrize("wrong", IMPOSSIBLE_TIMES.values(), ids=IMPOSSIBLE_TIMES)
+def test_a_time_that_cannot_be_is_in_no_histogram_and_is_counted(wrong: Callable[[int], int]) -> None:
+    """As the start, as the time of enqueueing, and as both times that a job could have run from."""
+    at = event().occurred_at
+    impossible = wrong(at)
+    started: dict[str, Any] = {"started_at": at - 10 * US}
+    for enqueued_at in (at - 20 * US, impossible):
+        tally = tally_of(event(started_at=impossible, enqueued_at=enqueued_at, scheduled_at=enqueued_at))
+        assert value(tally, "jobtrail_attempt_duration_seconds_count") is None
+        assert value(tally, "jobtrail_queue_wait_seconds_count") is None
+    cases: list[tuple[dict[str, Any], int | None]] = [
+        ({"enqueued_at": impossible}, None),
+        ({"enqueued_at": impossible, "scheduled_at": impossible}, None),
+        ({"enqueued_at": impossible, "scheduled_at": at - 40 * US}, 30),
+        ({"enqueued_at": at - 40 * US, "scheduled_at": impossible}, 30),
+    ]
+    for fields, wait in cases:
+        tally = tally_of(event(**started, **fields))
+        assert value(tally, "jobtrail_attempt_duration_seconds_sum") == 10
+        assert value(tally, "jobtrail_queue_wait_seconds_sum") == wait
+        counted = sum(
+            value(tally, "jobtrail_implausible_times_total", measure="queue_wait", reason=reason) or 0
+            for reason in ("negative", "too_long")
+        )
+        assert counted == (wait is None)
+
+
+def test_a_job_that_began_a_little_before_it_was_enqueued_did_not_wait() -> None:
+    """The clocks of two hosts differ; by an hour they do not."""
+    started = event().occurred_at - 10 * US
+    tally = tally_of(
+        event(started_at=started, enqueued_at=started + 2_000),
+        event(started_at=started, enqueued_at=started + 3_600 * US),
+    )
+    assert value(tally, "jobtrail_queue_wait_seconds_count") == 1
+    assert value(tally, "jobtrail_queue_wait_seconds_sum") == 0
+    assert value(tally, "jobtrail_implausible_times_total", measure="queue_wait", reason="negative") == 1
+
+
+def test_a_failed_attempt_waited_from_when_it_was_enqueued_not_from_when_it_runs_again() -> None:
+    at = event().occurred_at
+    retry = event("retryable", enqueued_at=at - 30 * US, started_at=at - 10 * US, scheduled_at=at + 600 * US)
+    assert value(tally_of(retry), "jobtrail_queue_wait_seconds_sum") == 20
 
 
 def test_the_delay_of_events_is_by_when_they_occurred() -> None:
@@ -340,7 +387,11 @@ def test_a_window_that_makes_no_sense_is_refused_at_start(windows: tuple[str, ..
 def test_every_metric_is_documented_and_no_other_is() -> None:
     """By name, with all its labels."""
     registry = CollectorRegistry()
-    registry.register(TallyCollector(tally_of(*STORY, event(started_at=US, enqueued_at=1))))
+    registry.register(
+        TallyCollector(
+            tally_of(*STORY, event(started_at=round(NOW - 9) * US, enqueued_at=round(NOW - 10) * US))
+        )
+    )
     ServiceMetrics(registry)
     shown = {
         family.name + ("_total" if family.type == "counter" else ""): {

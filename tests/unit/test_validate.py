@@ -1,22 +1,24 @@
 """Events checked before they are published: what is wrong, in which field, and the cure."""
 
-import io
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import fastavro
 import pytest
 
-from cli.main import run
 from schemas.contract import EVENT_BYTES, SCHEMA, SCHEMA_TEXT
 from schemas.decode import decoder
 from schemas.look import look
+from schemas.times import OTHER_TIMES, known_times
 from schemas.validate import problems_of_json, problems_of_payload
-from testing.topics import EVENT, encode
+from schemas.writer_schema import plain_schema
+from testing.impossible_times import IMPOSSIBLE_TIMES
+from testing.topics import EVENT as LEAST
+from testing.topics import encode
 
 Validate = Callable[..., tuple[int, str]]
+
+EVENT: dict[str, Any] = {**LEAST, "root_job_id": LEAST["job_id"], "depth": 0}
+"""A valid event on which there is no advice."""
 
 
 def found(**fields: Any) -> list[tuple[str, str]]:
@@ -87,8 +89,11 @@ def test_what_is_no_object_is_no_event(value: object) -> None:
     ("fields", "field"),
     [
         ({"state": "discarded"}, "error"),
-        ({"parent_job_id": "7"}, "root_job_id"),
+        ({"parent_job_id": "7", "root_job_id": "", "depth": -1}, "root_job_id"),
+        ({"parent_job_id": "7", "root_job_id": "6", "depth": -1}, "root_job_id"),
         ({"depth": 0, "root_job_id": "7"}, "root_job_id"),
+        ({"started_at": EVENT["occurred_at"] + 60_000_000}, "started_at"),
+        ({"started_at": EVENT["occurred_at"] - 31 * 86_400_000_000}, "started_at"),
         ({"attempt": 4, "max_attempts": 3}, "attempt"),
     ],
 )
@@ -97,6 +102,64 @@ def test_advice_is_given_on_events_that_are_taken_all_the_same(fields: dict[str,
     payload = encode({**EVENT, **fields})
     (problem,) = problems_of_payload(payload, decoder(SCHEMA_TEXT))
     assert (problem.reason, problem.field) == ("advice", field)
+
+
+@pytest.mark.parametrize("name", ["enqueued_at", "scheduled_at", "started_at"])
+@pytest.mark.parametrize("wrong", IMPOSSIBLE_TIMES.values(), ids=IMPOSSIBLE_TIMES)
+def test_a_time_that_cannot_be_is_advised_on_with_the_rule(name: str, wrong: Callable[[int], int]) -> None:
+    """The event is taken. As JSON, as a time in words where it can be written so, and encoded."""
+    fields = {name: wrong(EVENT["occurred_at"])}
+    (problem,) = problems_of_json({**EVENT, **fields})
+    assert (problem.reason, problem.field, problem.value) == ("advice", name, str(fields[name]))
+    assert "it may lie from " in problem.says
+    assert problems_of_payload(encode({**EVENT, **fields}, plain_schema(SCHEMA)), decoder(SCHEMA_TEXT)) == [
+        problem._replace(value=str(fields[name]))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mistake"),
+    [
+        (IMPOSSIBLE_TIMES["milliseconds"], "milliseconds in a field of microseconds"),
+        (IMPOSSIBLE_TIMES["seconds"], "seconds in a field of microseconds"),
+        (IMPOSSIBLE_TIMES["the zero time of Go and .NET"], "the zero time of Go and .NET"),
+        (IMPOSSIBLE_TIMES["the zero time of Windows"], "the zero time of Windows"),
+        (IMPOSSIBLE_TIMES["minus one"], "the zero time of Unix"),
+        (IMPOSSIBLE_TIMES["Windows' file time"], "Windows' file time"),
+        (lambda at: at + 2 * 3_600_000_000, "local time instead of UTC"),
+        (lambda at: at * 1_000, "nanoseconds"),
+        (lambda at: (at + 62_135_596_800_000_000) * 10, "ticks of .NET"),
+    ],
+)
+def test_the_likely_mistake_in_a_time_is_named(wrong: Callable[[int], int], mistake: str) -> None:
+    (problem,) = problems_of_json({**EVENT, "started_at": wrong(EVENT["occurred_at"])})
+    assert f"robably {mistake}" in problem.says
+
+
+@pytest.mark.parametrize(("unit", "name"), [(1_000, "milliseconds"), (1_000_000, "seconds")])
+def test_an_event_whose_own_time_is_in_another_unit_is_refused_by_that_name(unit: int, name: str) -> None:
+    (problem,) = problems_of_json({**EVENT, "occurred_at": EVENT["occurred_at"] // unit})
+    assert problem.reason == "out_of_range"
+    assert f"probably {name} in a field of microseconds" in problem.says
+
+
+def test_the_rule_in_words_is_the_rule_in_numbers() -> None:
+    """As docs/event.md, the advice and the queries have it."""
+    day = 86_400_000_000
+    at = EVENT["occurred_at"]
+    for field, (before, after) in {
+        "enqueued_at": (3_653 * day, 300_000_000),
+        "scheduled_at": (3_653 * day, 3_653 * day),
+        "started_at": (366 * day, 300_000_000),
+    }.items():
+        for time, is_known in (
+            (at - before, True),
+            (at - before - 1, False),
+            (at + after, True),
+            (at + after + 1, False),
+        ):
+            times = {name: time if name == field else 0 for name in OTHER_TIMES}
+            assert any(known_times(at, **times)) == is_known, (field, time - at)
 
 
 def test_an_encoded_event_is_judged_as_a_consumer_judges_it() -> None:
@@ -117,71 +180,3 @@ def test_a_payload_is_shown_by_a_schema_that_reads_it() -> None:
     assert looked is not None
     assert (looked.event["attempt"], looked.bytes_left) == (-3, 2)
     assert look(b"\x07") is None
-
-
-@pytest.fixture
-def validate(capsys: pytest.CaptureFixture[str]) -> Validate:
-    def called(*arguments: str) -> tuple[int, str]:
-        status = run(["events", "validate", *arguments])
-        return status, capsys.readouterr().out
-
-    return called
-
-
-def test_files_of_every_kind_are_checked(validate: Validate, tmp_path: Path) -> None:
-    """What a file is, is told by its content."""
-    bad = {**EVENT, "state": "complete"}
-    container = io.BytesIO()
-    fastavro.writer(container, SCHEMA, [EVENT, {**EVENT, "attempt": 0}], codec="deflate")
-    for name, content, places in (
-        ("one.json", json.dumps(bad, indent=1).encode(), [""]),
-        ("list", json.dumps([EVENT, bad]).encode(), ["event 2"]),
-        ("lines", f"\n{json.dumps(EVENT)}\n{json.dumps(bad)}\n{{\n".encode(), ["line 3", "line 4"]),
-        ("datum", encode(EVENT)[:-1], [""]),
-        ("container", container.getvalue(), ["event 2"]),
-        ("container cut", container.getvalue()[:-40], ["event 1"]),
-    ):
-        path = tmp_path / name
-        path.write_bytes(content)
-        status, out = validate(str(path), "--json")
-        said = json.loads(out)
-        assert (status, [problem["place"] for problem in said["problems"]]) == (1, places), name
-    (tmp_path / "good").write_text(json.dumps(EVENT))
-    assert validate(str(tmp_path / "good")) == (0, "1 event: 1 valid, 0 not\n")
-
-
-def test_advice_alone_is_no_failure(validate: Validate, tmp_path: Path) -> None:
-    path = tmp_path / "events"
-    path.write_text(json.dumps({**EVENT, "state": "discarded"}))
-    status, out = validate(str(path))
-    assert (status, out.splitlines()[-1]) == (0, "1 event: 1 valid, 0 not; advice on 1 of the valid ones")
-
-
-def test_standard_input_and_another_schema(
-    validate: Validate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    schema = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "host", "type": "string", "default": ""}]}
-    path = tmp_path / "schema.avsc"
-    path.write_text(json.dumps(schema))
-    payload = encode({**EVENT, "host": "h"}, schema)
-    for arguments, expected in (([], 1), (["--schema-file", str(path)], 0)):
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(payload)))
-        assert validate("-", *arguments)[0] == expected
-
-
-def test_what_is_in_a_file_is_escaped(validate: Validate, tmp_path: Path) -> None:
-    path = tmp_path / "events"
-    path.write_text(json.dumps({**EVENT, "worker": "\x1b[31m\u202e" + "x" * 400, "\x1b[2J": 1}))
-    for arguments in ([], ["--json"]):
-        _, out = validate(str(path), *arguments)
-        assert all(line.isprintable() for line in out.splitlines())
-
-
-@pytest.mark.parametrize("content", [None, b"", b'{"namespace": "\xff"}', b"Obj\x01garbage"])
-def test_a_file_that_cannot_be_read_ends_with_2(
-    validate: Validate, tmp_path: Path, content: bytes | None
-) -> None:
-    path = tmp_path / "events"
-    if content is not None:
-        path.write_bytes(content)
-    assert validate(str(path)) == (2, "")

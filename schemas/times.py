@@ -1,0 +1,91 @@
+"""Which of an event's other times are believed, beside ``occurred_at``, and what a wrong one probably is.
+
+Zero times of other languages, milliseconds in a field of microseconds and clocks that were never set come with events that
+are otherwise right. A time that cannot be is not known: it is read as 0. The rule looks at the one event alone and asks
+no clock, so what is stored stays a function of the set of events. docs/event.md states it for publishers.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from schemas.contract import OCCURRED_MAX, OCCURRED_MIN
+
+_SECOND_US: Final = 1_000_000
+_DAY_US: Final = 24 * 60 * 60 * _SECOND_US
+
+AHEAD_US: Final = 5 * 60 * _SECOND_US
+"""How far the clocks of two hosts may differ: a job is not enqueued or started later than this after ``occurred_at``."""
+LONGEST_RUN_US: Final = 366 * _DAY_US
+"""No attempt runs for longer."""
+FARTHEST_US: Final = 3_653 * _DAY_US
+"""Ten years: no job is enqueued longer ago, or scheduled for a time farther away."""
+
+LONGEST_MEASURED_US: Final = 30 * _DAY_US
+"""A longer duration or wait is most likely a wrong clock. No histogram has it: one would move a mean by days."""
+
+OTHER_TIMES: Final = {
+    "enqueued_at": "from ten years before occurred_at to 5 minutes after it",
+    "scheduled_at": "from ten years before occurred_at to ten years after it",
+    "started_at": "from 366 days before occurred_at to 5 minutes after it",
+}
+"""Field to where it may lie, in words."""
+
+_ZEROS: Final = (
+    (-62_135_596_800_000_000, "the zero time of Go and .NET"),
+    (-11_644_473_600_000_000, "the zero time of Windows"),
+    (-2_208_988_800_000_000, "the zero time of NTP"),
+    (-2_209_161_600_000_000, "the zero time of spreadsheets"),
+    (315_532_800_000_000, "the zero time of DOS"),
+    (315_964_800_000_000, "the zero time of GPS"),
+    (946_684_800_000_000, "the zero time of Postgres"),
+    (978_307_200_000_000, "the zero time of Apple's Cocoa"),
+    (253_402_300_799_999_999, "the greatest time of .NET and Python"),
+)
+_COUNTS: Final[tuple[tuple[Callable[[int], int], str], ...]] = (
+    (lambda time: time * 1_000, "milliseconds"),
+    (lambda time: time * 1_000_000, "seconds"),
+    (lambda time: time // 1_000, "nanoseconds"),
+    (lambda time: time // 10 - 11_644_473_600_000_000, "Windows' file time"),
+    (lambda time: time // 10 - 62_135_596_800_000_000, "ticks of .NET"),
+    (lambda time: time + 946_684_800_000_000, "microseconds since 2000"),
+)
+"""From a count that is not of microseconds since 1970 to microseconds since 1970, and what it is called."""
+
+_FARTHEST_ZONE_US: Final = 14 * 60 * 60 * _SECOND_US
+_NEAR_US: Final = 2 * _DAY_US
+"""A zero time may have been moved by a time zone, or cut to whole days."""
+
+
+def known_times(
+    occurred_at: int, enqueued_at: int, scheduled_at: int, started_at: int
+) -> tuple[int, int, int]:
+    """Return the last three, each 0 where it cannot be. All are microseconds since 1970; 0 is not known."""
+    if enqueued_at and not -FARTHEST_US <= enqueued_at - occurred_at <= AHEAD_US:
+        enqueued_at = 0
+    if scheduled_at and not -FARTHEST_US <= scheduled_at - occurred_at <= FARTHEST_US:
+        scheduled_at = 0
+    if started_at and not -LONGEST_RUN_US <= started_at - occurred_at <= AHEAD_US:
+        started_at = 0
+    return enqueued_at, scheduled_at, started_at
+
+
+def likely_mistake(time_us: int, near_us: int | None = None) -> str:
+    """Return in words what a time that cannot be probably is; '' when nothing fits.
+
+    ``near_us``: the time that it belongs to; None for any time at which an event may occur.
+    """
+    if near_us is None:
+        least, most = OCCURRED_MIN, OCCURRED_MAX
+    else:
+        least, most = near_us - FARTHEST_US, near_us + FARTHEST_US
+    for zero, name in _ZEROS:
+        if abs(time_us - zero) <= _NEAR_US:
+            return f"{name}; a time that is not known is 0"
+    for to_micros, name in _COUNTS:
+        if least <= to_micros(time_us) <= most:
+            return f"{name} in a field of microseconds since 1970"
+    if abs(time_us) <= _NEAR_US:
+        return "the zero time of Unix; a time that is not known is 0"
+    if near_us is not None and AHEAD_US < time_us - near_us <= _FARTHEST_ZONE_US:
+        return "local time instead of UTC"
+    return ""
