@@ -1,25 +1,23 @@
-"""Files with events, as those who write publishers have them: JSON, JSON Lines, one Avro datum, an Avro container.
+"""Files with events, as people who write publishers have them: JSON, JSON Lines, one Avro datum, an Avro container."""
 
-What kind a file is, is told by its first bytes, never by its name.
-"""
-
-import io
 import json
-import sys
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-import fastavro
-
+from cli.avro_container import read_container
+from cli.file_content import BLANKS, json_text, read_content, shown_name, unpacked
+from cli.wire_formats import find_wire_format, is_event
 from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.decode import Decoder, decoder
 from schemas.errors import InputError, SchemaError
 from schemas.validate import Problem, problems_of_json, problems_of_payload
-from schemas.writer_schema import writer_schema
 
-_CONTAINER = b"Obj\x01"
-_STDIN = "-"
+_CONTAINER: Final = b"Obj\x01"
+_BLANK: Final = re.compile(f"[{BLANKS}]*")
+_NEXT_EVENT: Final = re.compile(r"\n(?=[{\[\x1e\ufeff])")
+_EXPECTED: Final = "expected events as JSON (one object, a list of them, or one on each line) or Avro"
 
 
 class Checked(NamedTuple):
@@ -34,22 +32,20 @@ class Checked(NamedTuple):
 def check_file(name: str, decode: Decoder) -> Iterator[Checked]:
     """Check every event of a file, or of standard input for ``-``; ``decode`` is for a datum without its schema.
 
-    Raises InputError when the file cannot be read, or holds nothing.
+    Raises InputError when the file cannot be read, or holds no event.
     """
-    content = _content(name)
-    name = "standard input" if name == _STDIN else name
-    if content.startswith(_CONTAINER):
-        yield from _check_container(name, content)
-    elif content.lstrip()[:1] in (b"{", b"["):
-        yield from _check_json(name, content)
-    elif content:
-        yield Checked(name, "", problems_of_payload(content, decode))
-    else:
-        raise InputError(f"{name} is empty: expected events as JSON or Avro.")
+    content = read_content(name)
+    name = shown_name(name)
+    is_empty = True
+    for checked in _check_content(name, content, decode):
+        is_empty = False
+        yield checked
+    if is_empty:
+        raise InputError(f"{name} {'holds no event' if content else 'is empty'}: {_EXPECTED}.")
 
 
 def schema_decoder(path: Path) -> Decoder:
-    """The decoder of the schema in a file. Raises InputError when it cannot be read or is none of JobEvent."""
+    """Return the decoder of the schema in a file. Raises InputError when it cannot be read or is none of JobEvent."""
     try:
         return decoder(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -58,71 +54,110 @@ def schema_decoder(path: Path) -> Decoder:
         raise InputError(f"{str(path)!r}: {error}.") from error
 
 
-def _content(name: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if name == _STDIN else Path(name).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {name!r}: {error.strerror}.") from error
+def _check_content(name: str, content: bytes, decode: Decoder) -> Iterator[Checked]:
+    # First, because an event can begin with any byte of the other kinds: that is the length of its first text.
+    if is_event(content, decode):
+        return iter([Checked(name, "", problems_of_payload(content, decode))])
+    content = unpacked(name, content)
+    if not content.strip():
+        return iter(())
+    if content.startswith(_CONTAINER):
+        return _check_container(name, content)
+    text = json_text(name, content)
+    return _check_datum(name, content, decode) if text is None else _check_json(name, text)
 
 
-def _check_json(name: str, content: bytes) -> Iterator[Checked]:
-    """One object, a list of them, or one on each line."""
+def _check_datum(name: str, content: bytes, decode: Decoder) -> Iterator[Checked]:
+    problems = problems_of_payload(content, decode)
+    if not is_event(content, decode):
+        problems = list(_problems_of_what_it_is(content, decode)) or problems
+    yield Checked(name, "", problems)
+
+
+def _problems_of_what_it_is(content: bytes, decode: Decoder) -> Iterator[Problem]:
+    """Name what bytes are that are not an event; nothing when that is not known."""
+    found = find_wire_format(content, decode)
+    if found is not None:
+        says = (
+            f"begins with the header of {found.name}: a message on Pulsar is the Avro datum alone, since the broker keeps "
+            "the schema's version beside it. Publish the bytes after the header"
+        )
+        yield Problem(DeadLetterReason.MALFORMED, "", found.header.hex(" "), says)
+        yield from problems_of_payload(content[len(found.header) :], decode)
+    elif _is_text(content):
+        line = content.decode().strip().split("\n", 1)[0]
+        yield Problem(DeadLetterReason.MALFORMED, "", line[:80], f"is text, but not JSON: {_EXPECTED}")
+
+
+def _is_text(content: bytes) -> bool:
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} looks like JSON, but is not in UTF-8: {error}.") from error
+        return all(letter.isprintable() or letter.isspace() for letter in content[:4096].decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _check_json(name: str, text: str) -> Iterator[Checked]:
+    """One object, a list of them, or several after each other: one on each line, or over many lines."""
     try:
-        whole = json.loads(text)
+        whole = json.loads(text.strip(BLANKS))
     except (ValueError, RecursionError):
-        yield from _check_lines(name, text)
+        yield from _check_json_values(name, text)
         return
-    if isinstance(whole, list):
-        for number, value in enumerate(whole, 1):
-            yield Checked(name, f"event {number}", problems_of_json(value))
-    else:
-        yield Checked(name, "", problems_of_json(whole))
+    for place, value in _each(whole, ""):
+        yield Checked(name, place, problems_of_json(value))
 
 
-def _check_lines(name: str, text: str) -> Iterator[Checked]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+def _check_json_values(name: str, text: str) -> Iterator[Checked]:
+    """After a value that is not JSON the next one is looked for at the beginning of a line."""
+    scanner = json.JSONDecoder()
+    at, line = 0, 1
+    while True:
+        blank = _BLANK.match(text, at)
+        assert blank is not None
+        line += text.count("\n", at, blank.end())
+        at = blank.end()
+        if at == len(text):
+            return
+        place = f"line {line}"
         try:
-            value = json.loads(line)
+            value, end = scanner.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            said = f"is no JSON ({error}): expected one object a file, a list of them, or one on each line"
-            yield Checked(name, f"line {number}", [Problem(DeadLetterReason.MALFORMED, "", line[:80], said)])
+            following = _NEXT_EVENT.search(text, at)
+            end = following.end() if following else len(text)
+            shown = text[at:end].split("\n", 1)[0]
+            says = f"is not JSON ({_reason(error, line)}): {_EXPECTED}"
+            yield Checked(name, place, [Problem(DeadLetterReason.MALFORMED, "", shown[:80], says)])
         else:
-            yield Checked(name, f"line {number}", problems_of_json(value))
+            for inside, one in _each(value, place):
+                yield Checked(name, inside, problems_of_json(one))
+        line += text.count("\n", at, end)
+        at = end
+
+
+def _each(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Each event of a JSON value, which is one or a list of them, with its place."""
+    if not isinstance(value, list):
+        yield place, value
+        return
+    for number, one in enumerate(value, 1):
+        yield (f"{place}, event {number}" if place else f"event {number}"), one
+
+
+def _reason(error: Exception, line: int) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} in line {error.lineno}, column {error.colno}"
+    return "it nests too deep" if isinstance(error, RecursionError) else f"{error} in line {line}"
 
 
 def _check_container(name: str, content: bytes) -> Iterator[Checked]:
     """Each event by the schema in the file, and by the bytes that it has there."""
-    try:
-        blocks = fastavro.block_reader(io.BytesIO(content))
-        schema = json.dumps(blocks.writer_schema)
-    except Exception as error:  # fastavro raises whatever bytes lead it to
-        raise InputError(f"{name} begins as an Avro container, but cannot be read: {error!r}.") from error
-    try:
-        decode, read = decoder(schema), writer_schema(schema).read
-    except SchemaError as error:
-        yield Checked(name, "", [Problem(DeadLetterReason.FOREIGN_SCHEMA, "", "", str(error))])
-        return
     number = 0
     try:
-        for block in blocks:
-            data = block.bytes_.getvalue()  # type: ignore[attr-defined]  # the stub lacks it
-            stream = io.BytesIO(data)
-            for _ in range(block.num_records):
-                number += 1
-                start = stream.tell()
-                read(stream)
-                yield Checked(
-                    name, f"event {number}", problems_of_payload(data[start : stream.tell()], decode)
-                )
-    except Exception as error:  # noqa: BLE001  # as above: whatever it is, the file ends here
-        yield Checked(
-            name,
-            f"event {max(number, 1)}",
-            [Problem(DeadLetterReason.MALFORMED, "", "", f"the file breaks off here: {error!r}")],
-        )
+        events = read_container(name, content)
+        for number, payload in enumerate(events.payloads, 1):
+            yield Checked(name, f"event {number}", problems_of_payload(payload, events.decode))
+    except SchemaError as error:
+        yield Checked(name, "", [Problem(DeadLetterReason.FOREIGN_SCHEMA, "", "", str(error))])
+    except EOFError as error:
+        says = f"the file breaks off here: {error}"
+        yield Checked(name, f"event {number + 1}", [Problem(DeadLetterReason.MALFORMED, "", "", says)])

@@ -118,7 +118,8 @@ def _line(message: Any, schemas: "WriterSchemas", asked: Mapping[str, str], as_j
 def validate(context: click.Context, files: tuple[str, ...], schema_file: Path | None, as_json: bool) -> None:
     """Check the events in FILES (- is standard input): JSON, JSON Lines, one Avro datum, or an Avro container.
 
-    Says of each that would become a dead letter what is wrong, and ends with 1 if there is any.
+    JSON may be in UTF-8, UTF-16 or UTF-32, and files compressed by gzip, bzip2 or xz. Says of each event that would become
+    a dead letter what is wrong, and ends with 1 if there is any.
     """
     from cli.event_files import check_file, schema_decoder
     from cli.render.events import advice_only, checked_line, problem_json, problem_line

@@ -216,6 +216,13 @@ def _advice(event: dict[str, Any]) -> Iterator[Problem]:
             event["root_job_id"],
             "a parent without root_job_id and depth: the job is found by its edge alone, not counted by an index",
         )
+    if not event["parent_job_id"] and event["root_job_id"] in ("", event["job_id"]) and event["depth"] < 0:
+        yield _problem(
+            ADVICE,
+            "root_job_id",
+            event["root_job_id"],
+            "a job without a parent is a root: it should carry root_job_id = its own id and depth 0",
+        )
     if event["depth"] == 0 and event["root_job_id"] != event["job_id"]:
         yield _problem(ADVICE, "root_job_id", event["root_job_id"], "a root (depth 0) names itself here")
     if 0 < event["max_attempts"] < event["attempt"]:

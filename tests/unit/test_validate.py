@@ -92,6 +92,8 @@ def test_what_is_no_object_is_no_event(value: object) -> None:
         ({"parent_job_id": "7", "root_job_id": "", "depth": -1}, "root_job_id"),
         ({"parent_job_id": "7", "root_job_id": "6", "depth": -1}, "root_job_id"),
         ({"depth": 0, "root_job_id": "7"}, "root_job_id"),
+        ({"root_job_id": "", "depth": -1}, "root_job_id"),
+        ({"root_job_id": EVENT["job_id"], "depth": -1}, "root_job_id"),
         ({"started_at": EVENT["occurred_at"] + 60_000_000}, "started_at"),
         ({"started_at": EVENT["occurred_at"] - 31 * 86_400_000_000}, "started_at"),
         ({"attempt": 4, "max_attempts": 3}, "attempt"),
