@@ -23,6 +23,7 @@ LAW_IN_A_LOCALE = ("tests/law/test_law.py", "-k", "postgres15")  # the one with 
 FAULTS = ("tests/faults/test_matrix.py",)
 ORDER = ("tests/integration/test_pipeline.py",)
 ALIKE = ("tests/unit/test_decode_compiled.py",)
+FOLDED = ("tests/unit/test_fold.py",)
 
 
 class Edit(NamedTuple):
@@ -219,6 +220,7 @@ BREAKS = (
                 "*one[9:15]) >= (*other[5:9], *other[9:15])",
             ),
         ),
+        FOLDED,
     ),
     Break(
         "a version guard in a WHERE",
@@ -266,6 +268,7 @@ BREAKS = (
                 "(enqueued_at and not -FARTHEST_US <= enqueued_at - occurred_at <= AHEAD_US + 1)",
             ),
         ),
+        FOLDED,
     ),
     Break(
         "take two ends for one that differ only in times that cannot be",

@@ -35,22 +35,17 @@ FAR = [
         _micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
     ),
 ]
-# Before 1970 often enough for a time of then to be believed, and to meet one that is not known.
-TIMES = [*NEAR, *NEAR, *FAR, DAY, DAY - 1, -1, -1]
+TIMES = [*NEAR, *NEAR, *FAR, DAY, DAY - 1]
 # The last that can be, and the first that cannot, beside the times above.
-EDGES = [
-    _micros(NOON + shift) + beyond
+EARLIEST, EARLIEST_START, LATEST, LATEST_SCHEDULED = (
+    [_micros(NOON + shift), _micros(NOON + shift) + beyond]
     for shift, beyond in (
-        (timedelta(minutes=5), 0),
-        (timedelta(minutes=5), 1),
-        (timedelta(days=-366), 0),
-        (timedelta(days=-366), -1),
-        (timedelta(days=3653), 0),
-        (timedelta(days=3653), 1),
-        (timedelta(days=-3653), 0),
         (timedelta(days=-3653), -1),
+        (timedelta(days=-366), -1),
+        (timedelta(minutes=5), 1),
+        (timedelta(days=3653), 1),
     )
-]
+)
 
 # Pairs that bytes, UTF-16, ICU and case-folding order differently, and what COPY and JSON have to escape.
 TEXTS = [
@@ -96,9 +91,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "occurred_at": st.sampled_from(TIMES),
     "source": st.sampled_from(SOURCES),
     "max_attempts": st.sampled_from([0, 0, 3, 20, 2**31 - 1]),
-    "enqueued_at": st.sampled_from([0, 0, *TIMES, *EDGES]),
-    "scheduled_at": st.sampled_from([0, 0, 0, -1, -1, *FAR, *EDGES]),
-    "started_at": st.sampled_from([0, 0, *TIMES, *EDGES]),
+    "enqueued_at": st.sampled_from([0, 0, *TIMES, *EARLIEST, *LATEST]),
+    "scheduled_at": st.sampled_from([0, 0, 0, -1, -1, *FAR, *EARLIEST, *LATEST_SCHEDULED]),
+    "started_at": st.sampled_from([0, 0, *TIMES, *EARLIEST_START, *LATEST]),
     "parent_job_id": st.sampled_from(["", "", *JOBS, "\\N"]),
     "root_job_id": st.sampled_from(["", "", *JOBS, "\uff71", "\U0001f600"]),
     "depth": st.sampled_from([-1, -1, 0, 1, 2]),

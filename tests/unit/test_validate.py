@@ -1,6 +1,8 @@
 """Events checked before they are published: what is wrong, in which field, and the cure."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from schemas.contract import EVENT_BYTES, SCHEMA, SCHEMA_TEXT
 from schemas.decode import decoder
 from schemas.look import look
-from schemas.times import OTHER_TIMES, known_times
+from schemas.times import AHEAD_US, FARTHEST_US, LONGEST_RUN_US, OTHER_TIMES, known_times
 from schemas.validate import problems_of_json, problems_of_payload
 from schemas.writer_schema import plain_schema
 from testing.impossible_times import IMPOSSIBLE_TIMES
@@ -145,8 +147,18 @@ def test_an_event_whose_own_time_is_in_another_unit_is_refused_by_that_name(unit
     assert f"probably {name} in a field of microseconds" in problem.says
 
 
+def test_the_queries_have_the_bounds_of_the_rule() -> None:
+    day = 86_400_000_000
+    days = {f"{us // day} days" for us in (FARTHEST_US, LONGEST_RUN_US)}
+    minutes = f"{AHEAD_US // 60_000_000} minutes"
+    queries = Path(__file__).parents[2] / "store" / "queries"
+    for name, units in (("parity.sql", days), ("answers_lineage.sql", {f"{LONGEST_RUN_US // day} days"})):
+        found = set(re.findall(r"interval '-?(\d+ (?:days|minutes))'", (queries / name).read_text()))
+        assert found == {*units, minutes}, name
+
+
 def test_the_rule_in_words_is_the_rule_in_numbers() -> None:
-    """As docs/event.md, the advice and the queries have it."""
+    """As docs/event.md and the advice have it."""
     day = 86_400_000_000
     at = EVENT["occurred_at"]
     for field, (before, after) in {
