@@ -1,10 +1,10 @@
-"""A decoder put together for one writer's schema: the quick way for plain events, which nearly all are.
+"""A decoder generated for one writer's schema: the fast path for plain events, and nearly all events are plain.
 
-fastavro asks its stream for every single byte of a number and the length of every text. Here the payload is looked at as
-one text of single bytes of which each field is a slice, by a function that is written out for the schema, as dataclasses
-are. What it gives is an event that was decoded whole and that every table can hold. What it does not expect (a broken
-payload, a value out of range, a list in several blocks) it leaves to the general way of ``schemas.decode`` by giving None.
-So it may take less than that one and never more; a test holds them to each other.
+fastavro asks its stream for each byte of a number and for the length of each text. The function generated here treats the
+payload as one Latin-1 text and slices the fields out of it. It returns only events that decoded completely and that every
+table can hold. It returns None for anything else: a broken payload, a value out of range, a list in several blocks. Then
+the general decoder of ``schemas.decode`` decides. So this one may accept less than the general decoder, never more; a test
+compares the two.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,14 +28,13 @@ Quick = Callable[[bytes], Event | None]
 
 _INT_BOUNDS: Final = {"attempt": (1, INT_MAX), "max_attempts": (0, INT_MAX), "depth": (-1, INT_MAX)}
 _MOST_LINES: Final = 1_000
-"""Of a function; that of the contract has some ninety. A schema of 3 MB would be compiled for half a minute."""
+"""Longest function that is generated. The contract needs about ninety lines; a schema of 3 MB would compile for 30 s."""
 
 
 def compiled(writer: WriterSchema) -> Quick | None:
-    """Return the function for a writer's schema; None when it has a type or a unit that is not known here.
+    """Return the decoder for a writer's schema, or None when the schema has a type or unit that is not supported here.
 
-    No text of the schema becomes source: fields are numbered, and their names, symbols and defaults are constants beside
-    it.
+    No text of the schema becomes source code: fields are numbered, and their names, symbols and defaults are constants.
     """
     if writer.units:
         return None
@@ -54,13 +53,13 @@ def compiled(writer: WriterSchema) -> Quick | None:
 
 
 _EIGHT_BYTES: Final = "a, b, c, d = pairs(p, i); i += 8; n = first[a] + second[b] + third[c] + last[d]"
-"""A number of eight bytes, its sign in its last bit."""
+"""Read a number of eight bytes. Its lowest bit is its sign."""
 
 _OTHERWISE: Final = "    except NOT_PLAIN:\n        return None"
 
 
 class _Writing:
-    """The source of one function, and the constants it names."""
+    """Generates the source of one function, and collects the constants that it uses."""
 
     def __init__(self, named: dict[str, Any]) -> None:
         """``named``: definitions of the types that fields name."""
@@ -71,7 +70,7 @@ class _Writing:
     def lines(
         self, fields: list[Any], missing: dict[str, Any], error_missing: dict[str, str]
     ) -> Iterator[str]:
-        """The body of the function, without its indentation."""
+        """Yield the lines of the function's body, not indented."""
         yield "t = str(p, 'latin-1')"
         yield "i = 0"
         values: dict[str, str] = {}
@@ -145,7 +144,7 @@ class _Writing:
             yield f"{_EIGHT_BYTES}; {value} = n >> 1"
             yield f"if n & 1 or not {OCCURRED_MIN} <= {value} <= {OCCURRED_MAX}: return None"
         elif kind == "long":
-            # Eight bytes reach from 1978 to 3111.
+            # Times from 1978 to 3111 take eight bytes.
             yield f"if p[i] == 0: {value} = 0; i += 1"
             yield "else:"
             yield f"    {_EIGHT_BYTES}; {value} = n >> 1"
@@ -168,7 +167,7 @@ class _Writing:
             read = "texts" if kind["type"] == "array" else "map_of_texts"
             if kind.get("values") == "int":
                 read = "map_of_counts"
-            # Nobody changes an event, so all that have none share one.
+            # Events are never changed, so all empty lists can be one object.
             empty = self._constant([] if kind["type"] == "array" else {})
             yield f"if p[i] == 0: {value} = {empty}; i += 1"
             yield f"else: {value}, i = {read}(p, i)"
@@ -177,7 +176,7 @@ class _Writing:
 
 
 def _checked(texts: list[str]) -> Iterator[str]:
-    """Texts so far of single bytes become what they are in UTF-8, and none holds a NUL."""
+    """Yield the lines that turn Latin-1 texts into UTF-8, and refuse texts that contain a NUL."""
     if not texts:
         return
     together = "".join(f"{{{text}}}" for text in texts)

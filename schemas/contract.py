@@ -1,6 +1,6 @@
-"""The contract in Python: the schema's text, the states with their ranks, and the limits a valid event keeps.
+"""The contract in Python: the schema's text, the states with their ranks, and the limits of a valid event.
 
-What is *not* here: decoding (``decode``), the rules by which the schema may change (``evolution``).
+Not here: decoding (``decode``), how the schema may change (``evolution``), which times are believed (``times``).
 """
 
 import json
@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 class Event(NamedTuple):
     """One decoded event: the fields of the Avro record, in its order. Times are integer microseconds since 1970 UTC.
 
-    Not known is "", 0, or -1 for depth; ``error`` has the fields of the inner record as keys. A tuple, because there are
-    tens of thousands a second: a dict of these takes twice as long to make, to read and to free.
+    A value that is not known is "", 0, or -1 for depth. ``error`` has the fields of the inner record as keys. An event is
+    a tuple because there are tens of thousands a second: a dict takes twice as long to make, read and free.
     """
 
     namespace: str
@@ -30,7 +30,7 @@ class Event(NamedTuple):
     parent_job_id: str = ""
     root_job_id: str = ""
     depth: int = -1
-    depends_on: list[str] = []  # noqa: RUF012  # nobody changes an event
+    depends_on: list[str] = []  # noqa: RUF012  # events are never changed
     expected_children: dict[str, int] = {}  # noqa: RUF012
     external_id: str = ""
     error: dict[str, str] | None = None
@@ -53,14 +53,14 @@ RANKS: Final[dict[str, int]] = {
     "discarded": 4,
     "completed": 5,
 }
-"""State to rank: which state is the latest within one attempt. Waiting states share a rank, so that time decides."""
+"""State to rank. Within one attempt the greater rank is the later state; waiting states share a rank, so time decides."""
 
 STATES: Final = tuple(RANKS)
 WAITING: Final = frozenset({"suspended", "scheduled", "available"})
 FINISHED: Final = frozenset({"retryable", "cancelled", "discarded", "completed"})
 FAILURES: Final = frozenset({"retryable", "discarded"})
 
-# Bytes of UTF-8. They keep every index entry below the 2,704 bytes that a Postgres B-tree can hold.
+# Bytes of UTF-8. With these, every index entry stays below the 2,704 bytes that a Postgres B-tree can hold.
 NAMESPACE_BYTES: Final = 200
 JOB_ID_BYTES: Final = 500
 WORKER_BYTES: Final = 300
@@ -75,29 +75,29 @@ BYTES: Final[dict[str, int]] = {
     "parent_job_id": JOB_ID_BYTES,
     "root_job_id": JOB_ID_BYTES,
 }
-"""Field to the most bytes it may have."""
+"""Field to its limit in bytes of UTF-8."""
 
 ERROR_TEXTS: Final = ("category", "type", "message", "stacktrace", "origin", "fingerprint")
 """The fields of the record in ``error``."""
 
 REQUIRED_TEXT: Final = ("namespace", "job_id", "worker")
-"""The fields that may not be empty."""
+"""Fields that must not be empty."""
 
 MAP_ENTRIES: Final = 1_000
 """Most entries of depends_on, expected_children and meta on one event."""
 
 INT_MAX: Final = 2**31 - 1
 
-# Years 1 to 9999: what both Postgres and Python's datetime can hold. Microseconds since 1970 UTC.
+# Years 1 to 9999: what both Postgres and Python's datetime can hold. In microseconds since 1970 UTC.
 TIME_MIN: Final = -62_135_596_800_000_000
 TIME_MAX: Final = 253_402_300_799_999_999
 
-# An event outside these years says that a clock was never set (1970) or that the time is not in microseconds. Fixed
-# bounds and not "near now", so that what is stored stays a function of the events alone.
+# An event outside these years has a clock that was never set (1970), or a time that is not in microseconds. The bounds are
+# fixed and not "near now", so that what is stored depends on the events alone.
 OCCURRED_MIN: Final = 946_684_800_000_000
-"""2000-01-01 in UTC, in microseconds since 1970: no event occurred before."""
+"""2000-01-01 in UTC, in microseconds since 1970. An event that says it occurred earlier is refused."""
 OCCURRED_MAX: Final = 4_102_444_799_999_999
-"""The last microsecond of 2099 in UTC."""
+"""The last microsecond of 2099 in UTC. An event that says it occurred later is refused."""
 
 EVENT_BYTES: Final = 5 * 1024 * 1024
-"""Most bytes of one encoded event: as much as Pulsar takes as one message by default."""
+"""Most bytes of one encoded event: Pulsar's default limit for one message."""

@@ -1,8 +1,8 @@
-"""Bytes to a whole, valid event, or one DecodeError that names the field, the value and the cure.
+"""Decode bytes to a complete, valid event, or raise one DecodeError that names the field, the value and the cure.
 
-Decoding is always by the schema the message was written with. A plain event, as nearly all are, is decoded by a function
-made for that schema (``compiled``). What that one leaves goes through fastavro; only an event that then fails one of a few
-questions is examined field by field to say what is wrong.
+A message is always decoded with the schema it was written with. Most events are plain and take the function generated for
+that schema (``compiled``). The others go through fastavro; an event that fails one of a few quick checks is then examined
+field by field to find what is wrong.
 """
 
 import io
@@ -40,9 +40,9 @@ _TEXTS = (*BYTES, "external_id", "release", "executor", "args")
 
 
 def decoder(writer_schema_text: str) -> Decoder:
-    """A function that decodes payloads written with this schema.
+    """Return a function that decodes payloads written with this schema.
 
-    Raises SchemaError when the schema is not one of JobEvent (``schemas.writer_schema``).
+    Raises SchemaError when its events cannot be read as JobEvent (``schemas.writer_schema``).
     """
     writer = writer_schema(writer_schema_text)
     general = general_decoder(writer)
@@ -58,7 +58,7 @@ def decoder(writer_schema_text: str) -> Decoder:
 
 
 def general_decoder(writer: WriterSchema) -> Decoder:
-    """Return the decoder that takes every valid event, and says what is wrong with the others."""
+    """Return a decoder that accepts every valid event, and says what is wrong with the others."""
     read, missing, error_missing, units = writer.read, writer.missing, writer.error_missing, writer.units
     stream_of = io.BytesIO
     fields = itemgetter(*Event._fields)
@@ -74,7 +74,7 @@ def general_decoder(writer: WriterSchema) -> Decoder:
         if stream.tell() != len(payload):
             raise DecodeError(
                 DeadLetterReason.TRAILING_BYTES,
-                f"expected the event to end with the payload, got {len(payload) - stream.tell()} bytes after it: "
+                f"expected the payload to end with the event, got {len(payload) - stream.tell()} bytes after it: "
                 "encode with exactly the schema the producer registered",
             )
         if missing:
@@ -157,21 +157,21 @@ def _meta_holds(meta: dict[str, str]) -> bool:
 
 
 def too_large(size: int) -> DecodeError:
-    """What to say of a payload of so many bytes, more than an event may have."""
+    """Return the error for a payload of ``size`` bytes, which is more than an event may have."""
     return DecodeError(
         DeadLetterReason.TOO_LARGE,
-        f"the payload has {size} bytes, an event may have {EVENT_BYTES}: cut its long texts (args, the stack trace), or "
-        "put its lists on further events",
+        f"the payload has {size} bytes, at most {EVENT_BYTES} are allowed: shorten its long texts (args, the stack trace), "
+        "or put its lists on further events",
     )
 
 
 def examine(event: dict[str, Any]) -> None:
-    """Go through an event as it was read, field by field. Raises DecodeError for the first that no table can hold."""
+    """Check a decoded event field by field. Raises DecodeError for the first field that no table can hold."""
     for name in REQUIRED_TEXT:
         if not event[name]:
             raise DecodeError(
                 DeadLetterReason.MISSING_FIELD,
-                f"{name} is empty: every event names its namespace, job_id and worker",
+                f"{name} is empty: every event must have a namespace, a job_id and a worker",
                 name,
             )
     if event["state"] not in RANKS:
@@ -188,7 +188,7 @@ def examine(event: dict[str, Any]) -> None:
     if not event["occurred_at"]:
         raise DecodeError(
             DeadLetterReason.MISSING_FIELD,
-            "occurred_at is 0 (not known): every event says when its state was entered",
+            "occurred_at is 0 (not known): every event must say when its state was entered",
             "occurred_at",
         )
     if not OCCURRED_MIN <= event["occurred_at"] <= OCCURRED_MAX:
@@ -262,6 +262,6 @@ def _malformed(payload: bytes, error: Exception) -> str:
     if not payload:
         return "the payload is empty: expected an Avro record JobEvent"
     return (
-        f"{len(payload)} bytes are no JobEvent of the schema version the message names ({type(error).__name__}: "
+        f"{len(payload)} bytes are not a JobEvent of the schema version that the message names ({type(error).__name__}: "
         f"{str(error)[:200]}): encode with exactly the schema the producer registered"
     )

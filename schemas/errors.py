@@ -1,19 +1,19 @@
-"""Every error the pipeline raises on purpose, in one tree.
+"""Every error that the pipeline raises on purpose, in one tree.
 
-A message says what was expected and what was found, where, and how to cure it. Branch on the class, never on the text.
+A message says what was expected, what was found, where, and how to cure it. Branch on the class, never on the text.
 """
 
 from schemas.dead_letter_reasons import DeadLetterReason
 
 
 class JobtrailError(Exception):
-    """The top of the tree; the command line prints its message and ends with status 2."""
+    """The top of the tree. The command line prints its message and exits with status 2."""
 
 
 class DecodeError(JobtrailError):
-    """A payload is not a whole, valid event. ``reason`` is why, for counting.
+    """A payload is not a complete, valid event. ``reason`` says why, for counting.
 
-    ``field`` is the one that is wrong; '' where it is the whole payload, or its schema.
+    ``field`` is the wrong field; '' when the whole payload or its schema is wrong.
     """
 
     def __init__(self, reason: DeadLetterReason, detail: str, field: str = "") -> None:
@@ -24,7 +24,7 @@ class DecodeError(JobtrailError):
 
 
 class SchemaError(JobtrailError):
-    """A schema breaks the rules of evolution, or the one a message was written with cannot be had."""
+    """A schema breaks the rules of evolution, or events written with it cannot be read."""
 
 
 class SettingsError(JobtrailError):
@@ -32,16 +32,16 @@ class SettingsError(JobtrailError):
 
 
 class BrokerError(JobtrailError):
-    """The broker refused, or cannot be reached."""
+    """The broker refused a request, or cannot be reached."""
 
 
 class StoreError(JobtrailError):
-    """The database refused, cannot be reached, or is of another version than this code."""
+    """The database refused a statement, cannot be reached, or has another version than this code."""
 
 
 class InputError(JobtrailError):
-    """What a person gave (a file, an argument) cannot be used."""
+    """A file or an argument that a person gave cannot be used."""
 
 
 class NotFoundError(JobtrailError):
-    """What was asked about does not exist: the answer is no, and the command line ends with status 1."""
+    """What was asked about does not exist. The command line exits with status 1."""

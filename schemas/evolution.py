@@ -1,13 +1,13 @@
-"""How the contract may change: rules stricter than Avro's and than the broker's, over every pair of released schemas.
+"""How the contract may change: stricter rules than Avro's and the broker's, checked over every pair of released schemas.
 
-The broker, asked for FULL_TRANSITIVE, accepts an enum that grew, though a reader of the release before cannot take the
-new symbol. Here a field may come with a default, and one that has a default may go; nothing else changes once it is
-released. ``schemas/history`` holds what was released, one file each, never edited afterwards (``SHA256SUMS`` says so);
-its newest equals ``job_event.avsc``. A new enum symbol needs a plan, ``NNNN.plan.json`` beside the release:
+With FULL_TRANSITIVE the broker accepts an enum that grew, although consumers of the previous release cannot read the new
+symbol. Here a field with a default may be added, and a field with a default may be removed. Nothing else may change after
+a release. ``schemas/history`` holds one file for each release, never edited afterwards (checked by ``SHA256SUMS``); the
+newest equals ``job_event.avsc``. A new enum symbol needs a plan, ``NNNN.plan.json`` beside the release:
 
     {"JobState": {"added": ["paused"], "how": "consumers know it since 0.4; publishers write it from 0.5 on"}}
 
-``python -m schemas.evolution`` checks all this and ends with 1 when a rule is broken; with ``--release`` it then writes
+``python -m schemas.evolution`` checks all this and exits with 1 when a rule is broken; with ``--release`` it then writes
 the next file of the history.
 """
 
@@ -27,19 +27,19 @@ from schemas.errors import SchemaError
 
 Json = Any
 Plan = Mapping[str, frozenset[str]]
-"""Name of an enum to the symbols that a release adds to it on purpose."""
+"""Name of an enum to the symbols that a release adds on purpose."""
 
 NO_PLAN: Plan = {}
 SUMS = "SHA256SUMS"
 
 
 def history() -> Path:
-    """The folder of the released schemas."""
+    """Return the folder of the released schemas."""
     return Path(str(files("schemas").joinpath("history")))
 
 
 def released(folder: Path | None = None) -> dict[int, str]:
-    """The text of every released schema by its number, oldest first. Raises SchemaError when a number is missing."""
+    """Return the text of every released schema by number, oldest first. Raises SchemaError when a number is missing."""
     found = {
         int(path.stem): path.read_text(encoding="utf-8")
         for path in sorted((folder or history()).glob("*.avsc"))
@@ -47,24 +47,24 @@ def released(folder: Path | None = None) -> dict[int, str]:
     if not found or list(found) != list(range(1, len(found) + 1)):
         raise SchemaError(
             f"expected the released schemas in {(folder or history()).name}/ to be numbered 0001, 0002, … without a gap, "
-            f"got {sorted(found) or 'none'}: restore the missing file, released schemas are kept for ever."
+            f"got {sorted(found) or 'none'}: restore the missing file; released schemas are never deleted."
         )
     return found
 
 
 def problems(old: Json, new: Json, plan: Plan = NO_PLAN) -> list[str]:
-    """What forbids that events of ``old`` and ``new`` are on one topic; empty when nothing does."""
+    """Return why events of ``old`` and ``new`` cannot share a topic; empty when they can."""
     return list(_of_types(old, new, old.get("name", "?"), plan))
 
 
 def renames(old: Json, new: Json) -> list[str]:
-    """Fields that seem renamed between two releases that follow each other: one goes and one of its type comes."""
+    """Return fields that look renamed from one release to the next: one is removed and one of the same type added."""
     theirs, ours = _fields(old), _fields(new)
     gone = [name for name in theirs if name not in ours]
     come = [name for name in ours if name not in theirs]
     return [
-        f"{name} seems to be renamed to {other}: readers of either release would miss it. Keep {name}; if they are "
-        f"really two things, release the drop and the addition one after the other"
+        f"{name} looks renamed to {other}: readers of either release would miss its value. Keep {name}; if they are two "
+        f"different things, release the removal and the addition one after the other"
         for name in gone
         for other in come
         if _bare(theirs[name]["type"]) == _bare(ours[other]["type"])
@@ -72,7 +72,7 @@ def renames(old: Json, new: Json) -> list[str]:
 
 
 def check(folder: Path | None = None, current: str = SCHEMA_TEXT) -> list[str]:
-    """Everything wrong with the history and with the contract as it is now; empty when nothing is."""
+    """Return everything that is wrong with the history and the current contract; empty when nothing is."""
     folder = folder or history()
     texts = released(folder)
     schemas = {number: json.loads(text) for number, text in texts.items()}
@@ -98,7 +98,7 @@ def check(folder: Path | None = None, current: str = SCHEMA_TEXT) -> list[str]:
 
 
 def release(folder: Path | None = None, current: str = SCHEMA_TEXT) -> Path:
-    """Write the contract as the next file of the history. Raises SchemaError, and writes nothing, where a rule forbids."""
+    """Write the contract as the next file of the history. Raises SchemaError, and writes nothing, when a rule forbids it."""
     folder = folder or history()
     texts = released(folder)
     number = max(texts) + 1
@@ -124,7 +124,7 @@ def _of_types(old: Json, new: Json, path: str, plan: Plan) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict) and old.get("type") == new.get("type"):
         kind = old["type"]
         if kind in ("record", "enum") and _full_name(old) != _full_name(new):
-            yield f"{path} is named {_full_name(new)}, it was {_full_name(old)}: a name stays"
+            yield f"{path} is named {_full_name(new)}, it was {_full_name(old)}: a name must not change"
         elif kind == "record":
             yield from _of_records(old, new, path, plan)
             return
@@ -141,8 +141,8 @@ def _of_types(old: Json, new: Json, path: str, plan: Plan) -> Iterator[str]:
         return
     if _bare(old) != _bare(new):
         yield (
-            f"{path} changes its type from {json.dumps(_bare(old))} to {json.dumps(_bare(new))}: a type stays, also from "
-            "int to long or to a nullable one. Add a field of the new type beside it"
+            f"{path} changes its type from {json.dumps(_bare(old))} to {json.dumps(_bare(new))}: a type must not change, "
+            "not even from int to long or to nullable. Add a field of the new type beside it"
         )
 
 
@@ -155,11 +155,11 @@ def _of_records(old: Json, new: Json, path: str, plan: Plan) -> Iterator[str]:
                 yield f"{where} is new and has no default: old events could not be read. Give it a default"
         elif name not in ours:
             if "default" not in theirs[name]:
-                yield f"{where} is dropped and had no default: old readers need it. Keep it"
+                yield f"{where} is removed and had no default: old readers need it. Keep it"
         else:
             yield from _of_types(theirs[name]["type"], ours[name]["type"], where, plan)
             if theirs[name].get("default", _NONE) != ours[name].get("default", _NONE):
-                yield f"{where} changes its default: the same bytes would mean two things. Keep the default"
+                yield f"{where} changes its default: the same bytes would have two meanings. Keep the default"
 
 
 def _of_enums(old: Json, new: Json, path: str, plan: Plan) -> Iterator[str]:
@@ -169,8 +169,8 @@ def _of_enums(old: Json, new: Json, path: str, plan: Plan) -> Iterator[str]:
     for symbol in new["symbols"]:
         if symbol not in old["symbols"] and symbol not in plan.get(new["name"], ()):
             yield (
-                f"{path} gains the symbol {symbol}: consumers of the release before would make its events dead letters, "
-                "and the broker would not stop it. Teach the consumers first, then say so in a plan (NNNN.plan.json)"
+                f"{path} gains the symbol {symbol}: consumers of earlier releases would make its events dead letters, "
+                "and the broker would not prevent it. Update the consumers first, and write a plan (NNNN.plan.json)"
             )
 
 
@@ -178,22 +178,22 @@ _NONE = object()
 
 
 def _unsound(schema: Json, path: str) -> Iterator[str]:
-    """What is wrong with one schema by itself: aliases, and defaults that are not of their field's type."""
+    """Yield what is wrong with one schema by itself: aliases, and defaults that do not fit their field's type."""
     if isinstance(schema, list):
         for branch in schema:
             yield from _unsound(branch, path)
     elif isinstance(schema, dict):
         if "aliases" in schema:
-            yield f"{path} has aliases: a rename is refused, and consumers do not look at aliases. Remove them"
+            yield f"{path} has aliases: renames are refused, and consumers ignore aliases. Remove them"
         for field in schema.get("fields", ()):
             where = f"{path}.{field['name']}"
             if "aliases" in field:
-                yield f"{where} has aliases: a rename is refused, and consumers do not look at aliases. Remove them"
+                yield f"{where} has aliases: renames are refused, and consumers ignore aliases. Remove them"
             yield from _unsound(field["type"], where)
             if "default" in field:
                 kind = field["type"][0] if isinstance(field["type"], list) else field["type"]
                 if not validate(field["default"], _bare(kind), raise_errors=False):
-                    yield f"{where} has the default {json.dumps(field['default'])}, which is not of its type"
+                    yield f"{where} has the default {json.dumps(field['default'])}, which does not fit its type"
         for inside in ("items", "values"):
             if inside in schema:
                 yield from _unsound(schema[inside], f"{path}[]")
@@ -208,7 +208,7 @@ def _full_name(named: Json) -> str:
 
 
 def _bare(node: Json) -> Json:
-    """A type without its documentation; ``{"type": "string"}`` is the same as ``"string"``."""
+    """Return a type without its documentation. ``{"type": "string"}`` becomes ``"string"``."""
     if isinstance(node, list):
         return [_bare(one) for one in node]
     if isinstance(node, dict):
@@ -227,9 +227,7 @@ def _plan(path: Path) -> Plan:
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
         if not all(str(enum["how"]).strip() for enum in plan.values()):
-            raise SchemaError(
-                f"{path.name} does not say how the consumers come to know the new symbols first."
-            )
+            raise SchemaError(f"{path.name} does not say how the consumers learn the new symbols first.")
         return {name: frozenset(enum["added"]) for name, enum in plan.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SchemaError(
@@ -238,7 +236,7 @@ def _plan(path: Path) -> Plan:
 
 
 def _added_between(plans: Mapping[int, Plan], first: int, second: int) -> Plan:
-    """What the plans of the releases after ``first``, up to ``second``, add."""
+    """Return the symbols that the plans after release ``first``, up to ``second``, add."""
     added: dict[str, frozenset[str]] = {}
     for number in range(first + 1, second + 1):
         for name, symbols in plans[number].items():
@@ -253,7 +251,7 @@ def _changed_releases(folder: Path, texts: Mapping[int, str]) -> Iterator[str]:
     for number, text in texts.items():
         name = f"{number:04}.avsc"
         if noted.get(name) != _sum(text):
-            yield f"{name} is not what was released ({SUMS}): restore it, and put the change into a new release"
+            yield f"{name} differs from what was released ({SUMS}): restore it, and put the change into a new release"
 
 
 def _sum(text: str) -> str:
@@ -261,7 +259,7 @@ def _sum(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Check; with ``--release``, release. 0: all is well; 1: a rule is broken."""
+    """Check, or release with ``--release``. Returns 0, or 1 when a rule is broken."""
     try:
         if arguments == ["--release"]:
             sys.stdout.write(f"released {release().name}\n")

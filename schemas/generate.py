@@ -1,9 +1,8 @@
 """Write the SDK's modules of the contract from ``job_event.avsc``: ``python -m schemas.generate [--check]``.
 
-The contract has one source. Its copy inside the SDK is a Python module, because that works in a wheel, an sdist, an
-editable install, on Windows and for type checkers, where links and build-time copies do not. A second one writes the
-bytes of an event (`generate_record.py`). Both are committed; ``--check`` fails when one differs from what the schema says
-now.
+The contract has one source. Its copy in the SDK is a Python module, because that works in a wheel, an sdist and an
+editable install, on Windows and for type checkers, where links and copies made by a build do not. A second module writes
+the bytes of an event (`generate_record.py`). Both are committed; ``--check`` fails when one differs from the schema.
 """
 
 import argparse
@@ -60,9 +59,9 @@ STATES: tuple[JobState, ...] = (
 
 
 def generate(source_text: str) -> str:
-    """Give the text of ``_contract.py`` for the text of an Avro schema. Pure: the same in, the same out.
+    """Return the text of ``_contract.py`` for the text of an Avro schema. Pure.
 
-    Raises ValueError when the schema's text cannot stand in a Python string as it is.
+    Raises ValueError when the schema's text cannot be put into a Python string unchanged.
     """
     if "\\" in source_text or '"""' in source_text or not source_text.endswith("\n"):
         raise ValueError(
@@ -94,7 +93,7 @@ def _typed_dict(record: dict[str, Any]) -> str:
 
 
 def _annotation(avro: Any) -> str:
-    """The Python type of what the encoder takes for an Avro type; times are integers (microseconds since 1970)."""
+    """Return the Python type of an Avro type. Times are integers (microseconds since 1970)."""
     if isinstance(avro, str):
         return _PYTHON_TYPES[avro]
     if isinstance(avro, list):
@@ -110,7 +109,7 @@ def _annotation(avro: Any) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the modules, or with ``--check`` only compare. Ends with 0, or 1 when one differs."""
+    """Write the modules; with ``--check`` only compare them. Returns 0, or 1 when one differs."""
     parser = argparse.ArgumentParser(
         prog="python -m schemas.generate", description=(__doc__ or "").splitlines()[0]
     )
@@ -124,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path in stale:
         if options.check:
             print(
-                f"{path.relative_to(ROOT)} is not what {SOURCE.relative_to(ROOT)} says now: run `make contract`",
+                f"{path.relative_to(ROOT)} differs from {SOURCE.relative_to(ROOT)}: run `make contract`",
                 file=sys.stderr,
             )
         else:

@@ -1,13 +1,13 @@
-"""The module by which the SDK writes an event's bytes, from ``job_event.avsc``. Pure; `generate.py` writes and compares it.
+"""Generate the SDK's module that writes an event's bytes, from ``job_event.avsc``. Pure; `generate.py` writes the file.
 
-One function for each record and one line for each field, in the order of the schema: nothing is left to be asked of the
-schema while events are written. How a value becomes bytes says the SDK's `_avro.py`.
+The module has one function for each record and one line for each field, in the order of the schema, so the schema is not
+needed while events are written. The SDK's `_avro.py` writes the single values.
 """
 
 import json
 from typing import Any
 
-_TEMPLATE = '''"""An event as Avro writes it: each of its fields, in the order of the contract.
+_TEMPLATE = '''"""Encode an event in Avro: each of its fields, in the order of the contract.
 
 Written by `make contract` from schemas/job_event.avsc; do not edit. `make check` fails when it differs.
 """
@@ -25,9 +25,9 @@ _ENUM = """{name} = {{
 }}"""
 
 _RECORD = '''def {function}(record: Mapping[str, Any], text: Texts) -> bytes:
-    """Give the bytes of a {name}; what it does not say has the default of the contract.
+    """Return the bytes of a {name}. A field that it lacks gets the default of the contract.
 
-    Raises KeyError, TypeError, ValueError, OverflowError or AttributeError when it is none.
+    Raises KeyError, TypeError, ValueError, OverflowError or AttributeError when it is not a {name}.
     """
     get = record.get
     return b"".join(
@@ -39,12 +39,12 @@ _RECORD = '''def {function}(record: Mapping[str, Any], text: Texts) -> bytes:
 _ENTRIES = """def {function}(value: Any, text: Texts) -> bytes:
     return block([{entry} for {names}])"""
 
-# Defaults of unions, arrays and maps; they need not be said, because a value that is none of its own is written so.
+# Defaults of unions, arrays and maps. Generated code need not name them: an absent value is written in the same way.
 _ABSENT: tuple[Any, ...] = (None, [], {})
 
 
 def generate_record(schema: dict[str, Any]) -> str:
-    """Give the text of ``_record.py``: the same in, the same out.
+    """Return the text of ``_record.py``.
 
     Raises ValueError for a type that the contract has not had yet: it needs a branch here, and examples in the tests.
     """
@@ -56,14 +56,14 @@ def generate_record(schema: dict[str, Any]) -> str:
 
 
 class _Module:
-    """What the module is made of, gathered while the schema is walked: inner records come before those they are in."""
+    """Collects the module's parts while the schema is walked. Inner records come before the records around them."""
 
     def __init__(self) -> None:
         self.enums: list[str] = []
         self.functions: list[str] = []
 
     def record(self, schema: dict[str, Any]) -> str:
-        """Add a record's function; gives its name."""
+        """Add the function of a record; returns its name."""
         fields = [
             f"            {self._value(field['name'], field['type'], _of(field))},"
             for field in schema["fields"]
@@ -75,7 +75,7 @@ class _Module:
         return function
 
     def _value(self, field: str, avro: Any, value: str) -> str:
-        """The expression of a value's bytes; ``value`` is the expression of the value."""
+        """Return the expression for a value's bytes; ``value`` is the expression for the value."""
         if isinstance(avro, list):
             return self._union(field, avro, value)
         kind = _kind(avro)
@@ -119,7 +119,7 @@ def _kind(avro: Any) -> str:
 
 
 def _of(field: dict[str, Any]) -> str:
-    """The expression of a field's value, or of what it is when the record does not say."""
+    """Return the expression for a field's value, or for its default when the record has none."""
     if "default" not in field:
         return f'record["{field["name"]}"]'
     default = field["default"]
@@ -132,7 +132,9 @@ def _of(field: dict[str, Any]) -> str:
 
 
 def _unknown(field: str, avro: Any) -> ValueError:
-    return ValueError(f"{field}: no way to write {avro!r:.200}: add one to schemas/generate_record.py")
+    return ValueError(
+        f"{field}: cannot generate code for {avro!r:.200}: add a branch to schemas/generate_record.py"
+    )
 
 
 def _snake(name: str) -> str:

@@ -1,6 +1,6 @@
-"""What a payload may have been: read by each released schema, without asking whether its values are allowed.
+"""Read a payload by each released schema, without checking its values: for people who look at a dead letter.
 
-For people who look at a dead letter. What consumers take is decided by ``decode`` alone.
+Which events the consumers accept is decided by ``decode`` alone.
 """
 
 import io
@@ -12,7 +12,7 @@ from schemas.writer_schema import WriterSchema, writer_schema
 
 
 class Looked(NamedTuple):
-    """A payload as it reads by one of the released schemas, and how many bytes are left over behind it."""
+    """A payload as read by one released schema, and how many bytes were left over."""
 
     release: int
     event: dict[str, Any]
@@ -20,7 +20,7 @@ class Looked(NamedTuple):
 
 
 def look(payload: bytes) -> Looked | None:
-    """The best reading: by the schema that leaves the fewest bytes, the newest of equals. None when none reads it."""
+    """Return the best reading: the one that leaves the fewest bytes, then the newest release. None when none can read it."""
     found = [looked for looked in (_by(release, payload) for release in released()) if looked is not None]
     return min(found, key=lambda looked: (looked.bytes_left, -looked.release), default=None)
 
@@ -29,7 +29,7 @@ def _by(release: int, payload: bytes) -> Looked | None:
     stream = io.BytesIO(payload)
     try:
         event = _written_by(release).read(stream)
-    except Exception:  # noqa: BLE001  # fastavro raises whatever bytes lead it to; then this was not the schema
+    except Exception:  # noqa: BLE001  # fastavro raises anything on bytes of another schema
         return None
     return Looked(release, event, len(payload) - stream.tell()) if isinstance(event, dict) else None
 

@@ -1,7 +1,7 @@
-"""What a compiled decoder calls: numbers, texts and lists out of the bytes of an event that is expected to be plain.
+"""Functions that a compiled decoder calls: they read numbers, texts and lists from the bytes of a plain event.
 
-Whatever is not plain raises one of ``NOT_PLAIN``; that is no error, the general way is asked then. Which field is read when
-is the business of ``schemas.compiled``.
+They raise one of ``NOT_PLAIN`` for anything else. That is not an error: the general decoder is asked then.
+``schemas.compiled`` decides which field is read when.
 """
 
 import struct
@@ -11,9 +11,9 @@ from typing import Any, Final
 from schemas.contract import INT_MAX, Event
 
 SHORT: Final = 128
-"""A number of one byte is less than this; as a length or a count it is doubled, so at most 63 of something."""
+"""A byte below this is a whole number. Lengths and counts are stored doubled, so one byte reaches to 63."""
 NOT_SHORT: Final = 0x81
-"""Of a length or a count: more bytes follow (the first bit), or it is below zero (the last)."""
+"""Bits of the first byte of a length or count: more bytes follow (highest bit), or it is negative (lowest bit)."""
 
 _MOST_SHIFTED: Final = 63
 
@@ -22,7 +22,7 @@ class UnexpectedError(Exception):
     """The payload is not plain."""
 
 
-# Whatever a broken payload leads to; a length beyond any memory is an OverflowError.
+# What a broken payload can lead to. A length beyond any memory is an OverflowError.
 NOT_PLAIN: Final = (
     UnexpectedError,
     IndexError,
@@ -35,7 +35,7 @@ NOT_PLAIN: Final = (
 
 
 def _raw(payload: bytes, at: int) -> tuple[int, int]:
-    """A number as it is written, its sign in its last bit, and where it ends."""
+    """Return a number as stored, with its sign in the lowest bit, and where it ends."""
     raw, shift = 0, 0
     while True:
         byte = payload[at]
@@ -49,7 +49,7 @@ def _raw(payload: bytes, at: int) -> tuple[int, int]:
 
 
 def _number(payload: bytes, after: int, least: int, most: int) -> tuple[int, int]:
-    """A number within bounds of which the first byte stands before ``after``, and where it ends."""
+    """Return a number within bounds and where it ends. Its first byte is the one before ``after``."""
     raw, at = _raw(payload, after - 1)
     number = raw >> 1 ^ -(raw & 1)
     if not least <= number <= most:
@@ -58,7 +58,7 @@ def _number(payload: bytes, after: int, least: int, most: int) -> tuple[int, int
 
 
 def _long_length(payload: bytes, after: int) -> tuple[int, int]:
-    """Twice the length of a text of more than 63 bytes, and where the text begins."""
+    """Return twice the length of a text of more than 63 bytes, and where the text begins."""
     raw, at = _raw(payload, after - 1)
     if raw & 1:
         raise UnexpectedError
@@ -66,7 +66,7 @@ def _long_length(payload: bytes, after: int) -> tuple[int, int]:
 
 
 def _short_text(payload: bytes, at: int) -> tuple[str, int]:
-    """A text of at most 63 bytes without a NUL."""
+    """Return a text of at most 63 bytes without a NUL, and where it ends."""
     length = payload[at]
     end = at + 1 + (length >> 1)
     text = payload[at + 1 : end].decode()
@@ -76,7 +76,7 @@ def _short_text(payload: bytes, at: int) -> tuple[str, int]:
 
 
 def _items(payload: bytes, at: int) -> tuple[int, int]:
-    """How many items the one block has, at most 63, and where they begin."""
+    """Return how many items a block has, at most 63, and where they begin."""
     count = payload[at]
     if count & NOT_SHORT:
         raise UnexpectedError
@@ -84,7 +84,7 @@ def _items(payload: bytes, at: int) -> tuple[int, int]:
 
 
 def _end(payload: bytes, at: int) -> int:
-    """Where a list ends of which one block has been read."""
+    """Return where a list ends after its first block. Raises UnexpectedError when it has a second one."""
     if payload[at] != 0:
         raise UnexpectedError
     return at + 1
@@ -118,17 +118,17 @@ def _map_of_counts(payload: bytes, at: int) -> tuple[dict[str, int], int]:
 
 
 def _utf8(text: str) -> str:
-    """What a text of single bytes says in UTF-8."""
+    """Return a Latin-1 text read as UTF-8."""
     return text if text.isascii() else text.encode("latin-1").decode()
 
 
 @cache
 def names() -> dict[str, Any]:
-    """The names that the source uses, shared by all functions.
+    """Return the names that generated source uses. All functions share them.
 
-    A time of today takes eight bytes of seven bits each. They are read as four pairs; a table gives what each pair is
-    worth at its place, and None, with which nothing can be added, where a byte wrongly says that more follows, or that
-    nothing does.
+    A present-day time takes eight bytes of seven bits each. It is read as four pairs of bytes. One table for each pair
+    gives the pair's value at its place, or None where a byte wrongly says that more bytes follow or that none do; adding
+    None raises TypeError, so the payload is not plain.
     """
     worth = list(range(1 << 14))
     inside = [_bits(pair, worth) if pair & 0x8080 == 0x8080 else None for pair in range(1 << 16)]
@@ -153,13 +153,13 @@ def names() -> dict[str, Any]:
 
 
 def small(byte: int, least: int) -> int | None:
-    """The number that one byte says; None when it needs more bytes or is less than it may be."""
+    """Return the number in one byte, or None when it needs more bytes or is below ``least``."""
     number = byte >> 1 ^ -(byte & 1)
     return number if byte < SHORT and number >= least else None
 
 
 def _bits(pair: int, worth: list[int]) -> int:
-    """Two bytes without their first bits; the number itself from ``worth``, so that equal ones are one object."""
+    """Return the 14 bits of two bytes. The number comes from ``worth``, so that equal numbers are one object."""
     return worth[(pair & 0x7F) | (pair >> 1 & 0x3F80)]
 
 

@@ -1,8 +1,8 @@
-"""Which of an event's other times are believed, beside ``occurred_at``, and what a wrong one probably is.
+"""Which times of an event are believed besides ``occurred_at``, and what a wrong one probably is.
 
-Zero times of other languages, milliseconds in a field of microseconds and clocks that were never set come with events that
-are otherwise right. A time that cannot be is not known: it is read as 0. The rule looks at the one event alone and asks
-no clock, so what is stored stays a function of the set of events. docs/event.md states it for publishers.
+Publishers send zero times of their language, milliseconds in a field of microseconds, and times of clocks that were never
+set, on events that are otherwise right. A time that cannot be is read as 0, which means not known. The rule uses the one
+event and no clock, so that stored state stays a function of the set of events. docs/event.md states it for publishers.
 """
 
 from collections.abc import Callable
@@ -14,21 +14,21 @@ _SECOND_US: Final = 1_000_000
 _DAY_US: Final = 24 * 60 * 60 * _SECOND_US
 
 AHEAD_US: Final = 5 * 60 * _SECOND_US
-"""How far the clocks of two hosts may differ: a job is not enqueued or started later than this after ``occurred_at``."""
+"""How far the clocks of two hosts may differ. A job is enqueued and started at most this long after ``occurred_at``."""
 LONGEST_RUN_US: Final = 366 * _DAY_US
-"""No attempt runs for longer."""
+"""The longest run of an attempt that is believed."""
 FARTHEST_US: Final = 3_653 * _DAY_US
-"""Ten years: no job is enqueued longer ago, or scheduled for a time farther away."""
+"""Ten years. A job was enqueued at most this long ago, and is scheduled at most this far away."""
 
 LONGEST_MEASURED_US: Final = 30 * _DAY_US
-"""A longer duration or wait is most likely a wrong clock. No histogram has it: one would move a mean by days."""
+"""The longest duration or wait in a histogram. A longer one is most likely a wrong clock, and would move a mean by days."""
 
 OTHER_TIMES: Final = {
     "enqueued_at": "from ten years before occurred_at to 5 minutes after it",
     "scheduled_at": "from ten years before occurred_at to ten years after it",
     "started_at": "from 366 days before occurred_at to 5 minutes after it",
 }
-"""Field to where it may lie, in words."""
+"""Field to its range, in words."""
 
 _ZEROS: Final = (
     (-62_135_596_800_000_000, "the zero time of Go and .NET"),
@@ -49,17 +49,17 @@ _COUNTS: Final[tuple[tuple[Callable[[int], int], str], ...]] = (
     (lambda time: time // 10 - 62_135_596_800_000_000, "ticks of .NET"),
     (lambda time: time + 946_684_800_000_000, "microseconds since 2000"),
 )
-"""From a count that is not of microseconds since 1970 to microseconds since 1970, and what it is called."""
+"""What turns another way of counting into microseconds since 1970, and the name of that way."""
 
 _FARTHEST_ZONE_US: Final = 14 * 60 * 60 * _SECOND_US
 _NEAR_US: Final = 2 * _DAY_US
-"""A zero time may have been moved by a time zone, or cut to whole days."""
+"""How far a zero time may be off, because of a time zone or because it was cut to whole days."""
 
 
 def known_times(
     occurred_at: int, enqueued_at: int, scheduled_at: int, started_at: int
 ) -> tuple[int, int, int]:
-    """Return the last three, each 0 where it cannot be. All are microseconds since 1970; 0 is not known."""
+    """Return the last three times, with 0 (not known) for each that cannot be. In microseconds since 1970."""
     if enqueued_at and not -FARTHEST_US <= enqueued_at - occurred_at <= AHEAD_US:
         enqueued_at = 0
     if scheduled_at and not -FARTHEST_US <= scheduled_at - occurred_at <= FARTHEST_US:
@@ -70,9 +70,9 @@ def known_times(
 
 
 def likely_mistake(time_us: int, near_us: int | None = None) -> str:
-    """Return in words what a time that cannot be probably is; '' when nothing fits.
+    """Return what a time that cannot be probably is, in words; '' when nothing fits.
 
-    ``near_us``: the time that it belongs to; None for any time at which an event may occur.
+    ``near_us``: the event's ``occurred_at``; None when the time is ``occurred_at`` itself.
     """
     if near_us is None:
         least, most = OCCURRED_MIN, OCCURRED_MAX

@@ -1,7 +1,7 @@
-"""What is wrong with an event that a publisher is about to send: all of it, each with field, value and cure. Pure.
+"""Find everything that is wrong with an event before a publisher sends it: each with field, value and cure. Pure.
 
-An event is given as JSON (a dict of the record's fields; times as microseconds or in RFC 3339) or as its Avro bytes.
-What is found here is what the consumers would refuse, plus advice: what they take, but cannot tell much from.
+An event is given as JSON (a dict of the record's fields; times as microseconds or in RFC 3339) or as its Avro bytes. The
+problems are those for which consumers would refuse the event, plus advice on events that they accept.
 """
 
 import difflib
@@ -30,11 +30,11 @@ _INT_RANGES = {"int": 2**31, "long": 2**63}
 
 
 ADVICE = "advice"
-"""The reason of a problem for which the event is taken all the same."""
+"""The reason of a problem with an event that consumers accept."""
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong. ``reason`` is that of the dead letter it would become; ``advice`` for what would not."""
+    """One problem. ``reason`` is that of the dead letter that the event would become, or ADVICE."""
 
     reason: str
     field: str
@@ -43,7 +43,7 @@ class Problem(NamedTuple):
 
 
 def problems_of_json(value: Any) -> list[Problem]:
-    """Everything wrong with an event given as JSON; empty when a consumer would take it and there is no advice."""
+    """Return the problems of an event given as JSON; empty when consumers accept it and there is no advice."""
     if not isinstance(value, dict):
         return [
             _problem(
@@ -62,7 +62,7 @@ def problems_of_json(value: Any) -> list[Problem]:
 
 
 def problems_of_payload(payload: bytes, decode: Decoder) -> list[Problem]:
-    """Everything wrong with an encoded event, by the decoder of the schema it was written with."""
+    """Return the problems of an encoded event. ``decode`` is for the schema it was written with."""
     try:
         if len(payload) > EVENT_BYTES:
             raise too_large(len(payload))
@@ -73,7 +73,7 @@ def problems_of_payload(payload: bytes, decode: Decoder) -> list[Problem]:
 
 
 def is_advice(problem: Problem) -> bool:
-    """Would the event be taken all the same?"""
+    """Return whether consumers would accept the event."""
     return problem.reason == ADVICE
 
 
@@ -93,7 +93,7 @@ def _problems_of_fields(value: dict[Any, Any], fields: dict[str, Any], path: str
                 DeadLetterReason.MISSING_FIELD,
                 f"{path}{name}",
                 None,
-                "required, and not there: every event says it",
+                "is required and missing: every event must have it",
             )
 
 
@@ -132,7 +132,7 @@ def _problems_of_type(value: Any, expected: Any, path: str, name: str) -> Iterat
 def _problems_of_primitive(value: Any, expected: str, path: str) -> Iterator[Problem]:
     if expected == "string":
         if not isinstance(value, str):
-            unknown = ' (what is not known is "")' if value is None else ""
+            unknown = ' (write "" for a text that is not known)' if value is None else ""
             yield _problem(
                 DeadLetterReason.MALFORMED, path, value, f"expected a text, got {_kind(value)}{unknown}"
             )
@@ -141,7 +141,7 @@ def _problems_of_primitive(value: Any, expected: str, path: str) -> Iterator[Pro
                 DeadLetterReason.MALFORMED,
                 path,
                 value,
-                "holds half of a surrogate pair, which UTF-8 cannot: replace it before encoding",
+                "contains half of a surrogate pair, which UTF-8 cannot encode: replace it before encoding",
             )
         return
     if not isinstance(value, int) or isinstance(value, bool):
@@ -170,7 +170,7 @@ def _problems_of_time(value: Any, path: str) -> Iterator[Problem]:
 
 
 def _micros(text: str) -> int | None:
-    """Microseconds since 1970 of a time in RFC 3339 with an offset; None when it is no such time."""
+    """Return a time in RFC 3339 with an offset as microseconds since 1970; None when it is not one."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -179,7 +179,7 @@ def _micros(text: str) -> int | None:
 
 
 def _completed(value: dict[str, Any]) -> dict[str, Any]:
-    """The event as it would be decoded: with the defaults, and with times as numbers."""
+    """Return the event as it would be decoded: with its defaults, and with times as numbers."""
     event = {name: value.get(name, field.get("default")) for name, field in _FIELDS.items()}
     for name, field in _FIELDS.items():
         if isinstance(field["type"], dict) and field["type"].get("logicalType"):
@@ -207,24 +207,32 @@ def _refusal(event: dict[str, Any]) -> Problem | None:
 def _advice(event: dict[str, Any]) -> Iterator[Problem]:
     if event["state"] in FAILURES and event["error"] is None:
         yield _problem(
-            ADVICE, "error", None, "a failure without an error: all of them fall into one failure group"
+            ADVICE,
+            "error",
+            None,
+            "is missing on a failure: all failures without an error are in one failure group",
         )
     if event["parent_job_id"] and (not event["root_job_id"] or event["depth"] < 0):
         yield _problem(
             ADVICE,
             "root_job_id",
             event["root_job_id"],
-            "a parent without root_job_id and depth: the job is found by its edge alone, not counted by an index",
+            "is missing, or depth is, beside a parent: the job is found only by walking its edge, not by an index",
         )
     if not event["parent_job_id"] and event["root_job_id"] in ("", event["job_id"]) and event["depth"] < 0:
         yield _problem(
             ADVICE,
             "root_job_id",
             event["root_job_id"],
-            "a job without a parent is a root: it should carry root_job_id = its own id and depth 0",
+            "is missing, or depth is: a job without a parent is a root, which should carry root_job_id = its own id and depth 0",
         )
     if event["depth"] == 0 and event["root_job_id"] != event["job_id"]:
-        yield _problem(ADVICE, "root_job_id", event["root_job_id"], "a root (depth 0) names itself here")
+        yield _problem(
+            ADVICE,
+            "root_job_id",
+            event["root_job_id"],
+            "is another job's id: a root (depth 0) carries its own id here",
+        )
     if 0 < event["max_attempts"] < event["attempt"]:
         yield _problem(
             ADVICE,
@@ -236,7 +244,7 @@ def _advice(event: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _advice_on_times(event: dict[str, Any]) -> Iterator[Problem]:
-    """A time that cannot be is read as not known: the event is taken, and answers that need the time are left out."""
+    """Advise on times that cannot be: consumers accept the event, and read such a time as not known."""
     at = event["occurred_at"]
     known = dict(zip(OTHER_TIMES, known_times(at, *(event[name] for name in OTHER_TIMES)), strict=True))
     for name, believed in known.items():

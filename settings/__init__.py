@@ -1,1 +1,1 @@
-"""Settings of every service: meaning, unit, default and range in one place, read from a file and the environment."""
+"""The settings of every service: meaning, unit, default and range in one place. Read from the environment and a file."""

@@ -1,4 +1,4 @@
-"""How to reach the broker, and which topic the events are on."""
+"""Settings of the connection to the broker, and the topic of the events."""
 
 from typing import Literal
 
@@ -22,15 +22,17 @@ class BrokerSettings(Settings):
         description="the topic of the events, partitioned by job",
     )
     pulsar_token: SecretStr | None = Field(None, description="token for authentication (a JWT)")
-    pulsar_token_file: str | None = Field(
-        None, description="file that holds the token; read at every connection"
+    pulsar_token_file: str | None = Field(None, description="file with the token; read at every connection")
+    pulsar_tls_trust_certs_file: str | None = Field(
+        None, description="PEM file of the certificate authorities to trust"
     )
-    pulsar_tls_trust_certs_file: str | None = Field(None, description="PEM file of the authorities to trust")
-    pulsar_tls_validate_hostname: bool = Field(True, description="check that the certificate is the host's")
+    pulsar_tls_validate_hostname: bool = Field(
+        True, description="check that the certificate belongs to the host"
+    )
     schema_registry: Literal["broker", "bundled"] = Field(
         "broker",
-        description="where a message's schema comes from; `bundled` only for brokers without a registry (pulsar-lite)",
+        description="where a message's schema comes from; use `bundled` only with brokers that have no registry (pulsar-lite)",
     )
     pulsar_operation_timeout_seconds: int = Field(
-        30, ge=1, le=600, description="limit of one broker operation"
+        30, ge=1, le=600, description="limit of one operation of the broker"
     )

@@ -1,4 +1,4 @@
-"""What every consuming service reads: the broker, its subscription, and when a service that gets nothing ends itself."""
+"""Settings of every consuming service: the broker, its subscription, and when a service that receives nothing exits."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from settings.broker import BrokerSettings
 
 @dataclass(frozen=True)
 class Subscription:
-    """How one service reads its subscription: the settings that each service has under a prefix of its own."""
+    """How one service reads its subscription: the settings that each service has under its own prefix."""
 
     name: str
     batch_events: int
@@ -28,8 +28,8 @@ class ConsumerSettings(BrokerSettings):
         120,
         ge=0,
         le=86_400,
-        description="a consumer to which the broker delivers nothing for so long, although messages wait for it, ends "
-        "with status 1; needs the admin REST; 0 is never",
+        description="a consumer exits with status 1 when the broker delivers nothing to it for this long although messages "
+        "wait; needs the admin REST; 0 = never",
     )
 
     @property

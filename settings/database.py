@@ -1,4 +1,4 @@
-"""How to reach Postgres, and how long a session of ours may hold others up."""
+"""Settings of the connection to Postgres, and how long one of our sessions may block others."""
 
 from pydantic import Field, SecretStr
 
@@ -15,8 +15,11 @@ class DatabaseSettings(Settings):
         10, ge=1, le=600, description="limit of one connection attempt"
     )
     database_lock_timeout_seconds: int = Field(
-        60, ge=1, le=3600, description="longest wait for a lock in a batch"
+        60, ge=1, le=3600, description="longest wait for a lock while a batch is written"
     )
     database_idle_in_transaction_seconds: int = Field(
-        60, ge=1, le=3600, description="after this a writer that stopped in a transaction loses its session"
+        60,
+        ge=1,
+        le=3600,
+        description="Postgres ends the session of a writer that is idle in a transaction for this long",
     )

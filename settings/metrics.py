@@ -1,4 +1,4 @@
-"""The metrics consumer: how much it takes at once, its windows, and how many series it may show."""
+"""Settings of the metrics consumer: the size of its batches, its windows, and how many series it may show."""
 
 from pydantic import Field, field_validator
 
@@ -10,10 +10,10 @@ _LONGEST_SECONDS = 7 * 24 * 60 * 60
 
 
 class MetricsSettings(ConsumerSettings, ServiceSettings):
-    """Everything `jobtrail metrics` reads."""
+    """All settings of `jobtrail metrics`."""
 
     metrics_port: int = Field(
-        9465, ge=0, le=65535, description="port of /healthz, /readyz and /metrics; 0 = any"
+        9465, ge=0, le=65535, description="port of /healthz, /readyz and /metrics; 0 = any free port"
     )
     metrics_subscription: str = Field("metrics", min_length=1, description="name of the subscription")
     metrics_batch_events: int = Field(10_000, ge=1, le=50_000, description="most events counted at once")
@@ -30,16 +30,19 @@ class MetricsSettings(ConsumerSettings, ServiceSettings):
         40_000,
         ge=1,
         le=200_000,
-        description="messages fetched ahead; below the broker's limits of unacknowledged ones",
+        description="messages fetched ahead; keep it below the broker's limits on unacknowledged messages",
     )
     metrics_receiver_queue_bytes: int = Field(
         128 * 1024 * 1024,
         ge=1024 * 1024,
         le=16 * 1024 * 1024 * 1024,
-        description="most bytes fetched ahead, by the mean size of the messages of late; at least 64 messages",
+        description="most bytes fetched ahead, estimated from the mean size of recent messages; never fewer than 64 messages",
     )
     metrics_retry_longest_seconds: float = Field(
-        5, gt=0, le=300, description="longest pause between two attempts to reach a broker that is away"
+        5,
+        gt=0,
+        le=300,
+        description="longest pause between two attempts to reach a broker that does not answer",
     )
     metrics_windows: tuple[str, ...] = Field(
         ("5m", "1h", "24h"),
@@ -51,10 +54,10 @@ class MetricsSettings(ConsumerSettings, ServiceSettings):
         60,
         ge=0,
         le=3600,
-        description="how far a publisher's clock may be ahead of ours; events from later than that are in no window",
+        description="how far a publisher's clock may be ahead of ours; events from farther ahead are in no window",
     )
     metrics_label_characters: int = Field(
-        120, ge=8, le=1_000, description="longest label value; the rest is cut off"
+        120, ge=8, le=1_000, description="longest label value; longer ones are cut"
     )
     metrics_namespaces: int = Field(50, ge=1, le=1_000, description="most values of the label namespace")
     metrics_sources: int = Field(200, ge=1, le=10_000, description="most values of the label source")
@@ -65,16 +68,16 @@ class MetricsSettings(ConsumerSettings, ServiceSettings):
         5_000,
         ge=1,
         le=100_000,
-        description="most sets of labels of one counter; the rest are summed as `other`",
+        description="most sets of labels of one counter; the others are summed as `other`",
     )
     metrics_histogram_sets: int = Field(
-        500, ge=1, le=10_000, description="most sets of labels of one histogram, each of 17 series"
+        500, ge=1, le=10_000, description="most sets of labels of one histogram; each set is 17 series"
     )
     metrics_window_sets: int = Field(
         500,
         ge=1,
         le=10_000,
-        description="most pairs of namespace and source that have windows, each of 18 series",
+        description="most pairs of namespace and source with windows; each pair is 18 series",
     )
 
     @property
@@ -104,7 +107,7 @@ class MetricsSettings(ConsumerSettings, ServiceSettings):
 
 
 def window_seconds(name: str) -> int:
-    """The length of a window by its name, in seconds; 0 when that is no name of a window."""
+    """Return the length of a window in seconds by its name; 0 when the name is not one of a window."""
     number, unit = name[:-1], name[-1:]
     if not (number.isascii() and number.isdecimal()):
         return 0

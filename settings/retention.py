@@ -1,4 +1,4 @@
-"""How long the answers are kept, and how hard the removal of older ones may work."""
+"""Settings of retention: how long data are kept, and how much of the time their removal may work."""
 
 from pydantic import Field, field_validator
 
@@ -8,33 +8,33 @@ _LEAST_DAYS = 7
 
 
 class RetentionSettings(Settings):
-    """What is older than the horizon goes. The log of the broker has a retention of its own."""
+    """Data older than the horizon are deleted. The broker's log has a retention of its own."""
 
     retention_days: int = Field(
         90,
         ge=0,
         le=36_500,
-        description="whole days of UTC that the tables keep before today; what occurred before is given up for good. At "
-        "least 7, or 0: everything is kept",
+        description="how many whole days of UTC before today the tables keep; older data are deleted for good. At least "
+        "7, or 0 to keep everything",
     )
     retention_in_aggregator: bool = Field(
         True,
-        description="whether aggregators look to it, once a day, one of them; false leaves it to `jobtrail retain`",
+        description="whether aggregators delete old data, one of them, once a day; if false, only `jobtrail retain` does",
     )
     retention_share: float = Field(
-        0.2, gt=0, le=1, description="share of the time that the removal is at work; it rests for the others"
+        0.2, gt=0, le=1, description="share of the time that the removal works; it pauses for the rest"
     )
     retention_batch_rows: int = Field(
-        5_000, ge=100, le=100_000, description="most rows of one transaction of the removal"
+        5_000, ge=100, le=100_000, description="most rows that one transaction deletes"
     )
 
     @field_validator("retention_days")
     @classmethod
     def _is_no_slip(cls, days: int) -> int:
-        """What is given up does not come back, so a number too small is rather a mistake than meant."""
+        """Refuse very few days: deleted data do not come back, so a small number is more likely a mistake."""
         if 0 < days < _LEAST_DAYS:
             raise ValueError(
-                f"expected {_LEAST_DAYS} days or more, or 0 to keep everything, got {days}: what is given up does not "
+                f"expected {_LEAST_DAYS} days or more, or 0 to keep everything, got {days}: deleted data do not "
                 "come back, not even by a rebuild"
             )
         return days

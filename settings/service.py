@@ -1,4 +1,4 @@
-"""What every service has: where it listens, and how it logs."""
+"""Settings of every service: where it listens, and how it logs."""
 
 from typing import Literal
 
@@ -8,12 +8,12 @@ from settings.base import Settings
 
 
 class ServiceSettings(Settings):
-    """Listening address of health and metrics, and the log."""
+    """The address of health and metrics, and the log."""
 
-    listen_host: str = Field("127.0.0.1", description="address that health and metrics are served on")
+    listen_host: str = Field("127.0.0.1", description="address on which health and metrics are served")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least level that is logged"
+        "info", description="lowest level that is logged"
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="one line an event: for people, or for machines"
+        "text", description="one line for each event: `text` for people, `json` for programs"
     )

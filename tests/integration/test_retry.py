@@ -111,7 +111,7 @@ def test_what_still_cannot_be_read_stays_with_the_reason_of_now(connection: psyc
         "SELECT payload, detail FROM dead_letters WHERE reason = 'malformed'"
     ).fetchall()
     assert bytes(payload) == b"\x07"
-    assert "1 bytes are no JobEvent" in detail
+    assert "1 bytes are not a JobEvent" in detail
 
 
 def test_with_a_schema_that_is_right_for_some_the_others_keep_their_reason(

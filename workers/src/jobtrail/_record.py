@@ -1,4 +1,4 @@
-"""An event as Avro writes it: each of its fields, in the order of the contract.
+"""Encode an event in Avro: each of its fields, in the order of the contract.
 
 Written by `make contract` from schemas/job_event.avsc; do not edit. `make check` fails when it differs.
 """
@@ -29,9 +29,9 @@ def _expected_children(value: Any, text: Texts) -> bytes:
 
 
 def job_error(record: Mapping[str, Any], text: Texts) -> bytes:
-    """Give the bytes of a JobError; what it does not say has the default of the contract.
+    """Return the bytes of a JobError. A field that it lacks gets the default of the contract.
 
-    Raises KeyError, TypeError, ValueError, OverflowError or AttributeError when it is none.
+    Raises KeyError, TypeError, ValueError, OverflowError or AttributeError when it is not a JobError.
     """
     get = record.get
     return b"".join(
@@ -51,9 +51,9 @@ def _meta(value: Any, text: Texts) -> bytes:
 
 
 def job_event(record: Mapping[str, Any], text: Texts) -> bytes:
-    """Give the bytes of a JobEvent; what it does not say has the default of the contract.
+    """Return the bytes of a JobEvent. A field that it lacks gets the default of the contract.
 
-    Raises KeyError, TypeError, ValueError, OverflowError or AttributeError when it is none.
+    Raises KeyError, TypeError, ValueError, OverflowError or AttributeError when it is not a JobEvent.
     """
     get = record.get
     return b"".join(
