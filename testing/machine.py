@@ -20,7 +20,7 @@ def machine() -> dict[str, str]:
             break
     packages = ", ".join(f"{name} {version(name)}" for name in ("pulsar-client", "fastavro", "psycopg"))
     return {
-        "cores": f"{os.cpu_count()} of {cpu}",
+        "cores": f"{os.cpu_count()} cores ({cpu})",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "servers": f"Pulsar {pulsar_version()}, Postgres {_postgres_version()}",

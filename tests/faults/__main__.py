@@ -1,7 +1,7 @@
-"""The fault matrix in its long form: `make faults`, or `python -m tests.faults --help`.
+"""Run the long form of the fault matrix: `make faults`, or `python -m tests.faults --help`.
 
-Every scenario that ended is kept in build/faults/SEED, so that a run that was interrupted goes on where it was; --anew
-begins again. Ends with 0 when every table of every scenario is right and every control run was caught, else with 1.
+Every finished scenario is kept in build/faults/SEED, so an interrupted run continues from there; --restart starts from
+nothing. Ends with 0 when every table of every scenario is right and every control run was caught, else with 1.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> int:
     # Servers, their data and the small disk go also when this is asked to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = RESULTS / str(given.seed)
-    if given.anew:
+    if given.restart:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     print(f"seed {given.seed}; results and logs of what fails are in {folder}", file=sys.stderr)
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 class _Run:
-    """What was played so far, here and before."""
+    """What has been played, in this run and in interrupted ones."""
 
     def __init__(self, servers: Servers, folder: Path, lanes: int) -> None:
         self._servers = servers
@@ -64,11 +64,13 @@ class _Run:
         self.controls: list[tuple[str, Outcome]] = []
 
     def play_all(self, plans: Sequence[Plan]) -> None:
-        """Those that share the servers several at once, the others one by one."""
+        """Play several scenarios at once where they may share the servers, the others one by one."""
         known = {one.name for one in self.outcomes}
         plans = [one for one in plans if one.name not in known]
         if any(one.needs_small_disk for one in plans) and not can_mount():
-            self._say("no small file system can be mounted here (that needs root): no disk gets full")
+            self._say(
+                'no small file system can be mounted here (it needs root): the faults "disk full" are left out'
+            )
             plans = [one for one in plans if not one.needs_small_disk]
         with ThreadPoolExecutor(self._lanes) as lanes:
             for outcome in lanes.map(self._play, [one for one in plans if not one.exclusive]):
@@ -78,7 +80,7 @@ class _Run:
                 self._keep(self._play(one))
 
     def make_up_for_what_is_lacking(self, seed: int) -> None:
-        """Faults that met nobody are tried again, in further scenarios."""
+        """Try faults that had no effect again, in further scenarios."""
         for number in range(1, ROUNDS_MORE + 1):
             found = totals(self.outcomes)
             lacking = {kind: least - found[kind] for kind, least in LEAST.items() if found[kind] < least}
@@ -86,7 +88,7 @@ class _Run:
                 self.play_all(more(seed, number, lacking))
 
     def play_controls(self, wanted: Sequence[Control]) -> None:
-        """The same with the law broken on purpose."""
+        """Play scenarios with the law broken on purpose; each must be caught."""
         known = {one.name: one for one in load(self._folder / "controls.jsonl")}
         for control in wanted:
             outcome = known.get(control.plan.name)
@@ -116,17 +118,25 @@ class _Run:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="make faults", description="Faults at every step, then compare every table."
+        prog="make faults", description="Inject faults at every step, then compare every table."
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--only", default="", metavar="PATTERN", help="scenarios, else kinds of faults, that match"
+        "--only",
+        default="",
+        metavar="PATTERN",
+        help="only scenarios whose name matches, or else only kinds of faults that match",
     )
     parser.add_argument(
-        "--lanes", type=int, default=4, help="scenarios at once, where they may share the servers"
+        "--lanes",
+        type=int,
+        default=4,
+        help="how many scenarios run at once, where they may share the servers",
     )
-    parser.add_argument("--anew", action="store_true", help="forget what an earlier run with this seed did")
-    parser.add_argument("--docs", action="store_true", help="put the report into docs/faults.md as well")
+    parser.add_argument(
+        "--restart", action="store_true", help="discard what an earlier run with this seed did"
+    )
+    parser.add_argument("--docs", action="store_true", help="also put the report into docs/faults.md")
     parser.add_argument("--without-controls", action="store_true", help="do not break the law on purpose")
     return parser.parse_args()
 

@@ -18,7 +18,7 @@ import psycopg
 
 from tests.faults.director import Held
 from tests.faults.network import BOTH, TO_SERVER, TO_SERVICE
-from tests.faults.plan import REBUILD_KILLED, WORKER_KILLED, Fault
+from tests.faults.plan import PUBLISHER_KILLED, REBUILD_KILLED, Fault
 from tests.faults.site import Site
 
 NO_EFFECT = "no effect"
@@ -263,7 +263,7 @@ def rebuild_killed(_site: Site, _fault: Fault, held: Held) -> None:
     held.kill()
 
 
-def worker_killed(site: Site, _fault: Fault, held: Held) -> None:
+def publisher_killed(site: Site, _fault: Fault, held: Held) -> None:
     """SIGKILL of a program that publishes by the SDK; another one is started, and finds its spool."""
     site.workers.kill()
     site.workers.start()
@@ -283,7 +283,7 @@ KINDS: dict[str, Callable[[Site, Fault, Held], Ongoing | None]] = {
     "joins": joins,
     "leaves": leaves,
     REBUILD_KILLED: rebuild_killed,
-    WORKER_KILLED: worker_killed,
+    PUBLISHER_KILLED: publisher_killed,
 }
 """By name, as plans and reports have them."""
 

@@ -37,7 +37,7 @@ REBUILD_STEPS: Final[tuple[str, ...]] = (
 """Where a rebuild is killed, in its order; "loading" is in a process of its own."""
 
 REBUILD_KILLED = "rebuild killed"
-WORKER_KILLED = "worker killed"
+PUBLISHER_KILLED = "publisher killed"
 
 EXCLUSIVE = frozenset({"postgres killed", "broker killed", "disk full"})
 """Faults of a whole server: no other scenario may be on it."""

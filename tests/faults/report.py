@@ -1,9 +1,10 @@
-"""What a run of the matrix shows: counts by kind and by step, what was lost or counted twice, and what that bounds."""
+"""Write the report of a run of the matrix: counts by kind and step, what was lost or counted twice, and what that proves."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from tests.faults.plan import STEPS
@@ -11,16 +12,19 @@ from tests.faults.scenario import Done, Outcome
 from tests.faults.truth import Judgement
 
 CLOCK = "a publisher's clock an hour off"
-BACKWARDS = "a slice of events sent last first"
+BACKWARDS = "a slice of events sent in reverse"
 DUPLICATE = "an event sent twice"
-TIMED_OUT = "a send without an answer, repeated"
+TIMED_OUT = "a send that got no answer, repeated"
+
+WIDTH = 138
+"""Characters of a line of prose."""
 
 MARK_BEGIN = "<!-- report of make faults: begin -->"
 MARK_END = "<!-- report of make faults: end -->"
 
 
 def totals(outcomes: Iterable[Outcome]) -> Counter[str]:
-    """How many faults of each kind there were; those without effect do not count."""
+    """Count the faults of each kind, without those that had no effect."""
     found: Counter[str] = Counter()
     for one in outcomes:
         found.update(done.kind for done in one.done if done.counts)
@@ -38,20 +42,23 @@ def markdown(
     seed: int,
     machine: Mapping[str, str],
 ) -> str:
-    """The report, for docs/faults.md and the terminal."""
+    """Return the report, for docs/faults.md and the terminal."""
     judged = [one.judgement for one in outcomes if one.judgement is not None]
     lines = [
-        f"Seed {seed}, on {'; '.join(machine.values())}.",
+        *wrap(f"Seed {seed}, on {'; '.join(machine.values())}.", WIDTH, break_on_hyphens=False),
         "",
-        f"{len(outcomes)} scenarios, {sum(one.seconds for one in outcomes) / 60:.0f} minutes of them (several at once), with "
-        f"{_replicas(outcomes)} replicas at their start.",
+        *wrap(
+            f"{len(outcomes)} scenarios, {sum(one.seconds for one in outcomes) / 60:.0f} minutes in all; several ran at once. "
+            f"Replicas at the start: {_replicas(outcomes)}.",
+            WIDTH,
+        ),
         "",
         "| | |",
         "|---|---|",
-        f"| different messages accepted by the broker, or by the spool | {sum(one.accepted for one in judged):,} |",
-        f"| different events in the topics, without what is no event | {sum(one.events for one in judged):,} |",
+        f"| distinct messages accepted by the broker or the spool | {sum(one.accepted for one in judged):,} |",
+        f"| distinct valid events in the topics | {sum(one.events for one in judged):,} |",
         f"| messages in the topics | {sum(one.messages for one in judged):,} |",
-        f"| accepted and not in the topic | {sum(one.not_in_topic for one in judged):,} |",
+        f"| accepted but missing from the topic | {sum(one.not_in_topic for one in judged):,} |",
         f"| rows compared with the oracle's | {sum(one.rows for one in judged):,} |",
         f"| lost | {sum(one.lost for one in judged):,} |",
         f"| counted twice | {sum(one.double for one in judged):,} |",
@@ -69,7 +76,7 @@ def markdown(
 
 
 def put_between_marks(path: Path, text: str) -> None:
-    """Put the report into a page, where the last one is."""
+    """Replace the last report in a page with this one."""
     before, _, rest = path.read_text().partition(f"{MARK_BEGIN}\n")
     _, found, after = rest.partition(MARK_END)
     assert found, f"expected {MARK_BEGIN} and {MARK_END} in {path}"
@@ -77,7 +84,7 @@ def put_between_marks(path: Path, text: str) -> None:
 
 
 def bound(times: int) -> str:
-    """None in so many: with 95 % certainty the share is below this ("rule of three"); of three or fewer it says nothing."""
+    """Return what none in so many proves: a share below this, with 95 % confidence ("rule of three"). Three or fewer prove nothing."""
     if times <= 3:
         return "nothing"
     percent = 300 / times
@@ -85,7 +92,7 @@ def bound(times: int) -> str:
 
 
 def save(outcome: Outcome, path: Path) -> None:
-    """Add one line to the results."""
+    """Append an outcome to the saved results."""
     judgement = None if outcome.judgement is None else outcome.judgement._asdict()
     record = outcome._asdict() | {"done": [one._asdict() for one in outcome.done], "judgement": judgement}
     with path.open("a") as file:
@@ -93,7 +100,7 @@ def save(outcome: Outcome, path: Path) -> None:
 
 
 def load(path: Path) -> list[Outcome]:
-    """The results saved so far."""
+    """Return the results saved so far."""
     if not path.exists():
         return []
     return [_outcome(json.loads(line)) for line in path.read_text().splitlines()]
@@ -127,7 +134,7 @@ def _kinds(outcomes: Sequence[Outcome]) -> list[str]:
             broken.update({done.kind for done in one.done})
     idle = Counter(done.kind for one in outcomes for done in one.done if not done.counts)
     lines = [
-        "| fault | done | tried without effect | in scenarios that failed | chance that one does harm (95 %) |",
+        "| fault | times | times without effect | in scenarios that failed | chance of harm per fault (95 % confidence) |",
         "|---|---|---|---|---|",
     ]
     for kind, count in sorted(totals(outcomes).items()):
@@ -148,7 +155,7 @@ def _steps(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _controls(controls: Sequence[tuple[str, Outcome]]) -> list[str]:
-    lines = ["| the law broken on purpose | caught | by |", "|---|---|---|"]
+    lines = ["| deliberate break | caught | what differed |", "|---|---|---|"]
     for name, outcome in controls:
         judgement = outcome.judgement
         tables = ", ".join(judgement.tables_different) if judgement else ""

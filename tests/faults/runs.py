@@ -26,8 +26,8 @@ MIXES: Mapping[str, tuple[int, Mapping[str, int]]] = {
             "leaves": 1,
         },
     ),
-    "rebuild": (3, {"rebuild killed": 9, "killed": 3, "worker killed": 1}),
-    "servers": (5, {"postgres killed": 5, "broker killed": 5, "killed": 3, "worker killed": 4}),
+    "rebuild": (3, {"rebuild killed": 9, "killed": 3, "publisher killed": 1}),
+    "servers": (5, {"postgres killed": 5, "broker killed": 5, "killed": 3, "publisher killed": 4}),
     "disk": (4, {"disk full": 6, "killed": 2}),
 }
 LEAST = {
@@ -35,7 +35,7 @@ LEAST = {
     **dict.fromkeys(
         (
             *("stopped", "path stalled", "path cut", "connections cut", "lock held", "joins", "leaves"),
-            *("postgres killed", "broker killed", "disk full", "rebuild killed", "worker killed"),
+            *("postgres killed", "broker killed", "disk full", "rebuild killed", "publisher killed"),
         ),
         20,
     ),

@@ -17,7 +17,7 @@ from testing.services import JOBTRAIL
 from tests.faults.director import Director, Held
 from tests.faults.kinds import KINDS, NO_EFFECT, Ongoing
 from tests.faults.maintenance import Rebuilding
-from tests.faults.plan import EXCLUSIVE, REBUILD_KILLED, WORKER_KILLED, Fault, Plan
+from tests.faults.plan import EXCLUSIVE, PUBLISHER_KILLED, REBUILD_KILLED, Fault, Plan
 from tests.faults.publisher import Orders
 from tests.faults.replicas import Fleet
 from tests.faults.site import PARTITIONS, Servers, Site, provisioned
@@ -128,7 +128,7 @@ class _Played:
             opened.callback(self._end_all)  # whatever happens, the next scenario finds its servers
             for _ in range(self._plan.replicas):
                 fleet.join()
-            if any(fault.kind == WORKER_KILLED for fault in self._plan.faults):
+            if any(fault.kind == PUBLISHER_KILLED for fault in self._plan.faults):
                 workers.start()
             for fault in self._plan.faults:
                 self._strike(site, publishers, fault)

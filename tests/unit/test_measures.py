@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumers.metrics.label_values import OTHER, LabelValues
+from consumers.aggregator.self_metrics import AggregatorMetrics
 from consumers.metrics.measures import US, measure
 from consumers.metrics.page import TallyCollector
 from consumers.metrics.self_metrics import ServiceMetrics
@@ -384,8 +385,8 @@ def test_a_window_that_makes_no_sense_is_refused_at_start(windows: tuple[str, ..
         MetricsSettings.load(metrics_windows=windows)
 
 
-def test_every_metric_is_documented_and_no_other_is() -> None:
-    """By name, with all its labels."""
+def test_every_metric_of_both_services_is_documented_and_no_other_is() -> None:
+    """By name, type and labels."""
     registry = CollectorRegistry()
     registry.register(
         TallyCollector(
@@ -394,16 +395,26 @@ def test_every_metric_is_documented_and_no_other_is() -> None:
     )
     ServiceMetrics(registry)
     shown = {
-        family.name + ("_total" if family.type == "counter" else ""): {
-            label
-            for sample in family.samples
-            if not sample.name.endswith("_created")
-            for label in sample.labels
-            if label != "le"
-        }
-        for family in registry.collect()
+        family.name + ("_total" if family.type == "counter" else ""): (
+            family.type,
+            {
+                label
+                for sample in family.samples
+                if not sample.name.endswith("_created")
+                for label in sample.labels
+                if label != "le"
+            },
+        )
+        for family in (*registry.collect(), *AggregatorMetrics().registry.collect())
         if family.name.startswith("jobtrail_")
     }
-    shown["jobtrail_undecodable_events_total"] = {"reason"}
-    rows = re.findall(r"^\| `(jobtrail_\w+)` \| \w+ \| ([\w, ]*) ?\|", METRICS_PAGE.read_text(), re.MULTILINE)
-    assert {name: {label for label in labels.strip().split(", ") if label} for name, labels in rows} == shown
+    for name in ("jobtrail_undecodable_events_total", "jobtrail_aggregator_dead_letters_total"):
+        shown[name] = ("counter", {"reason"})  # without a sample until there is a reason
+    rows = re.findall(
+        r"^\| `(jobtrail_\w+)` \| (\w+) \| ([\w, ]*) ?\|", METRICS_PAGE.read_text(), re.MULTILINE
+    )
+    documented = {
+        name: (kind, {label for label in labels.strip().split(", ") if label}) for name, kind, labels in rows
+    }
+    assert documented == shown
+    assert len(rows) == len(documented), "no metric twice"
