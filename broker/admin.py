@@ -1,4 +1,4 @@
-"""Pulsar's admin REST: requests, who we are, and errors that say what to do. What is asked lies in ``provision``."""
+"""Pulsar's admin REST: requests, who we are, and errors that say what to do. What is asked lies in ``provision``, ``backlog`` and ``topic_log``."""
 
 import os
 import ssl

@@ -1,4 +1,4 @@
-"""What the tables must hold for a set of events: the law of DESIGN.md section 1, written down a second time.
+"""Compute what the tables must hold for a set of events: the law (docs/law.md), written down a second time.
 
 Small and slow on purpose. Every row is computed from *all* events that concern it, at once, by ``max``, ``min``,
 sets and counting: nothing here is merged step by step, and nothing is shared with ``consumers`` or ``store`` but

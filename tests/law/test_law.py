@@ -1,4 +1,4 @@
-"""The law of DESIGN.md section 1: what is stored is a function of the *set* of events.
+"""The law (docs/law.md): what is stored is a function of the *set* of events.
 
 For any events, in any order, with any duplicates, split into any batches, over one to four concurrent writers in
 processes of their own, rolled back or killed wherever and delivered again: the tables equal the oracle's.

@@ -1,8 +1,9 @@
 """The edge to Apache Pulsar: a connection that publishes encoded events and returns when the broker has them.
 
-All calls block and belong to the sender's thread. Each is bounded: connecting by OPERATION_TIMEOUT_SECONDS, publishing
-by SEND_TIMEOUT_SECONDS; the end of the process waits for the one under way, because Pulsar's client aborts a process
-that ends in the middle of one.
+All calls block, and the publisher's thread alone makes them (`_publisher.py`). Each is bounded: connecting by
+OPERATION_TIMEOUT_SECONDS; publishing by SEND_TIMEOUT_SECONDS, and once more by the first where another schema needs a
+producer. The end of the process waits for the call under way, because Pulsar's client aborts a process that ends in the
+middle of one.
 """
 
 import json
