@@ -2,10 +2,25 @@
 
 from pathlib import Path
 
-from tests.faults.report import MARK_BEGIN, MARK_END, bound, load, markdown, put_between_marks, save, totals
+from tests.faults.report import (
+    BACKWARDS,
+    CLOCK,
+    DUPLICATE,
+    MARK_BEGIN,
+    MARK_END,
+    TIMED_OUT,
+    bound,
+    load,
+    markdown,
+    put_between_marks,
+    save,
+    totals,
+)
+from tests.faults.runs import LEAST
 from tests.faults.scenario import Done, Outcome
 from tests.faults.truth import Judgement
 
+DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 RIGHT = Judgement(
     accepted=10,
     messages=12,
@@ -57,6 +72,23 @@ def test_a_scenario_that_failed_is_told_with_what_differs() -> None:
 def test_the_bound_is_three_in_n() -> None:
     assert bound(300) == "below 1 %"
     assert bound(2) == "nothing"
+
+
+def test_the_report_in_the_docs_is_in_the_words_of_this_one() -> None:
+    """The heads of its tables, the rows of the first one, and the names of the kinds of faults."""
+    page = DOCS.read_text(encoding="utf-8").partition(MARK_BEGIN)[2].partition(MARK_END)[0].splitlines()
+    lines = markdown(
+        [GOOD], [("acknowledge before commit", WRONG)], seed=1, machine={"cores": "2"}
+    ).splitlines()
+    first = lines.index("| | |")
+    labels = [line.split("|")[1] for line in lines[first : lines.index("", first)]]
+    start = page.index("| | |")
+    assert [line.split("|")[1] for line in page[start : start + len(labels)]] == labels
+    assert [line for line in lines if line.startswith(("| fault ", "| deliberate"))] == [
+        line for line in page if line.startswith(("| fault ", "| deliberate"))
+    ]
+    kinds = {line.split("|")[1].strip() for line in page[page.index("", start) :] if line.count("|") == 6}
+    assert kinds - {"fault", "---"} == set(LEAST) | {CLOCK, BACKWARDS, DUPLICATE, TIMED_OUT}
 
 
 def test_a_report_takes_the_place_of_the_last_one(tmp_path: Path) -> None:

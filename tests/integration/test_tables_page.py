@@ -112,7 +112,14 @@ def test_the_page_names_every_table_and_column_of_the_database(database_url_each
         if name.startswith("`")
         for column, kind, null in re.findall(r"^\| `(\w+)` \| ([\w\[\]]+) \|([^|]*)\|", text, re.MULTILINE)
     ]
-    assert sorted(documented) == sorted(there)
+    assert {
+        "without a line": set(there) - set(documented),
+        "without a column": set(documented) - set(there),
+    } == {
+        "without a line": set(),
+        "without a column": set(),
+    }
+    assert len(documented) == len(there), "each once"
 
 
 def test_the_page_names_every_index_of_the_database(database_url_each: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumers.metrics.label_values import OTHER, LabelValues
 from consumers.aggregator.self_metrics import AggregatorMetrics
+from consumers.metrics.label_values import OTHER, LabelValues
 from consumers.metrics.measures import US, measure
 from consumers.metrics.page import TallyCollector
 from consumers.metrics.self_metrics import ServiceMetrics
