@@ -15,11 +15,14 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
+from multiprocessing.util import get_temp_dir
+from pathlib import Path
 
 import pytest
 
+from servers import lifeline
+from servers.folders import make_folder
 from servers.postgres import PostgresServer
 from servers.postgres_programs import NEWEST, OLDEST
 from servers.pulsar import Pulsar, any_pulsar
@@ -27,9 +30,11 @@ from testing.databases import Databases
 
 
 def pytest_configure() -> None:
-    """End in order when asked to by SIGTERM, so that the servers end as well."""
-    # What the SDK spools in tests stays out of the user's state directory.
-    os.environ.setdefault("JOBTRAIL_SPOOL_DIR", tempfile.mkdtemp(prefix="jobtrail-spool-"))
+    """Have what tests start end with this process, and end in order when asked to by SIGTERM."""
+    lifeline.entrust_folder(Path(get_temp_dir()))  # multiprocessing's, for its servers
+    # What the SDK spools in tests stays out of the user's state directory. Removed when this process is gone.
+    if "JOBTRAIL_SPOOL_DIR" not in os.environ:
+        os.environ["JOBTRAIL_SPOOL_DIR"] = str(make_folder("jobtrail-spool-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 

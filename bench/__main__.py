@@ -14,6 +14,7 @@ from typing import Any
 from bench.frame import Options, say_on_stderr
 from bench.parts import PARTS, Part
 from bench.picture import draw
+from servers import lifeline
 from testing.machine import machine
 
 
@@ -24,6 +25,7 @@ def main() -> int:
         print("\n".join(f"{part.name:<12} {part.about}" for part in PARTS))
         return 0
     chosen = _chosen(options.only)
+    lifeline.begin()
     how_much = Options(options.jobs, options.repeats, options.full)
     results: dict[str, Any] = {
         "machine": machine(),

@@ -13,18 +13,17 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import psycopg
 
 from bench.frame import Aim, Options, Result, Say
 from bench.services import counted, database, environment, merged_environment, provision_topic, servers
+from servers.folders import temporary_folder
 from testing.services import Service, wait_until
 
 RATES = (100, 1_000, 10_000)
@@ -68,11 +67,11 @@ def run(options: Options, say: Say) -> Result:
 def measure(seconds: int, say: Say) -> list[Latency]:
     """Each rate for so many seconds, one after the other, on one aggregator with the settings as they come."""
     found = []
-    with servers() as on, tempfile.TemporaryDirectory() as folder:
+    with servers() as on, temporary_folder("jobtrail-bench-") as folder:
         provision_topic(on.pulsar, _TOPIC)
         with database(on.postgres, "bench_latency") as url:
             settings = environment(on.pulsar, url, _TOPIC)
-            running = Service("aggregate", settings, Path(folder) / "log")
+            running = Service("aggregate", settings, folder / "log")
             try:
                 running.wait_ready()
                 for rate in RATES:
@@ -108,10 +107,12 @@ def as_json(found: list[Latency]) -> dict[str, object]:
 
 def _at(rate: int, seconds: int, settings: dict[str, str], url: str, running: Service) -> Latency:
     before = counted(running)
-    with _snapshots(url) as seen, tempfile.TemporaryDirectory() as state:  # the SDK's spool
+    with _snapshots(url) as seen, temporary_folder("jobtrail-bench-spool-") as state:  # the SDK's spool
         worker = subprocess.run(
             [sys.executable, "-m", "bench.latency", str(rate), str(seconds + _WARM_UP_SECONDS)],
-            env=merged_environment({**settings, "JOBTRAIL_NAMESPACE": _NAMESPACE, "XDG_STATE_HOME": state}),
+            env=merged_environment(
+                {**settings, "JOBTRAIL_NAMESPACE": _NAMESPACE, "XDG_STATE_HOME": str(state)}
+            ),
             stdout=subprocess.PIPE,
             text=True,
             check=True,

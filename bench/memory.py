@@ -5,12 +5,10 @@ the consumers have in hand: neither the bench nor the broker (retention 0) holds
 """
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import psutil
 
@@ -18,6 +16,7 @@ from bench.frame import Aim, Options, Result, Say
 from bench.services import RUN_SECONDS, counted, database, environment, servers
 from broker import provision
 from broker.admin import admin
+from servers.folders import temporary_folder
 from settings.provision import ProvisionSettings
 from testing.publish import publish
 from testing.services import Service, wait_until
@@ -98,7 +97,7 @@ def measure(events: int, say: Say) -> Found:
         with admin(settings) as broker:  # keeps nothing that both have acknowledged
             nothing = {"retentionTimeInMinutes": 0, "retentionSizeInMB": 0}
             broker.post("/namespaces/jobtrail/lifecycle/retention", nothing)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(temporary_folder("jobtrail-bench-"))
         running = {}
         for command in AIM_MAXIMUM_MB:
             service = Service(command, environment(on.pulsar, url, _TOPIC), folder / command)

@@ -10,7 +10,6 @@ broker has that much acknowledged until it has all. The aggregator is given no s
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -25,6 +24,7 @@ from bench.services import RUN_SECONDS, Consumed, Servers, database
 from broker.admin import Admin, admin
 from servers import processes
 from servers.errors import ServerUnavailableError
+from servers.folders import temporary_folder
 from servers.peer_jars import connector_archive, connector_version, peer_jars, runner_class_path
 from servers.pulsar import LOGGING, OPENED_MODULES
 from settings.broker import BrokerSettings
@@ -84,7 +84,7 @@ def sink(on: Servers, tuning: Tuning, events: int, name: str) -> Consumed:
         broker.put(f"/persistent/{_PLACE}/subscription/{name}", {"ledgerId": -1, "entryId": -1})
         before = on.cpu_seconds()
         entries = _backlog(broker, name)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(temporary_folder("jobtrail-sink-"))
         server = stack.enter_context(_running(on, tuning, url, name, folder))
 
         def fall_to(most: float) -> int:

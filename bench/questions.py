@@ -12,8 +12,6 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing.synchronize import Event
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import psycopg
@@ -29,6 +27,7 @@ from bench.services import (
     provision_topic,
     servers,
 )
+from servers.folders import temporary_folder
 from settings.database import DatabaseSettings
 from store.answers.failures import get_failure_groups
 from store.answers.lineage import get_ancestors, get_pipeline_stats
@@ -165,8 +164,8 @@ def _ask(name: str, aim_ms: float | None, question: Callable[[], object], say: S
 
 @contextmanager
 def _aggregating(on: Servers, url: str) -> Iterator[Service]:
-    with TemporaryDirectory() as folder:
-        service = Service("aggregate", environment(on.pulsar, url), Path(folder) / "log")
+    with temporary_folder("jobtrail-bench-") as folder:
+        service = Service("aggregate", environment(on.pulsar, url), folder / "log")
         try:
             service.wait_ready()
             yield service

@@ -7,7 +7,6 @@ the slow-down is measured says `sdk_loop.py`.
 
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ import jobtrail
 from bench import sdk_loop
 from bench.frame import Aim, Options, Result, Say
 from bench.sdk_loop import EVENTS_PER_SECOND, Pair
+from servers.folders import temporary_folder
 from servers.pulsar import own_pulsar
 
 EVENTS: Final = 10_000
@@ -125,12 +125,12 @@ def measure(events: int, pairs: int, say: Callable[[str], None]) -> SdkCost:
 
     Raises RuntimeError when the broker does not take the events.
     """
-    with own_pulsar() as broker, tempfile.TemporaryDirectory(prefix="jobtrail-bench-spool-") as spool:
+    with own_pulsar() as broker, temporary_folder("jobtrail-bench-spool-") as spool:
         jobtrail.configure(
             namespace="bench",
             pulsar_url=broker.url,
             topic=f"persistent://public/default/sdk-{os.getpid()}",
-            spool_dir=spool,
+            spool_dir=str(spool),
         )
         try:
             say(f"warming up with {WARM_UP_EVENTS:,} events")

@@ -11,12 +11,13 @@ of the whole way: event(), encoding, and the broker's acknowledgement or the dis
 The processor time is the process's own, all threads, and means something also on a machine that others use.
 """
 
-import tempfile
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import jobtrail
 from bench.frame import Aim, Options, Result, Say
+from servers.folders import temporary_folder
 from servers.pulsar import own_pulsar
 
 EVENTS = 200_000
@@ -63,23 +64,23 @@ def measure(events: int) -> list[Rate]:
     """Measure with a broker of its own. Raises RuntimeError when events were not accepted in time."""
     with (
         own_pulsar() as broker,
-        tempfile.TemporaryDirectory(dir=".", prefix=".bench-spool-") as directory,
+        temporary_folder(".bench-spool-", Path()) as directory,
     ):
         _configure(broker.url, "")
         _publish(WARM_UP_EVENTS)  # Java's compilers are at work
         found = [_rate("broker", events)]
-        _configure(broker.url, directory)
+        _configure(broker.url, str(directory))
         _publish(WARM_UP_EVENTS)
         found.append(_rate("broker, spool", events))
         _drain()
         broker.stop()
-        _configure(broker.url, directory)
+        _configure(broker.url, str(directory))
         _publish(WARM_UP_EVENTS)  # finds nobody
         found.append(_rate("spool", events))
         broker.start()
         _configure(broker.url, "")
         _publish(WARM_UP_EVENTS)
-        _configure(broker.url, directory)
+        _configure(broker.url, str(directory))
         _publish(1)  # connects
         found.append(_drain())
         jobtrail.shutdown()

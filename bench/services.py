@@ -5,16 +5,15 @@ deployment.
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 
 from broker import provision
+from servers.folders import temporary_folder
 from servers.postgres import PostgresServer
 from servers.pulsar import OwnPulsar, PulsarServer, own_pulsar
 from settings.database import DatabaseSettings
@@ -144,7 +143,7 @@ def consume(
         **(settings or {}),
     }
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(temporary_folder("jobtrail-bench-"))
         before = on.cpu_seconds()
         running = []
         for number in range(replicas):

@@ -24,6 +24,7 @@ from demo.watch import check_processes, watch
 from demo.work import TRACE_RUN, work
 from demo.workplace import ENVIRONMENT_FILE, forget_settings, workplace, write_environment
 from schemas.errors import JobtrailError
+from servers import lifeline
 from servers.errors import ServerUnavailableError
 
 COULD_NOT_BE_PLAYED = 2
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     screen = Screen()
     forget_settings()
     try:
+        lifeline.begin()
         with workplace() as directory:
             status = _play(directory, tell(options.seed), options.broker, options.once, screen)
     except BrokenPipeError:  # whoever read our output has enough

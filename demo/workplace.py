@@ -7,15 +7,14 @@ signals are ignored, because what cleans up must not be interrupted.
 import contextlib
 import os
 import shlex
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
 from demo.errors import Stopped
+from servers.folders import make_folder, remove_folder
 
 ENVIRONMENT_FILE = "env"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -26,13 +25,13 @@ def workplace() -> Iterator[Path]:
     """Yield a folder for the block. Afterwards it is gone, and so are all processes that were started in the block."""
     for number in _SIGNALS:
         signal.signal(number, _stop)
-    directory = Path(tempfile.mkdtemp(prefix="jobtrail-demo-")).resolve()
+    directory = make_folder("jobtrail-demo-")
     try:
         yield directory
     finally:
         ignore_signals()
         _end_all_children()
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_folder(directory, ignore_errors=True)
 
 
 def ignore_signals() -> None:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from servers import lifeline
 from servers.errors import ServerUnavailableError
 from servers.ports import HOST, free_ports
 from servers.pulsar_health import answers
@@ -26,7 +27,7 @@ def engine_problem() -> str | None:
 
 
 class DockerPulsar:
-    """Pulsar in a container, which is removed at the end, with its data."""
+    """Pulsar in a container, which is removed at the end with its data, at the latest by our guardian."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class DockerPulsar:
         self._name = f"jobtrail-pulsar-{uuid.uuid4().hex[:12]}"
         self._broker_port, self._web_port = free_ports(2)
         self._exists = False
+        self._key = ""
 
     @property
     def url(self) -> str:
@@ -100,6 +102,7 @@ class DockerPulsar:
             "bin/apply-config-from-env.py conf/standalone.conf && "
             f"exec bin/pulsar standalone --no-functions-worker --no-stream-storage --advertised-address {HOST}"
         )
+        self._key = lifeline.entrust_command(["docker", *self._removal()])
         self._exists = True
         _docker(
             *("run", "--detach", "--name", self._name, "--env=PULSAR_MEM=-Xmx1g"),
@@ -115,8 +118,12 @@ class DockerPulsar:
 
     def _remove(self) -> None:
         if self._exists:
-            _docker("rm", "--force", "--volumes", self._name)
+            _docker(*self._removal())
             self._exists = False
+            lifeline.take_back(self._key)
+
+    def _removal(self) -> list[str]:
+        return ["rm", "--force", "--volumes", self._name]
 
 
 def _docker(*words: str) -> str:

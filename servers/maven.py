@@ -3,10 +3,10 @@
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from servers.errors import ServerUnavailableError
+from servers.folders import temporary_folder
 
 MANIFEST = "FILES.txt"
 DOWNLOAD_TIMEOUT_SECONDS = 20 * 60
@@ -19,8 +19,8 @@ def download(pom: Path, folder: Path, what: str, megabytes: int) -> None:
     """
     print(f"downloading {what} into {folder} ({megabytes} MB, once)", file=sys.stderr, flush=True)
     # In a folder beside the last one, which gets its name only when it is whole.
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as temporary:
-        partial = Path(temporary) / "jars"
+    with temporary_folder(f"{folder.name}.", folder.parent) as temporary:
+        partial = temporary / "jars"
         command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", str(pom)]
         command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
         answer = subprocess.run(

@@ -4,14 +4,14 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 
-from servers import processes
+from servers import lifeline, processes
 from servers.errors import ServerUnavailableError
+from servers.folders import make_folder, remove_folder
 from servers.ports import HOST, free_ports
 from servers.postgres_programs import (
     LOCALE_OPTIONS,
@@ -24,6 +24,10 @@ from servers.postgres_programs import (
 
 SUPERUSER = "postgres"
 START_TIMEOUT_SECONDS = 60
+
+# Postgres' "immediate shutdown": at once, without writing its data, but it gives its shared memory back. That is not in
+# its folder; what SIGKILL leaves of it stays until the machine starts again.
+IMMEDIATE_SHUTDOWN = signal.SIGQUIT
 
 # For tests that never kill the machine: a killed process loses nothing by these, a power cut would.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
@@ -97,6 +101,7 @@ class PostgresServer:
             directory=folder,
             environment=_environment(),
             user=self._user,
+            end_signal=IMMEDIATE_SHUTDOWN,
         )
         self._server.wait_until(self._takes_connections, START_TIMEOUT_SECONDS)
 
@@ -121,16 +126,17 @@ class PostgresServer:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.kill()  # nobody needs its data any more
+        # Nobody needs its data any more.
+        if self._server is not None:
+            self._server.stop(IMMEDIATE_SHUTDOWN)
+            self._server = None
         self._remove()
 
     def _initialised(self) -> Path:
         """Return the cluster's folder; make it the first time."""
         if self._folder is not None:
             return self._folder
-        self._folder = folder = Path(
-            tempfile.mkdtemp(prefix=f"jobtrail-postgres-{self.version}-", dir=self._parent)
-        )
+        self._folder = folder = make_folder(f"jobtrail-postgres-{self.version}-", self._parent)
         if self._user is not None:
             shutil.chown(folder, self._user, processes.primary_group(self._user))
         command = [
@@ -143,7 +149,7 @@ class PostgresServer:
         answer = subprocess.run(
             command,
             cwd=folder,
-            env=_environment(),
+            env=lifeline.marked(_environment()),
             user=self._user,
             group=None if self._user is None else processes.primary_group(self._user),
             extra_groups=None if self._user is None else [],
@@ -169,7 +175,7 @@ class PostgresServer:
 
     def _remove(self) -> None:
         if self._folder is not None:
-            shutil.rmtree(self._folder)
+            remove_folder(self._folder)
             self._folder = None
 
 

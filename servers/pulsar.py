@@ -9,13 +9,13 @@ import os
 import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from servers import docker, processes
 from servers.errors import ServerUnavailableError
+from servers.folders import temporary_folder
 from servers.ports import HOST, free_ports
 from servers.pulsar_health import answers, is_healthy
 from servers.pulsar_jars import jars, java_problem, maven_problem, pulsar_version
@@ -206,8 +206,8 @@ def own_pulsar(
     problems = [problem for problem in (java_problem(), maven_problem()) if problem]
     if not problems:
         with (
-            tempfile.TemporaryDirectory(prefix="jobtrail-pulsar-") as data,
-            PulsarServer(Path(data), java_options, settings) as server,
+            temporary_folder("jobtrail-pulsar-") as data,
+            PulsarServer(data, java_options, settings) as server,
         ):
             yield server
         return

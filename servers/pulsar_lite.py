@@ -28,6 +28,12 @@ class PulsarLiteServer:
     def url(self) -> str:
         return f"pulsar://{HOST}:{self._port}"
 
+    @property
+    def pid(self) -> int:
+        """Its process, to measure or signal."""
+        assert self._server is not None, "pulsar-lite is not running"
+        return self._server.process.pid
+
     def start(self) -> None:
         """Start it and return when it takes connections. Raises ServerUnavailableError."""
         self._data.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from servers import lifeline
 from testing.machine import machine
 from tests.faults.plan import Plan
 from tests.faults.report import load, markdown, put_between_marks, save, totals
@@ -28,6 +29,7 @@ ROUNDS_MORE = 3
 
 def main() -> int:
     given = _arguments()
+    lifeline.begin()
     # Servers, their data and the small disk go also when this is asked to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = RESULTS / str(given.seed)

@@ -10,15 +10,14 @@ import queue
 import signal
 import socket
 import socketserver
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from consumers.process.barriers import VARIABLE
+from servers.folders import make_folder, remove_folder
 
 
 @dataclass
@@ -68,18 +67,18 @@ class Director:
     """Listens while the `with` block runs; processes started with `environment` tell it their steps."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="jobtrail-barriers-")
-        self.environment = {VARIABLE: self._folder.name}
+        self._folder = make_folder("jobtrail-barriers-")
+        self.environment = {VARIABLE: str(self._folder)}
         self._traps: list[Trap] = []
         self._lock = threading.Lock()
-        self._server = _Server(f"{self._folder.name}/socket", self._arrived)
+        self._server = _Server(f"{self._folder}/socket", self._arrived)
 
     def trap(self, step: str, nth: int = 1, whom: Callable[[int], bool] = lambda _pid: True) -> Trap:
         """Set a trap for the processes that ``whom`` says yes to; once it has caught, or was taken away, it holds nobody."""
         trap = Trap(step, nth, whom)
         with self._lock:
             self._traps.append(trap)
-            (Path(self._folder.name) / step).touch()
+            (self._folder / step).touch()
         return trap
 
     def take_away(self, trap: Trap) -> None:
@@ -104,12 +103,12 @@ class Director:
             self.take_away(trap)
         self._server.shutdown()
         self._server.server_close()
-        self._folder.cleanup()
+        remove_folder(self._folder)
 
     def _forget(self, trap: Trap) -> None:
         self._traps.remove(trap)
         if all(other.step != trap.step for other in self._traps):
-            (Path(self._folder.name) / trap.step).unlink()
+            (self._folder / trap.step).unlink()
 
     def _arrived(self, connection: socket.socket) -> None:
         line = b""

@@ -2,7 +2,6 @@
 
 import contextlib
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ import httpx
 import psycopg
 
 from broker import provision
+from servers import lifeline
+from servers.folders import temporary_folder
 from servers.postgres import PostgresServer
 from servers.pulsar import QUICK_START, OwnPulsar, own_pulsar
 from settings.provision import ProvisionSettings
@@ -87,21 +88,25 @@ class Servers:
 @contextlib.contextmanager
 def small_file_system() -> Iterator[Path]:
     """A folder that holds no more than SMALL_DISK_MEGABYTES. Raises OSError where this user may not mount one."""
-    with tempfile.TemporaryDirectory(prefix="jobtrail-small-disk-") as folder:
-        Path(folder).chmod(0o755)
+    with temporary_folder("jobtrail-small-disk-") as folder:
+        folder.chmod(0o755)
+        unmount = ["umount", "--lazy", str(folder)]
         options = f"size={SMALL_DISK_MEGABYTES}m,mode=755"
+        key = lifeline.entrust_command(unmount)
         answer = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "jobtrail", folder],
+            ["mount", "-t", "tmpfs", "-o", options, "jobtrail", str(folder)],
             capture_output=True,
             text=True,
             check=False,
         )
         if answer.returncode:
+            lifeline.take_back(key)
             raise OSError(f"cannot mount a small file system: {answer.stderr.strip()}")
         try:
-            yield Path(folder)
+            yield folder
         finally:
-            subprocess.run(["umount", "--lazy", folder], check=True)
+            subprocess.run(unmount, check=True)
+            lifeline.take_back(key)
 
 
 def can_mount() -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from servers import lifeline
 from servers.ports import HOST, free_ports
 from servers.pulsar import QUICK_START, PulsarServer
 from testing.services import wait_until
@@ -128,7 +129,7 @@ class Container:
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
                 [str(image / "bin" / "jobtrail"), *self._command()],
-                env=self._environment,
+                env=lifeline.marked(self._environment),
                 cwd=folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -3,11 +3,9 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +16,8 @@ import psutil
 import pytest
 
 from demo.story import tell
+from servers.folders import temporary_folder
+from testing.services import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 240
@@ -46,10 +46,9 @@ FOUND_OUT = (
 @pytest.fixture
 def temporary() -> Iterator[Path]:
     """A folder for the demo's temporary ones; Postgres, which is not root, has to get through it."""
-    folder = Path(tempfile.mkdtemp(prefix="jobtrail-test-demo-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    with temporary_folder("jobtrail-test-demo-") as folder:
+        folder.chmod(0o755)
+        yield folder
 
 
 class Demo:
@@ -184,3 +183,13 @@ def test_sigterm_in_the_middle_leaves_nothing_behind(temporary: Path) -> None:
         assert playing.end() == 128 + signal.SIGTERM, playing.output
     assert "nothing is left behind" in playing.output
     assert nothing_is_left(family, temporary)
+
+
+def test_a_demo_that_is_killed_leaves_nothing_behind(temporary: Path) -> None:
+    with demo(temporary, "--once") as playing:
+        playing.wait_for("a recorded workflow is imported")
+        family = playing.family()
+        assert family
+        playing.process.kill()
+        assert playing.end() == -signal.SIGKILL
+        wait_until(lambda: nothing_is_left(family, temporary), "nothing to be left", deadline_seconds=15)

@@ -2,21 +2,24 @@
 
 import io
 import shutil
+import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import psycopg
 import pulsar as pulsar_client
 import pytest
 
 from servers import maven, ports, postgres, postgres_archive, postgres_programs
 from servers.errors import ServerUnavailableError
+from servers.folders import temporary_folder
 from servers.postgres import PostgresServer
 from servers.processes import start
 from servers.pulsar import ADMIN_URL_VARIABLE, QUICK_START, URL_VARIABLE, Pulsar, any_pulsar, own_pulsar
+from testing.services import wait_until
 
 TOPIC = "persistent://public/default/hello"
 RECEIVE_TIMEOUT_MS = 30_000
@@ -108,12 +111,12 @@ def test_one_of_the_two_postgres_orders_text_as_a_language_does(
 def test_postgres_runs_wherever_its_package_lies(mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As root it runs as another user, who may not enter root's own folder, where a virtual environment may lie."""
     package = postgres_programs.programs(postgres_programs.NEWEST).directory.parents[1]
-    with tempfile.TemporaryDirectory() as name:
-        elsewhere = Path(name) / "site-packages"
+    with temporary_folder("jobtrail-test-") as folder:
+        elsewhere = folder / "site-packages"
         for tree in package.parent.glob(f"{package.name}*"):
             shutil.copytree(tree, elsewhere / tree.name)
         elsewhere.chmod(mode)
-        Path(name).chmod(mode)
+        folder.chmod(mode)
         found = postgres_programs.Programs(
             postgres_programs.NEWEST, elsewhere / package.name / "pginstall" / "bin"
         )
@@ -134,6 +137,34 @@ def test_server_that_never_answers_is_killed(tmp_path: Path) -> None:
     with pytest.raises(ServerUnavailableError, match=r"it did not answer within 0.1 s"):
         server.wait_until(lambda: False, timeout_seconds=0.1)
     assert not server.is_running()
+
+
+LEAVES_CHILDREN = """
+import os, time
+if not os.fork():
+    os.setsid() if os.environ["OF_THEIR_OWN"] else None
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+if os.environ["OF_THEIR_OWN"]:
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("of_their_own", ["", "yes"], ids=["it has ended before", "in a session of its own"])
+def test_kill_ends_a_servers_child_as_well(of_their_own: str, tmp_path: Path) -> None:
+    server = start(
+        "it",
+        [sys.executable, "-c", LEAVES_CHILDREN],
+        log=tmp_path / "log",
+        directory=tmp_path,
+        environment={"OF_THEIR_OWN": of_their_own},
+    )
+    wait_until(lambda: server.log.read_text().endswith("\n"), "the child")
+    child = psutil.Process(int(server.log.read_text()))
+    if not of_their_own:
+        server.process.wait()
+    server.kill()
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_free_ports_differ_and_are_not_those_of_outgoing_connections() -> None:

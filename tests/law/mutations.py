@@ -13,13 +13,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from servers.folders import temporary_folder
 from servers.postgres import PostgresServer
 from servers.postgres_programs import NEWEST, OLDEST
 from tests.law.breaks import BREAKS, Break
@@ -159,8 +159,8 @@ def broken_copy(one: Break) -> Iterator[Path]:
 
     Raises AnchorGoneError when the code that it breaks is not there.
     """
-    with tempfile.TemporaryDirectory(prefix="jobtrail-mutation-") as folder:
-        copy = Path(folder) / "checkout"
+    with temporary_folder("jobtrail-mutation-") as folder:
+        copy = folder / "checkout"
         shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
         check_anchors(one, copy)
         for edit in one.edits:

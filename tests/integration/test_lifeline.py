@@ -1,0 +1,234 @@
+"""What a program starts ends with it, however it ends: nothing of it is left, no process and no folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from servers.folders import temporary_folder
+from testing.services import wait_until
+from tests.faults.site import can_mount
+
+ROOT = Path(__file__).resolve().parents[2]
+GONE_WITHIN_SECONDS = 15
+STARTED_WITHIN_SECONDS = 240
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for the program's temporary ones; Postgres, which is not root, has to get through it."""
+    with temporary_folder("jobtrail-test-") as folder:
+        folder.chmod(0o755)
+        yield folder
+
+
+class Program:
+    """A program that starts servers (`starter.py`), and what it started."""
+
+    def __init__(self, temporary: Path, command: list[str], **how: object) -> None:
+        self.temporary = temporary
+        environment = {**os.environ, "TMPDIR": str(temporary)}
+        self.process: subprocess.Popen[str] = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **{"env": environment, **how},  # type: ignore[call-overload]
+        )
+        self.family: list[psutil.Process] = []
+
+    def wait_until_started(self) -> None:
+        assert self.process.stdout is not None
+        too_late = threading.Timer(STARTED_WITHIN_SECONDS, self.process.kill)
+        too_late.start()
+        line = self.process.stdout.readline()
+        too_late.cancel()
+        assert line, "it ended before all was started"
+        for pid in json.loads(line):
+            with suppress(psutil.NoSuchProcess):  # it has ended already
+                self.family.append(psutil.Process(pid))
+
+    def wait_until_nothing_is_left(self) -> None:
+        wait_until(lambda: not self.left(), "everything to be gone", self.left, GONE_WITHIN_SECONDS)
+
+    def left(self) -> str:
+        """What is left of it, as text; empty when nothing is."""
+        living = [str(process) for process in self.family if is_living(process)]
+        return "\n".join([*living, *(str(path) for path in self.temporary.iterdir())])
+
+    def clear_away(self) -> None:
+        """End what the guardian did not, where it fails."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("TMPDIR") == str(self.temporary) or process in self.family:
+                    process.kill()
+        self.process.communicate()
+
+
+def is_living(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def starter(end: str, *kinds: str) -> list[str]:
+    return [sys.executable, "-m", "tests.integration.starter", end, *kinds]
+
+
+@contextmanager
+def program(temporary: Path, command: list[str], **how: object) -> Iterator[Program]:
+    started = Program(temporary, command, **how)
+    try:
+        started.wait_until_started()
+        yield started
+    finally:
+        started.clear_away()
+
+
+KINDS = [
+    "strays",
+    "orphans",
+    "stopped",
+    "unmarked",
+    "initdb",
+    "postgres15",
+    "postgres18",
+    "pulsar-lite",
+    "pulsar",
+    "service",
+    "children",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_server_ends_when_its_starter_is_killed(kind: str, temporary: Path) -> None:
+    with program(temporary, starter("wait", kind)) as started:
+        assert all(is_living(process) for process in started.family)
+        started.process.kill()
+        started.wait_until_nothing_is_left()
+
+
+def test_postgres_of_a_killed_starter_gives_its_shared_memory_back(temporary: Path) -> None:
+    with program(temporary, starter("wait", "postgres18")) as started:
+        segments = {
+            line.split()[-1]
+            for process in started.family
+            for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+            if "/dev/shm/" in line
+        }
+        assert segments
+        started.process.kill()
+        started.wait_until_nothing_is_left()
+        assert not any(Path(segment).exists() for segment in segments)
+
+
+@pytest.mark.parametrize("end", ["exit", "error", "os._exit", "segfault"])
+def test_servers_end_when_their_starter_ends_by_itself(end: str, temporary: Path) -> None:
+    with program(temporary, starter(end, "strays", "pulsar-lite")) as started:
+        started.wait_until_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name
+)
+def test_servers_end_when_a_signal_ends_their_starter(number: signal.Signals, temporary: Path) -> None:
+    with program(temporary, starter("wait", "strays", "pulsar-lite"), stderr=subprocess.DEVNULL) as started:
+        started.process.send_signal(number)
+        started.wait_until_nothing_is_left()
+
+
+def test_servers_end_when_their_starters_whole_group_is_killed(temporary: Path) -> None:
+    with program(temporary, starter("wait", "strays", "pulsar-lite")) as started:
+        os.killpg(started.process.pid, signal.SIGKILL)
+        started.wait_until_nothing_is_left()
+
+
+# Makes its standard input the terminal of its session, and goes on as the command given.
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def close(terminal: int) -> None:
+    os.close(terminal)
+
+
+def press_ctrl_c(terminal: int) -> None:
+    os.write(terminal, b"\x03")
+
+
+@pytest.mark.parametrize("act", [close, press_ctrl_c])
+def test_servers_end_with_the_terminal_of_their_starter(act: Callable[[int], None], temporary: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", IN_A_TERMINAL, *starter("wait", "strays", "pulsar-lite")]
+    with program(temporary, command, stdin=theirs, stderr=subprocess.DEVNULL) as started:
+        os.close(theirs)
+        act(ours)
+        started.wait_until_nothing_is_left()
+    with suppress(OSError):
+        os.close(ours)
+
+
+def test_servers_end_with_their_starter_when_its_guardian_was_killed_and_came_back(temporary: Path) -> None:
+    with program(temporary, starter("wait", "guardian-killed")) as started:
+        started.process.kill()
+        started.wait_until_nothing_is_left()
+
+
+def test_servers_of_a_program_that_a_test_starts_end_with_the_test_run(
+    temporary: Path, tmp_path: Path
+) -> None:
+    """As when a test plays the demo, and the run of the tests is killed: the demo's servers go as well."""
+    nested = tmp_path / "nested.py"
+    words = starter("wait", "strays", "pulsar-lite")
+    nested.write_text(
+        f"import subprocess, sys\nfrom servers import lifeline\nlifeline.begin()\nsubprocess.run({words!r})\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    with program(temporary, [sys.executable, str(nested)], env=environment) as started:
+        started.process.kill()
+        started.wait_until_nothing_is_left()
+
+
+def test_container_of_a_killed_starter_is_removed(temporary: Path, tmp_path: Path) -> None:
+    """There may be no Docker engine: a `docker` that notes what it is asked for stands in."""
+    said = tmp_path / "said"
+    said.touch()
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    docker.chmod(0o755)
+    environment = {
+        **os.environ,
+        "TMPDIR": str(temporary),
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "DOCKER_SAID": str(said),
+    }
+    with program(temporary, starter("wait", "container"), env=environment) as started:
+        (run,) = said.read_text().splitlines()
+        name = run.partition("--name ")[2].split()[0]
+        started.process.kill()
+        removed = f"rm --force --volumes {name}"
+        wait_until(lambda: removed in said.read_text().splitlines(), "the removal of the container")
+        started.wait_until_nothing_is_left()
+
+
+def test_small_disk_of_a_killed_starter_is_unmounted(temporary: Path) -> None:
+    if not can_mount():
+        return  # only root may, and then there is none to be left
+    with program(temporary, starter("wait", "small-disk")) as started:
+        assert str(temporary) in Path("/proc/mounts").read_text()
+        started.process.kill()
+        started.wait_until_nothing_is_left()
+        assert str(temporary) not in Path("/proc/mounts").read_text()
