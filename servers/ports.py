@@ -1,7 +1,16 @@
-"""Free ports of the loopback address, for servers that must come back on the same port after a kill."""
+"""Ports of the loopback address that no other program of this machine chooses, for servers that must come back on theirs.
 
+Ports are chosen from lanes of neighbours. A program owns a lane while it holds the UDP port with the lane's first
+number: the kernel gives that to one program at a time, of whatever user and checkout, and takes it back when the
+program and its guardian are gone. Nothing of ours speaks UDP.
+"""
+
+import os
 import random
 import socket
+import threading
+
+from servers import lifeline
 
 HOST = "127.0.0.1"
 
@@ -9,18 +18,58 @@ HOST = "127.0.0.1"
 # again and again to reach a stopped server could else be given the server's own port for its end of the connection,
 # and so keep the server from coming back.
 CANDIDATES = range(20_000, 32_000)
+LANE_PORTS = 50
+
+
+class _Lanes:
+    """The ports of this program's lanes that were not given out yet."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left: list[int] = []
+
+    def free_port(self) -> int:
+        with self._lock:
+            while True:
+                if not self._left:
+                    self._left = _new_lane()
+                port = self._left.pop()
+                if _is_free(port):
+                    return port
+
+    def forget(self) -> None:
+        """Forget the parent's lanes, in a forked child: it is another program."""
+        self._lock = threading.Lock()
+        self._left = []
+
+
+_lanes = _Lanes()
+os.register_at_fork(after_in_child=_lanes.forget)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return that many different ports on which nothing listens now."""
-    found: list[int] = []
-    for port in random.SystemRandom().sample(CANDIDATES, k=len(CANDIDATES)):
-        if len(found) == count:
-            return found
-        if _is_free(port):
-            found.append(port)
+    """Return that many ports on which nothing listens. They are this program's until it ends, and never given twice.
+
+    Raises OSError when other programs' lanes leave none.
+    """
+    return [_lanes.free_port() for _ in range(count)]
+
+
+def _new_lane() -> list[int]:
+    """Take a lane that no program owns, and return its ports, in any order."""
+    firsts = CANDIDATES[::LANE_PORTS]
+    for first in random.SystemRandom().sample(firsts, k=len(firsts)):
+        owner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            owner.bind((HOST, first))
+        except OSError:
+            owner.close()
+            continue
+        lifeline.hold(owner)
+        lane = range(first, min(first + LANE_PORTS, CANDIDATES.stop))
+        return random.SystemRandom().sample(lane, k=len(lane))
     raise OSError(
-        f"expected {count} free ports from {CANDIDATES.start} to {CANDIDATES.stop}, found {len(found)}"
+        f"no free port from {CANDIDATES.start} to {CANDIDATES.stop - 1}: running programs own all of them"
     )
 
 

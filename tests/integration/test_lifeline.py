@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +16,7 @@ import psutil
 import pytest
 
 from servers.folders import temporary_folder
+from servers.ports import HOST, free_ports
 from testing.services import wait_until
 from tests.faults.site import can_mount
 
@@ -232,3 +235,89 @@ def test_small_disk_of_a_killed_starter_is_unmounted(temporary: Path) -> None:
         started.process.kill()
         started.wait_until_nothing_is_left()
         assert str(temporary) not in Path("/proc/mounts").read_text()
+
+
+# ------------------------------------------------------------------------------------------------------------- ports
+
+CHOOSES_PORTS = """
+import json, sys
+from servers import ports
+if sys.argv[2:]:
+    ports.CANDIDATES = range(int(sys.argv[2]), int(sys.argv[3]))
+print(json.dumps(ports.free_ports(int(sys.argv[1]))), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def choosing(count: int, *candidates: int) -> Iterator[subprocess.Popen[str]]:
+    """A program that chooses ports, says which, and stays until the block ends."""
+    words = [str(word) for word in (count, *candidates)]
+    with subprocess.Popen(
+        [sys.executable, "-c", CHOOSES_PORTS, *words],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def chosen(process: subprocess.Popen[str]) -> list[int]:
+    assert process.stdout is not None
+    found: list[int] = json.loads(process.stdout.readline())
+    return found
+
+
+def test_programs_that_choose_many_ports_at_once_never_share_one() -> None:
+    with choosing(700) as first, choosing(700) as second, choosing(700) as third, choosing(700) as fourth:
+        found = [port for process in (first, second, third, fourth) for port in chosen(process)]
+    assert len(set(found)) == len(found) == 2_800
+
+
+def test_ports_of_a_program_are_free_for_others_when_it_was_killed() -> None:
+    (first,) = free_ports(1)
+    candidates = (first // 2, first // 2 + 5)  # where no other program looks
+    with choosing(3, *candidates) as owner:
+        assert len(set(chosen(owner))) == 3
+        with choosing(1, *candidates) as other:
+            assert other.communicate()[1].rstrip().endswith("running programs own all of them")
+        owner.kill()
+        owner.wait()
+        deadline = time.monotonic() + GONE_WITHIN_SECONDS
+        while True:
+            with choosing(1, *candidates) as other:
+                assert other.stdout is not None
+                if line := other.stdout.readline():
+                    break
+            assert time.monotonic() < deadline
+        assert json.loads(line)[0] in range(*candidates)
+
+
+FORKS = """
+import json, os
+from servers.ports import free_ports
+of_parent = free_ports(1)
+read, write = os.pipe()
+if not os.fork():
+    os.write(write, json.dumps(free_ports(100)).encode())
+    os._exit(0)
+os.wait()
+print(json.dumps([of_parent + free_ports(100), json.loads(os.read(read, 10_000))]))
+"""
+
+
+def test_forked_child_chooses_no_port_of_its_parent() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", FORKS], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    of_parent, of_child = json.loads(answer.stdout)
+    assert not set(of_parent) & set(of_child)
+
+
+def test_port_on_which_something_listens_is_not_chosen() -> None:
+    taken = free_ports(1)[0] // 2
+    with socket.create_server((HOST, taken)), choosing(1, taken, taken + 2) as program:
+        assert chosen(program) == [taken + 1]
