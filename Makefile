@@ -10,6 +10,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { command -v "$$name"; break; }; done)
 UV ?= uv
 BIN := .venv/bin
+# Runs what starts servers: it ends with this make, however make ends, and its servers with it (servers/lifeline.py).
+RUN = SERVERS_END_WITH=$$PPID $(BIN)/python
 
 # What is to be tested, and more options: make test TESTS=tests/unit PYTEST="-x -k fold"
 TESTS ?=
@@ -39,16 +41,16 @@ help:  ## list these commands
 install: $(STAMP)-run  ## set up .venv/bin/jobtrail and what it needs to run
 
 demo: $(STAMP)-demo  ## see it work: ONCE=1 ends by itself, SEED=n varies it, BROKER=pulsar takes the real broker
-	@$(BIN)/python -m demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(SEED),--seed '$(SEED)') $(if $(BROKER),--broker '$(BROKER)')
+	@$(RUN) -m demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(SEED),--seed '$(SEED)') $(if $(BROKER),--broker '$(BROKER)')
 
 test: $(STAMP)-dev  ## run all tests, on a real broker and real databases: TESTS=path PYTEST="options"
-	@$(BIN)/python -m pytest $(PYTEST) $(TESTS)
+	@$(RUN) -m pytest $(PYTEST) $(TESTS)
 
 unit: $(STAMP)-dev  ## the fast loop: the tests that need no server, under 20 s
-	@JOBTRAIL_TEST_QUICK=1 $(BIN)/python -m pytest --quiet $(PYTEST) $(UNIT)
+	@JOBTRAIL_TEST_QUICK=1 $(RUN) -m pytest --quiet $(PYTEST) $(UNIT)
 
 faults: $(STAMP)-dev  ## kill, stop, cut and fill at every step, compare every table (an hour): SEED=n, ONLY=pattern, LANES=n
-	@$(BIN)/python -m tests.faults $(if $(SEED),--seed '$(SEED)') $(if $(ONLY),--only '$(ONLY)') $(if $(LANES),--lanes '$(LANES)')
+	@$(RUN) -m tests.faults $(if $(SEED),--seed '$(SEED)') $(if $(ONLY),--only '$(ONLY)') $(if $(LANES),--lanes '$(LANES)')
 
 check: $(STAMP)-dev  ## lint, format, strict types, the arrows of the imports, generated code fresh
 	@echo 'check: lint'
@@ -70,7 +72,7 @@ format: $(STAMP)-dev  ## put the source in order: imports, simple fixes, format
 	@$(BIN)/ruff format .
 
 bench: $(STAMP)-dev  ## measure, on a real broker and a durable database: BENCH="--only throughput,scale --json FILE --picture FILE"
-	@$(BIN)/python -m bench $(BENCH)
+	@$(RUN) -m bench $(BENCH)
 
 contract: $(STAMP)-run  ## write the SDK's copy of the contract anew, from schemas/job_event.avsc
 	@$(BIN)/python -m schemas.generate

@@ -184,6 +184,43 @@ def test_servers_end_with_the_terminal_of_their_starter(act: Callable[[int], Non
         os.close(ours)
 
 
+@pytest.mark.parametrize(
+    ("target", "number"),
+    [
+        *((target, signal.SIGKILL) for target in ("demo", "test", "unit", "faults", "bench")),
+        ("bench", signal.SIGTERM),
+    ],
+    ids=str,
+)
+def test_servers_end_with_the_make_that_ran_their_starter(
+    target: str, number: signal.Signals, temporary: Path, tmp_path: Path
+) -> None:
+    """The Makefile's own recipes, with a Python that runs the starter whatever it is given."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!/bin/sh\nexec {' '.join(starter('wait', 'strays'))}\n")
+    stand_in.chmod(0o755)
+    for level in ("demo", "dev"):  # as if everything was installed
+        (tmp_path / f".installed-{level}").touch()
+    command = [
+        "make",
+        target,
+        f"BIN={tmp_path}",
+        f"STAMP={tmp_path}/.installed",
+        "--old-file=.venv/bin/python",
+    ]
+    with program(temporary, command, stderr=subprocess.DEVNULL) as started:
+        (running,) = [
+            one for one in psutil.Process(started.process.pid).children(recursive=True) if is_starter(one)
+        ]
+        started.family.append(running)
+        started.process.send_signal(number)
+        started.wait_until_nothing_is_left()
+
+
+def is_starter(process: psutil.Process) -> bool:
+    return "tests.integration.starter" in process.cmdline() and process.name() != "sh"
+
+
 def test_servers_end_with_their_starter_when_its_guardian_was_killed_and_came_back(temporary: Path) -> None:
     with program(temporary, starter("wait", "guardian-killed")) as started:
         started.process.kill()
