@@ -274,6 +274,46 @@ def test_small_disk_of_a_killed_starter_is_unmounted(temporary: Path) -> None:
         assert str(temporary) not in Path("/proc/mounts").read_text()
 
 
+TEST_THAT_IS_ASKED_TO_END = """
+import os, signal
+from pathlib import Path
+from servers.pulsar_lite import PulsarLiteServer
+
+def test_first(tmp_path):
+    with PulsarLiteServer(tmp_path):
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+def test_second():
+    Path("second").touch()
+"""
+
+
+def test_sigterm_ends_the_whole_run_of_tests_and_not_one_test(temporary: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TEST_THAT_IS_ASKED_TO_END)
+    answer = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "conftest",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir=.",
+            "test_it.py",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 128 + signal.SIGTERM, answer.stdout + answer.stderr
+    assert "SIGTERM" in answer.stdout
+    assert not (tmp_path / "second").exists()
+
+
 # ------------------------------------------------------------------------------------------------------------- ports
 
 CHOOSES_PORTS = """
