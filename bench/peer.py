@@ -130,6 +130,7 @@ def _running(
             "-Xmx1g",
             *opened,
             "-Dio.netty.tryReflectionSetAccessible=true",
+            f"-Djava.io.tmpdir={folder}",
             f"-Dlog4j2.configurationFile={LOGGING}",
             *("-cp", runner_class_path(jars)),
             "org.apache.pulsar.functions.LocalRunner",
