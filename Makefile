@@ -74,7 +74,7 @@ format: $(STAMP)-dev  ## put the source in order: imports, simple fixes, format
 bench: $(STAMP)-dev  ## measure, on a real broker and a durable database: BENCH="--only throughput,scale --json FILE --picture FILE"
 	@$(RUN) -m bench $(BENCH)
 
-contract: $(STAMP)-run  ## write the SDK's copy of the contract anew, from schemas/job_event.avsc
+contract: $(STAMP)-run  ## write the SDK's copies of the contract and of the rules of redaction, from schemas/
 	@$(BIN)/python -m schemas.generate
 
 docs: $(STAMP)-run  ## write the pages that come from the code: docs/settings.md

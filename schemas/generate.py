@@ -1,8 +1,9 @@
-"""Write the SDK's modules of the contract from ``job_event.avsc``: ``python -m schemas.generate [--check]``.
+"""Write the SDK's modules that have their source here: ``python -m schemas.generate [--check]``.
 
-The contract has one source. Its copy in the SDK is a Python module, because that works in a wheel, an sdist and an
-editable install, on Windows and for type checkers, where links and copies made by a build do not. A second module writes
-the bytes of an event (`generate_record.py`). Both are committed; ``--check`` fails when one differs from the schema.
+The contract has one source, ``job_event.avsc``. Its copy in the SDK is a Python module, because that works in a wheel, an
+sdist and an editable install, on Windows and for type checkers, where links and copies made by a build do not. A second
+module writes the bytes of an event (`generate_record.py`). The rules of redaction (``schemas/redaction``) are copied module
+by module. All are committed; ``--check`` fails when one differs from its source.
 """
 
 import argparse
@@ -18,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "schemas" / "job_event.avsc"
 TARGET = ROOT / "workers" / "src" / "jobtrail" / "_contract.py"
 RECORD_TARGET = TARGET.with_name("_record.py")
+REDACTION = ROOT / "schemas" / "redaction"
+REDACTION_TARGET = TARGET.with_name("_redaction")
 
 _PYTHON_TYPES = {
     "string": "str",
@@ -80,6 +83,15 @@ def generate(source_text: str) -> str:
     )
 
 
+def generate_redaction(sources: dict[str, str]) -> dict[str, str]:
+    """Give the texts of the SDK's copy of the rules of redaction, by file name. Pure: the same in, the same out."""
+    return {
+        name: f"# Written by `make contract` from schemas/redaction/{name}; do not edit. `make check` fails when it differs.\n"
+        + text.replace("schemas.redaction", "jobtrail._redaction")
+        for name, text in sources.items()
+    }
+
+
 def _typed_dict(record: dict[str, Any]) -> str:
     lines = [f"class {record['name']}(TypedDict):"]
     if "doc" in record:
@@ -119,16 +131,22 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     source = SOURCE.read_text(encoding="utf-8")
     wanted = {TARGET: generate(source), RECORD_TARGET: generate_record(json.loads(source))}
+    rules = {path.name: path.read_text(encoding="utf-8") for path in sorted(REDACTION.glob("*.py"))}
+    wanted |= {REDACTION_TARGET / name: text for name, text in generate_redaction(rules).items()}
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
-    for path in stale:
+    left_over = [path for path in REDACTION_TARGET.glob("*.py") if path not in wanted]
+    for path in stale + left_over:
         if options.check:
             print(
-                f"{path.relative_to(ROOT)} differs from {SOURCE.relative_to(ROOT)}: run `make contract`",
+                f"{path.relative_to(ROOT)} differs from its source in schemas/: run `make contract`",
                 file=sys.stderr,
             )
-        else:
+        elif path in wanted:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(wanted[path], encoding="utf-8")
-    return 1 if options.check and stale else 0
+        else:
+            path.unlink()
+    return 1 if options.check and (stale or left_over) else 0
 
 
 if __name__ == "__main__":

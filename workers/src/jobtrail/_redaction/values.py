@@ -1,0 +1,100 @@
+# Written by `make contract` from schemas/redaction/values.py; do not edit. `make check` fails when it differs.
+"""What a secret's value looks like, and what stands beside such a name without being a secret. Pure.
+
+A value that is plainly none (`token: expired`, `password=None`, `auth: basic`, `tokens=512`) is kept, because the text
+would lose its meaning for nothing.
+"""
+
+import re
+from typing import Final
+
+from jobtrail._redaction.names import Secrecy
+from jobtrail._redaction.patterns import lazily
+
+REDACTED: Final = "[redacted]"
+"""What stands in a secret's place: always the same, so that failures which differ in a secret alone stay one group."""
+
+_CONSTANTS: Final = frozenset(
+    {"none", "null", "nil", "undefined", "nan", "true", "false", "yes", "no", "on", "off"}
+    | {"n/a", "na", "empty", "unset"}
+)
+# A type in a signature or an annotation.
+TYPES: Final = frozenset(
+    {"str", "bytes", "int", "float", "bool", "string", "any", "object", "dict", "list"}
+    | {"tuple", "secretstr", "optional", "type", "callable", "union", "sequence", "mapping"}
+)
+_WAYS_TO_AUTHENTICATE: Final = frozenset(
+    {"basic", "bearer", "digest", "ntlm", "kerberos", "negotiate", "oauth", "oauth1"}
+    | {"oauth2", "oidc", "saml", "ldap", "jwt", "mtls", "tls", "apikey", "api_key", "anonymous"}
+    | {"plain", "password", "token", "cookie", "session", "local"}
+)
+# What follows "password: " or "Bearer " in a sentence.
+_WORDS_OF_SENTENCES: Final = frozenset(
+    {"a", "an", "the", "is", "was", "be", "are", "has", "had", "have", "not", "no", "and"}
+    | {"or", "of", "for", "to", "in", "on", "at", "by", "with", "from", "as", "if", "it"}
+    | {"this", "that", "must", "may", "can", "cannot", "should", "could", "will", "would"}
+    | {"does", "do", "did", "too", "only", "any", "all", "use", "using", "used", "given", "got"}
+    | {"get", "set", "see", "ok", "okay", "error", "errors", "failed", "failure", "fails"}
+    | {"expired", "expires", "expiry", "invalid", "incorrect", "wrong", "bad", "missing"}
+    | {"required", "requires", "unknown", "unexpected", "expected", "rejected", "refused"}
+    | {"denied", "revoked", "malformed", "mismatch", "mismatched", "changed", "reset", "closed"}
+    | {"opened", "open", "created", "deleted", "removed", "updated", "refreshed", "found"}
+    | {"valid", "validated", "verified", "absent", "present", "provided", "supplied", "sent"}
+    | {"received", "accepted", "ignored", "needed", "allowed", "forbidden", "unauthorized"}
+    | {"unauthenticated", "unsupported", "supported", "disabled", "enabled", "stale", "lost"}
+    | {"token", "tokens", "auth", "authentication", "authorization", "authenticated", "scheme"}
+    | {"header", "headers", "realm", "key", "keys", "password", "passwords", "credential"}
+    | {"credentials", "cookie", "cookies", "session", "sessions", "signature", "usage"}
+    | {"usages", "type", "format", "method", "field", "value", "login", "please", "check"}
+    | {"enter", "try", "can't", "won't", "doesn't", "isn't", "wasn't", "unable", "permission"}
+    | {"access", "request", "response", "server", "client", "user", "users", "end", "eof"}
+    | {"while", "when"}
+)
+_MASKED: Final = lazily(
+    r"[*•●xX.…_-]{2,}|\*|[*•]{2,}\w{0,4}|%[sdr]|%\(\w{1,60}\)s|\$\{\w{1,60}\}|\{\{[\w .]{1,60}\}\}"
+    r"|[\[<(](?:redacted|filtered|masked|hidden|removed|scrubbed|sensitive|secret|omitted)[\])>]|redacted|filtered",
+    re.IGNORECASE,
+)
+_PUNCTUATION: Final = ".,:;!?…'\""
+_WITHIN_WORDS: Final = "._-'’/,:;()"
+_SMALL_NUMBER: Final = lazily(r"[+-]?\d{1,3}")
+_NUMBER: Final = lazily(r"[+-]?\d{1,12}(?:\.\d{1,12})?%?")
+
+
+def is_masked(text: str) -> bool:
+    """Say whether somebody has redacted it before, or it is the place of a value: ``***``, ``${TOKEN}``, ``%s``."""
+    return text.startswith(REDACTED) or (len(text) <= 80 and _MASKED.fullmatch(text) is not None)
+
+
+def is_harmless(text: str, secrecy: Secrecy, *, plural: bool = False) -> bool:
+    """Say whether a value beside a secret's name is none: empty, a constant, masked; where the name is only likely
+    also a small number, any number of several (``tokens=512``), or a way to authenticate (``auth=basic``).
+    """
+    plain = text.strip()
+    if not plain or is_masked(plain):
+        return True
+    word = plain.lower()
+    if word in _CONSTANTS:
+        return True
+    if secrecy is Secrecy.CERTAIN:
+        return False
+    return (
+        word in _WAYS_TO_AUTHENTICATE
+        or (_NUMBER if plural else _SMALL_NUMBER).fullmatch(plain) is not None
+        or (plain.startswith("<") and plain.endswith(">"))
+    )
+
+
+def is_sentence(text: str) -> bool:
+    """Say whether a word goes on a sentence or names a type: ``expired``, ``is``, ``str``."""
+    word = text.rstrip("]})").strip(_PUNCTUATION).lower()
+    return word in _WORDS_OF_SENTENCES or word in TYPES or word in _CONSTANTS or not word
+
+
+def looks_random(text: str) -> bool:
+    """Say whether a text is more than a word: long, or of letters and digits or other signs together."""
+    return len(text) >= 16 or (
+        len(text) >= 6
+        and any(character.isalpha() for character in text)
+        and any(not character.isalpha() and character not in _WITHIN_WORDS for character in text)
+    )
