@@ -28,7 +28,8 @@ def _bare_until(signs: str) -> re.Pattern[str]:
     """A value without quotes: it goes on to a blank, or to what separates it from the next name and one of the signs."""
     following = rf"[ \t]?[\w.%\[\]-]{{1,60}}+(?:[ ][\w.%-]{{1,30}}+){{0,3}}[ ]?[{signs}]"
     return lazily(
-        r"(?:[^\s\"'`,;&|\\\])}]"
+        r"(?:[^\s\"'`,;&|\\\])}…]"
+        r"|…(?!\[cut\])"
         r"|\\(?![\"']|[nrt](?:[\w-]{1,60}+[=:]|\\|$|[\"']))[^\n]"
         r"|[\"'`](?=\w)"
         rf"|[,;|](?!\s|$|{following})"

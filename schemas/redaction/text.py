@@ -28,6 +28,18 @@ class Redactor:
             return self._text(text)
         return self._text(text) if "//" in text and ("..." in text or "…" in text) else text
 
+    def code(self, line: str) -> str:
+        """Redact the secrets in a line of a program: what stands in it as a text, and not its names and calls."""
+        if self.text(line) == line:
+            return line
+        if "//" in line:
+            line = self._hidden(line, secrets_in_urls(line))
+        lower = _lower(line)
+        parts = [part for part in self._parts if part in lower]
+        beside = secrets_beside_names(line, lower, parts, self.secrecy)
+        beside = [(start, end) for start, end in beside if _is_literal(line, start)]
+        return self._hidden(line, secrets_by_looks(line, lower) + beside)
+
     def secrecy(self, name: str) -> Secrecy:
         """Judge the name of a value."""
         name = name[-NAME_CHARACTERS:]
@@ -81,6 +93,11 @@ def _lower(text: str) -> str:
     if len(lower) == len(text):
         return lower
     return "".join(small if len(small := character.lower()) == 1 else character for character in text)
+
+
+def _is_literal(line: str, at: int) -> bool:
+    """Whether a number begins there, or a text has begun and not ended."""
+    return line[at].isdigit() or any(line.count(quote, 0, at) % 2 for quote in "\"'")
 
 
 def _redacted(_secret: str) -> str:

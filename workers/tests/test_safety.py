@@ -13,7 +13,6 @@ import jobtrail
 from jobtrail import _runtime
 from jobtrail._broker import explain
 from jobtrail._config import Config
-from jobtrail._text import shown_url
 from workers.tests.reading import Topic, only
 
 
@@ -157,19 +156,6 @@ def test_configure_names_setting_value_and_cure(setting: dict[str, Any], message
 
 def test_token_is_never_shown() -> None:
     assert "hunter2" not in repr(Config(pulsar_token="hunter2"))
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("pulsar://us:hunter2@host:6650", "pulsar://host:6650"),
-        ("pulsar://us:hunter/2@x@host:6650?token=hunter2", "pulsar://host:6650"),
-        ("us:hunter2@host:6650", "host:6650"),
-        ("pulsar://one:6650,two:6650", "pulsar://one:6650,two:6650"),
-    ],
-)
-def test_address_is_shown_without_its_password(url: str, shown: str) -> None:
-    assert shown_url(url) == shown
 
 
 def test_password_in_the_address_of_the_broker_is_never_shown() -> None:

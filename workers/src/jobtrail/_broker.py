@@ -17,8 +17,8 @@ import pulsar
 
 from jobtrail._config import Config
 from jobtrail._contract import SCHEMA_TEXT
+from jobtrail._redaction import redact, shown_url
 from jobtrail._segment import Message
-from jobtrail._text import shown_url
 
 OPERATION_TIMEOUT_SECONDS: Final = 5
 CONNECTION_TIMEOUT_MS: Final = 3_000
@@ -122,7 +122,7 @@ def explain(error: BaseException, config: Config) -> str:
     for kind, cure in _CURES:
         if isinstance(error, kind):
             return f"{where}: {cure}"
-    return f"{where}: {type(error).__name__}: {error}"
+    return f"{where}: {type(error).__name__}: {redact(str(error))}"
 
 
 _CURES: Final[tuple[tuple[type[BaseException], str], ...]] = (

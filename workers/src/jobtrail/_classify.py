@@ -15,7 +15,6 @@ from functools import lru_cache
 from types import FrameType, TracebackType
 from typing import Any, Final
 
-from jobtrail._redact import without_url_passwords
 from jobtrail._stack import capture, is_sdk, type_name
 from jobtrail._text import (
     CATEGORY_LIMIT,
@@ -70,11 +69,14 @@ _LEAF_DEPTH: Final = 10
 
 
 def error_of(error: BaseException, categories: Categories, own_code: tuple[str, ...]) -> dict[str, Any]:
-    """Describe an exception as the error of an event; its stack trace only captured, to be printed by the sender."""
+    """Describe an exception as the error of an event.
+
+    The stack trace is only captured: the sender's thread prints it, and redacts the secrets of trace and message.
+    """
     return {
         "category": category_of(error, categories),
         "type": type_name(type(error)),
-        "message": message_of(error),
+        "message": cut_end(text_of(error), 4 * MESSAGE_LIMIT),
         "stacktrace": capture(error),
         "origin": origin_of(error.__traceback__, own_code),
         "fingerprint": identifier(_attribute(error, "jobtrail_fingerprint"), FINGERPRINT_LIMIT),
@@ -90,11 +92,6 @@ def category_of(error: BaseException, categories: Categories) -> str:
     kind = type(leaf)
     found = (_first_match(kind, categories) if categories else None) or _default_category(kind)  # type: ignore[arg-type]  # mypy: a class is hashable, whatever its instances are
     return identifier(found or UNKNOWN_CATEGORY, CATEGORY_LIMIT)
-
-
-def message_of(error: BaseException) -> str:
-    """Give the exception's message, without the passwords of URLs, cut at its end."""
-    return cut_end(without_url_passwords(text_of(error)[: 4 * MESSAGE_LIMIT]), MESSAGE_LIMIT)
 
 
 def origin_of(trace: TracebackType | None, own_code: tuple[str, ...]) -> str:

@@ -10,13 +10,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from re import Pattern
 from typing import Any, Final, Self
 
 from jobtrail._classify import Categories
 from jobtrail._errors import ConfigurationError
-from jobtrail._redact import DEFAULT_SECRET_KEYS, secret_keys
-from jobtrail._text import EXECUTOR_LIMIT, NAMESPACE_LIMIT, RELEASE_LIMIT, identifier, shown_url
+from jobtrail._redaction import Redactor, redact, shown_url
+from jobtrail._text import EXECUTOR_LIMIT, NAMESPACE_LIMIT, RELEASE_LIMIT, identifier, show
 
 logger = logging.getLogger("jobtrail")
 
@@ -68,17 +67,17 @@ class Config:
     own_code: tuple[str, ...] = ()
     """Modules (with all below them) where the origin of a failure is looked for."""
     redact_keys: tuple[str, ...] = ()
-    """Further names of secret keys in args, beside the default ones."""
-    secret_pattern: Pattern[str] = field(init=False, repr=False, compare=False)
+    """Further names of secrets, to be found anywhere in a name, beside those that the rules know."""
+    redactor: Redactor = field(init=False, repr=False, compare=False)
+    """The rules of redaction, with these names."""
 
     def __post_init__(self) -> None:
         for name, check, cure in _CHECKS:
             value = getattr(self, name)
             if not check(value):
                 shown = shown_url(value) if name == "pulsar_url" and isinstance(value, str) else value
-                raise ConfigurationError(f"{name} is {shown!r}: {cure}")
-        names = DEFAULT_SECRET_KEYS + tuple(self.redact_keys)
-        object.__setattr__(self, "secret_pattern", secret_keys(names))
+                raise ConfigurationError(f"{name} is {show(shown, 500)}: {cure}")
+        object.__setattr__(self, "redactor", Redactor(self.redact_keys))
         object.__setattr__(self, "namespace", identifier(self.namespace, NAMESPACE_LIMIT))
         object.__setattr__(self, "release", identifier(self.release, RELEASE_LIMIT))
         executor = self.executor or f"{socket.gethostname()}:{os.getpid()}"
@@ -104,7 +103,7 @@ class Config:
                 value = parse(text)
                 cls(**{name: value})
             except (ValueError, TypeError) as error:
-                logger.warning("%s%s is not used: %s", PREFIX, name.upper(), error)
+                logger.warning("%s%s is not used: %s", PREFIX, name.upper(), redact(str(error)))
             else:
                 read[name] = value
         return cls(**read, **{name: value for name, value in given.items() if value is not None})

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from jobtrail._avro import Texts
 from jobtrail._record import job_event
+from jobtrail._redaction import Redactor
 from jobtrail._stack import render
 from jobtrail._text import (
     ARGS_LIMIT,
@@ -24,6 +25,7 @@ from jobtrail._text import (
     WORKER_LIMIT,
     cut_end,
     identifier,
+    redacted,
     small_map,
     text_of,
 )
@@ -51,10 +53,15 @@ PAYLOAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 _FIT_CHARACTERS: Final = min(limit for _, limit in _TEXT_LIMITS)
 _FIT_TEXTS: Final = Texts(_FIT_CHARACTERS)
 _TEXTS: Final = Texts(PAYLOAD_LIMIT_BYTES)
+_RULES: Final = Redactor()
+# Names that may be an address with a password in it. Ids of jobs are kept as they are: they have to stay different.
+_MAY_BE_ADDRESSES: Final = ("external_id", "source")
 
 
-def encode(event: dict[str, Any]) -> tuple[str, bytes]:
-    """Give an event's job id and its Avro bytes, its texts repaired and cut where they do not fit.
+def encode(event: dict[str, Any], redactor: Redactor = _RULES) -> tuple[str, bytes]:
+    """Give an event's job id and its Avro bytes: texts cut and repaired where they do not fit, secrets redacted.
+
+    The arguments were redacted when they were written as JSON.
 
     Raises ValueError, TypeError, KeyError, OverflowError or AttributeError when it is no event whatever one does.
     """
@@ -68,13 +75,15 @@ def encode(event: dict[str, Any]) -> tuple[str, bytes]:
         or type(get("job_id")) is not str
         or (type(args) is str and len(args) > _FIT_CHARACTERS)
     ):
-        event = _fit(event)
+        event = _fit(event, redactor)
     else:
         # Most events have none of these, and texts that are fit: nothing needs to be asked of them.
         try:
+            if "://" in get("external_id", "") or "://" in get("source", ""):
+                event = {**event, **_redacted_addresses(event, redactor)}
             return event["job_id"], job_event(event, _FIT_TEXTS)
         except Exception:
-            event = _fit(event)  # then what cannot be repaired is raised below
+            event = _fit(event, redactor)  # then what cannot be repaired is raised below
     payload = job_event(event, _TEXTS)
     if len(payload) > PAYLOAD_LIMIT_BYTES:
         raise ValueError(
@@ -83,8 +92,13 @@ def encode(event: dict[str, Any]) -> tuple[str, bytes]:
     return event["job_id"], payload
 
 
-def _fit(event: dict[str, Any]) -> dict[str, Any]:
-    event = dict(event)
+def _redacted_addresses(event: dict[str, Any], redactor: Redactor) -> dict[str, str]:
+    values = ((name, text_of(event.get(name))) for name in _MAY_BE_ADDRESSES)
+    return {name: redactor.text(value) for name, value in values if "://" in value}
+
+
+def _fit(event: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
+    event = {**event, **_redacted_addresses(event, redactor)}
     for name, limit in _TEXT_LIMITS:
         value = event.get(name, "")
         if not (type(value) is str and len(value) <= limit and value.isascii() and "\0" not in value):
@@ -92,13 +106,13 @@ def _fit(event: dict[str, Any]) -> dict[str, Any]:
     if event.get("args"):
         event["args"] = cut_end(event["args"], ARGS_LIMIT)
     if event.get("meta"):
-        event["meta"] = small_map(event["meta"])
+        event["meta"] = small_map(event["meta"], redactor)
     if event.get("expected_children"):
         event["expected_children"] = expected_counts(event["expected_children"])
     if event.get("depends_on"):
         event["depends_on"] = [identifier(job_id, JOB_ID_LIMIT) for job_id in event["depends_on"]]
     if event.get("error") is not None:
-        event["error"] = _fit_error(event["error"])
+        event["error"] = _fit_error(event["error"], redactor)
     return event
 
 
@@ -118,12 +132,12 @@ def expected_counts(expected: dict[Any, Any]) -> dict[str, int]:
     }
 
 
-def _fit_error(error: dict[str, Any]) -> dict[str, str]:
+def _fit_error(error: dict[str, Any], redactor: Redactor) -> dict[str, str]:
     return {
         "category": identifier(error.get("category"), CATEGORY_LIMIT),
         "type": identifier(error.get("type"), ERROR_TYPE_LIMIT),
-        "message": cut_end(text_of(error.get("message")), MESSAGE_LIMIT),
-        "stacktrace": render(error.get("stacktrace")),
+        "message": redacted(text_of(error.get("message")), MESSAGE_LIMIT, redactor),
+        "stacktrace": render(error.get("stacktrace"), redactor),
         "origin": identifier(error.get("origin"), ORIGIN_LIMIT),
         "fingerprint": identifier(error.get("fingerprint"), FINGERPRINT_LIMIT),
     }

@@ -86,7 +86,7 @@ def enqueued(
             "executor": settings.executor,
         }
         if args is not None:
-            event["args"] = args_json(args, settings.secret_pattern)
+            event["args"] = args_json(args, settings.redactor)
         # Each apart: one that cannot be used costs neither the event nor the others.
         for (name, fit), value in zip(_EXTRAS, (depends_on, meta, expect), strict=True):
             if value is not None:

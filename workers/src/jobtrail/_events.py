@@ -9,6 +9,7 @@ from jobtrail._errors import InvalidEvent
 from jobtrail._redact import args_json
 from jobtrail._sender import EVENT_BYTES
 from jobtrail._stack import size_of
+from jobtrail._text import ARGS_LIMIT, redacted, show
 from jobtrail._times import micros, now
 
 DEPENDENCIES_AT_ONCE: Final = 1_000
@@ -81,7 +82,7 @@ def _record(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidEvent(f"{unknown}: no such field; there are {', '.join(sorted(_FIELDS))}")
     for name in _REQUIRED:
         if not fields.get(name):
-            raise InvalidEvent(f"{name} is {fields.get(name)!r}: an event needs one, give it")
+            raise InvalidEvent(f"{name} is {show(fields.get(name))}: an event needs one, give it")
     settings = _runtime.config()
     record: dict[str, Any] = {
         "namespace": settings.namespace,
@@ -102,11 +103,11 @@ def _record(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _value(name: str, value: Any) -> Any:
     if name in _TEXTS:
         if not isinstance(value, str):
-            raise InvalidEvent(f"{name} is {value!r:.60}: expected a string, give str(…)")
+            raise InvalidEvent(f"{name} is {show(value)}: expected a string, give str(…)")
         return value
     if name == "state":
         if value not in STATES:
-            raise InvalidEvent(f"state is {value!r:.60}: give one of {', '.join(STATES)}")
+            raise InvalidEvent(f"state is {show(value)}: give one of {', '.join(STATES)}")
         return str(value)
     if name in _TIMES:
         try:
@@ -116,25 +117,26 @@ def _value(name: str, value: Any) -> Any:
     if name in _INTEGERS:
         least = _INTEGERS[name]
         if type(value) is not int or not least <= value <= _INT_MAX:
-            raise InvalidEvent(f"{name} is {value!r:.60}: give an integer from {least} to {_INT_MAX}")
+            raise InvalidEvent(f"{name} is {show(value)}: give an integer from {least} to {_INT_MAX}")
         return value
     if name == "args":
-        return value if isinstance(value, str) else args_json(value, _runtime.config().secret_pattern)
+        redactor = _runtime.config().redactor
+        return redacted(value, ARGS_LIMIT, redactor) if isinstance(value, str) else args_json(value, redactor)
     return _nested(name, value)
 
 
 def _nested(name: str, value: Any) -> Any:
     if name == "depends_on":
         if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-            raise InvalidEvent(f"depends_on is {value!r:.60}: give a list of job ids, each a string")
+            raise InvalidEvent(f"depends_on is {show(value)}: give a list of job ids, each a string")
         return [item for item in value if item]
     if not isinstance(value, Mapping):
-        raise InvalidEvent(f"{name} is {value!r:.60}: give a dict")
+        raise InvalidEvent(f"{name} is {show(value)}: give a dict")
     if name == "expected_children":
         for worker, count in value.items():
             if type(count) is not int or not 0 <= count <= _INT_MAX:
                 raise InvalidEvent(
-                    f"expected_children[{worker!r:.60}] is {count!r:.40}: give an integer from 0"
+                    f"expected_children[{show(worker)}] is {show(count, 40)}: give an integer from 0"
                 )
     if name == "error":
         unknown = sorted(str(key) for key in value.keys() - _ERROR_FIELDS)

@@ -153,7 +153,7 @@ class Job:
             event["expected_children"] = dict(self.expected)
         options = self._options
         if "args" in options and options["args"] is not None:
-            event["args"] = args_json(options["args"], settings.secret_pattern)
+            event["args"] = args_json(options["args"], settings.redactor)
         if "depends_on" in options:
             try:
                 depends_on: Any = options["depends_on"]

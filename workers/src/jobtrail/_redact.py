@@ -1,82 +1,56 @@
-"""A job's arguments as JSON: secrets redacted at any depth, within limits of depth, breadth and bytes. Never raises."""
+"""Write a job's arguments as JSON: secrets redacted at any depth, within limits of depth, breadth and bytes.
+
+What a secret is says `_redaction`, the copy of the rules that the pipeline follows as well. Here is where they are
+looked for in a job's arguments: by the names of mappings, fields, headers and options, and in every text.
+"""
 
 import json
 import math
-import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Any, Final
 
+from jobtrail._fields import Field, fields_of
+from jobtrail._redaction import REDACTED, Redactor
 from jobtrail._text import ARGS_LIMIT, clean, cut_end, text_of
-
-REDACTED: Final = "[redacted]"
-
-# A key is secret when one of these is part of it, in any case and spelling: apiKey, API-KEY, db_password.
-DEFAULT_SECRET_KEYS: Final[tuple[str, ...]] = (
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "authorization",
-    "api_key",
-    "access_key",
-    "private_key",
-    "credential",
-    "cookie",
-    "session_id",
-    "credit_card",
-    "card_number",
-    "cvv",
-    "iban",
-)
 
 _REDACTED_JSON: Final = json.dumps(REDACTED)
 _DEPTH_LIMIT: Final = 8
 _ITEMS_LIMIT: Final = 200
 _NODES_LIMIT: Final = 2_000
+_KEY_CHARACTERS: Final = 500
+_TEXT_LIMIT: Final = 2 * ARGS_LIMIT
 _CONSTANTS: Final = {None: "null", True: "true", False: "false"}
-_NOT_LETTERS: Final = re.compile(r"[^a-z0-9]+")
-# user:password@ in a URL, wherever it stands in a text.
-_URL_PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]{0,200}):[^/\s@]{1,500}@")
+# {"name": "Authorization", "value": …}
+_NAMES_OF_NAMES: Final = ("name", "key", "header")
+_NAME_OF_VALUES: Final = "value"
+# curl -u user:S
+_OPTIONS_OF_USERS: Final = ("-u", "--user", "--proxy-user")
 
 
-def secret_keys(names: Iterable[str]) -> re.Pattern[str]:
-    """Compile names of secret keys to the pattern that ``args_json`` takes. Names are compared without separators."""
-    words = sorted({_NOT_LETTERS.sub("", name.lower()) for name in names} - {""})
-    return re.compile("|".join(map(re.escape, words)) or r"(?!)")
-
-
-def args_json(value: object, secret: re.Pattern[str], limit: int = ARGS_LIMIT) -> str:
-    """Give ``value`` as JSON of at most ``limit`` bytes of UTF-8, keys that match ``secret`` redacted at any depth.
+def args_json(value: object, redactor: Redactor, limit: int = ARGS_LIMIT) -> str:
+    """Give ``value`` as JSON of at most ``limit`` bytes of UTF-8, with its secrets redacted. Never raises.
 
     What JSON does not know is given as text; what is too deep, too broad or too long says so. JSON that was cut is no
     longer JSON: its end says how many bytes went.
     """
     try:
-        return cut_end(_Writer(secret).json(value, 0), limit)
+        return cut_end(_Writer(redactor).json(value, 0), limit)
     except Exception as error:
         return json.dumps(f"[args could not be recorded: {type(error).__name__}]")[:limit]
 
 
-def without_url_passwords(text: str) -> str:
-    """Redact ``user:password@`` in the URLs of a text (messages of failed connections are full of them)."""
-    return _URL_PASSWORD.sub(rf"\1:{REDACTED}@", text) if "@" in text and "://" in text else text
-
-
 class _Writer:
-    """Writes any object as JSON; counts what it has seen, so that no argument costs the job much.
+    """Writes any object as JSON, and counts what it has seen, so that no argument costs the job much.
 
     By hand and in one go: for so little, the json module spends most of its time on making itself ready.
     """
 
-    def __init__(self, secret: re.Pattern[str]) -> None:
-        self._secret = secret
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
         self._nodes = 0
 
-    def json(self, value: object, depth: int) -> str:
+    def json(self, value: object, depth: int, *, in_list: bool = False) -> str:
         self._nodes += 1
         if self._nodes > _NODES_LIMIT:
             return '"[too many]"'
@@ -85,7 +59,7 @@ class _Writer:
         # The exact types first: they are nearly all there is, and asking for an abstract one is slow.
         kind = type(value)
         if kind is str or isinstance(value, str):
-            return _text(value)
+            return self._text(value)
         if kind is dict and depth < _DEPTH_LIMIT:
             return self._mapping(value, depth)  # type: ignore[arg-type]  # is a dict
         if isinstance(value, int):
@@ -99,35 +73,86 @@ class _Writer:
             return '"[too deep]"'
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
-        if isinstance(value, list | tuple | set | frozenset):
+        if kind is list:
+            return self._list(value, depth, in_list=in_list)  # type: ignore[arg-type]  # is a list
+        fields = fields_of(value)
+        if fields is not None:
+            return self._fields(fields, depth)
+        if isinstance(value, list | tuple):
+            return self._list(value, depth, in_list=in_list or isinstance(value, tuple))
+        if isinstance(value, set | frozenset):
             return self._items(value, depth)
-        return _text(value)
+        return self._text(value)
+
+    def _text(self, value: object) -> str:
+        text = text_of(value)
+        if len(text) > _TEXT_LIMIT:
+            text = cut_end(text, _TEXT_LIMIT)
+        return encode_basestring(self._redactor.text(clean(text)))
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> str:
         written: dict[str, str] = {}
+        named = self._named_secret(value)
         for key, item in value.items():
             if len(written) >= _ITEMS_LIMIT:
                 written["…"] = f'"[{len(value) - _ITEMS_LIMIT} more]"'
                 break
-            name = clean(text_of(key)[:500])
-            secret = _is_secret(name, self._secret)
-            written[name] = _REDACTED_JSON if secret else self.json(item, depth + 1)
-        return f"{{{', '.join([f'{encode_basestring(name)}: {text}' for name, text in written.items()])}}}"
+            name = clean(text_of(key)[:_KEY_CHARACTERS])
+            hidden = self._redactor.hides(name, item) or (named and name.lower() == _NAME_OF_VALUES)
+            written[name] = _REDACTED_JSON if hidden else self.json(item, depth + 1)
+        return _object(written)
+
+    def _named_secret(self, value: Mapping[Any, Any]) -> bool:
+        """Whether a mapping is a pair of a secret's name and its value: ``{"name": "Cookie", "value": …}``."""
+        if not 2 <= len(value) <= 8 or _NAME_OF_VALUES not in value:
+            return False
+        return any(
+            isinstance(name := value.get(key), str) and bool(self._redactor.secrecy(name))
+            for key in _NAMES_OF_NAMES
+        )
+
+    def _fields(self, fields: Iterable[Field], depth: int) -> str:
+        written: dict[str, str] = {}
+        for name, item, is_hidden in fields:
+            if len(written) >= _ITEMS_LIMIT:
+                written["…"] = '"[more]"'
+                break
+            hidden = self._redactor.hides(name, item) or (is_hidden and item is not None)
+            written[clean(name[:_KEY_CHARACTERS])] = _REDACTED_JSON if hidden else self.json(item, depth + 1)
+        return _object(written)
+
+    def _list(self, value: Sequence[Any], depth: int, *, in_list: bool) -> str:
+        if in_list and len(value) == 2 and isinstance(value[0], str | bytes):
+            # A header: ("Authorization", "Bearer …"). A list of two that stands alone may be one of two names.
+            name = text_of(value[0])
+            if self._redactor.hides(name, value[1]):
+                return f"[{self.json(value[0], depth + 1)}, {_REDACTED_JSON}]"
+        return self._items(value, depth)
 
     def _items(self, value: Iterable[Any], depth: int) -> str:
         written: list[str] = []
+        option = ""
         for item in value:
             if len(written) >= _ITEMS_LIMIT:
                 written.append('"[more]"')
                 break
-            written.append(self.json(item, depth + 1))
+            written.append(
+                self._of_option(option, item)
+                if option and isinstance(item, str) and not item.startswith("-")
+                else self.json(item, depth + 1, in_list=True)
+            )
+            option = item if isinstance(item, str) and item.startswith("-") else ""
         return f"[{', '.join(written)}]"
 
+    def _of_option(self, option: str, value: str) -> str:
+        """The value of an option, which stands behind it in a list: ``["--password", "S"]``."""
+        if option in _OPTIONS_OF_USERS:
+            user, colon, _ = value.partition(":")
+            return encode_basestring(clean(f"{user}:{REDACTED}")) if colon else self._text(value)
+        if option.startswith("--") and self._redactor.hides(option, value):
+            return _REDACTED_JSON
+        return self._text(value)
 
-def _text(value: object) -> str:
-    return encode_basestring(without_url_passwords(clean(text_of(value)[: 2 * ARGS_LIMIT])))
 
-
-@lru_cache(maxsize=2048)
-def _is_secret(name: str, secret: re.Pattern[str]) -> bool:
-    return secret.search(_NOT_LETTERS.sub("", name.lower())) is not None
+def _object(written: Mapping[str, str]) -> str:
+    return f"{{{', '.join([f'{encode_basestring(name)}: {text}' for name, text in written.items()])}}}"

@@ -18,9 +18,10 @@ from jobtrail import _locked
 from jobtrail._config import Config, state_directory
 from jobtrail._counts import REPORT_INTERVAL_SECONDS, Counts
 from jobtrail._publisher import BATCH_EVENTS, CALL_BOUND_SECONDS, Batch, Publisher
+from jobtrail._redaction import shown_url
 from jobtrail._segment import Destination, Message
 from jobtrail._spool import Spool
-from jobtrail._text import describe, shown_url
+from jobtrail._text import describe
 
 logger = logging.getLogger("jobtrail")
 
@@ -183,7 +184,7 @@ class Sender:
         messages = []
         for event, _ in items:
             try:
-                message = encode(event)
+                message = encode(event, self._config.redactor)
                 missing = left_out(event)
                 if missing:
                     self._counts.drop("left_out", 1, f"{missing}: job {event['job_id']!r:.100}")

@@ -7,10 +7,11 @@ alive. What is printed is what Python prints, without the source's underlining. 
 import linecache
 import os
 from collections import deque
+from functools import lru_cache
 from types import CodeType, TracebackType
 from typing import Any, Final, NamedTuple
 
-from jobtrail._redact import without_url_passwords
+from jobtrail._redaction import Redactor
 from jobtrail._text import (
     ERROR_TYPE_LIMIT,
     MESSAGE_LIMIT,
@@ -59,12 +60,11 @@ def capture(error: BaseException) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def render(stack: Any) -> str:
-    """Print what was captured, within the limit of a stack trace; a text is only cut."""
+def render(stack: Any, redactor: Redactor) -> str:
+    """Print what was captured, or take a text as it is; secrets redacted, within the limit of a stack trace."""
     if isinstance(stack, str):
-        return cut_middle(stack, STACKTRACE_LIMIT)
-    text = "".join(_print(part) for part in stack or ())
-    return cut_middle(without_url_passwords(text), STACKTRACE_LIMIT)
+        return cut_middle(redactor.text(cut_middle(stack, 4 * STACKTRACE_LIMIT)), STACKTRACE_LIMIT)
+    return cut_middle("".join(_print(part, redactor) for part in stack or ()), STACKTRACE_LIMIT)
 
 
 def size_of(stack: Any) -> int:
@@ -111,7 +111,7 @@ def _part(error: BaseException, link: str) -> Part:
     return Part(link, tuple(frames), count - len(frames), last_line)
 
 
-def _print(part: Part) -> str:
+def _print(part: Part, redactor: Redactor) -> str:
     lines = [part.link]
     if part.frames:
         lines.append("Traceback (most recent call last):\n")
@@ -121,6 +121,12 @@ def _print(part: Part) -> str:
         lines.append(f'  File "{code.co_filename}", line {line_number}, in {code.co_name}\n')
         source = linecache.getline(code.co_filename, line_number).strip()
         if source:
-            lines.append(f"    {source[:200]}\n")
-    lines.append(f"{part.last_line}\n")
+            lines.append(f"    {_line_of_code(source[:200], redactor)}\n")
+    lines.append(f"{redactor.text(part.last_line)}\n")
     return "".join(lines)
+
+
+@lru_cache(maxsize=2048)
+def _line_of_code(line: str, redactor: Redactor) -> str:
+    """The same lines come again and again."""
+    return redactor.code(line)

@@ -4,9 +4,10 @@ The limits are those of the contract where it has one (ids and names), else the 
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Final
+
+from jobtrail._redaction import REDACTED, Redactor, redact
 
 NAMESPACE_LIMIT: Final = 200
 JOB_ID_LIMIT: Final = 500
@@ -28,11 +29,12 @@ META_ENTRIES: Final = 50
 META_KEY_LIMIT: Final = 200
 META_VALUE_LIMIT: Final = 1024
 
-_CREDENTIALS: Final = re.compile(r"^([a-z][a-z0-9+.-]*://|//)?.*@", re.IGNORECASE | re.DOTALL)
 _REPLACEMENT: Final = "�"
 _CUT_MARK: Final = "…[cut]"
 # Of a stack trace that is too long, the outermost part keeps this share; the innermost part says more.
 _HEAD_SHARE: Final = 0.25
+# So many times the limit is looked at for secrets, because a text with secrets redacted may be shorter.
+_LOOKED_AT: Final = 4
 
 
 def text_of(value: object) -> str:
@@ -47,13 +49,16 @@ def text_of(value: object) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Give class and message of an exception in one short line, whatever its methods do."""
-    return f"{type(error).__name__}: {text_of(error)[:200]}"
+    """Give class and message of an exception in one short line for a log, secrets redacted, whatever its methods do."""
+    return f"{type(error).__name__}: {redact(cut_end(text_of(error), 1_000))[:200]}"
 
 
-def shown_url(url: str) -> str:
-    """Give an address as it may be shown: without user, password and query."""
-    return _CREDENTIALS.sub(lambda found: found[1] or "", url).partition("?")[0]
+def show(value: object, limit: int = 60) -> str:
+    """Give the repr of a value for an error or a log: secrets redacted, at most ``limit`` characters of it.
+
+    Raises whatever the value's ``__repr__`` raises.
+    """
+    return redact(cut_end(repr(value), 10 * limit))[:limit]
 
 
 def clean(text: str) -> str:
@@ -111,8 +116,8 @@ def _cut(head: bytes, tail: bytes, limit: int, *, head_share: float) -> str:
     )
 
 
-def small_map(meta: object) -> dict[str, str]:
-    """Give a mapping as text to text, within the limits of ``meta``; what is no mapping is empty."""
+def small_map(meta: object, redactor: Redactor) -> dict[str, str]:
+    """Give a mapping as text to text, within the limits of ``meta``, secrets redacted; what is no mapping is empty."""
     if not isinstance(meta, Mapping):
         return {}
     try:
@@ -120,5 +125,16 @@ def small_map(meta: object) -> dict[str, str]:
     except Exception:
         return {}
     return {
-        identifier(key, META_KEY_LIMIT): cut_end(text_of(value), META_VALUE_LIMIT) for key, value in entries
+        name: REDACTED
+        if redactor.hides(name, value)
+        else redacted(text_of(value), META_VALUE_LIMIT, redactor)
+        for name, value in ((identifier(key, META_KEY_LIMIT), value) for key, value in entries)
     }
+
+
+def redacted(text: str, limit: int, redactor: Redactor) -> str:
+    """Redact the secrets in a text, and keep its beginning within ``limit`` bytes.
+
+    In this order: a secret that is cut is no longer known as one. Of a very long text the end is not looked at.
+    """
+    return cut_end(redactor.text(cut_end(text, _LOOKED_AT * limit)), limit)
