@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx
 
-from broker.client import shown_url, token_supplier
+from broker.client import token_supplier
 from schemas.errors import BrokerError
+from schemas.redaction import shown_url
 from settings.broker import BrokerSettings
 
 _API = "/admin/v2"
@@ -65,9 +66,10 @@ def admin(settings: BrokerSettings, timeout_seconds: float | None = None) -> Ite
     ``timeout_seconds`` is the limit of one request where another one is wanted than of other operations.
     """
     supplier = token_supplier(settings)
+    home = _home(settings)
     with httpx.Client(
-        base_url=settings.pulsar_admin_url.rstrip("/"),
-        event_hooks={"request": [] if supplier is None else [_authorizing(supplier, settings)]},
+        base_url=home,
+        event_hooks={"request": [] if supplier is None else [_authorizing(supplier, settings, home)]},
         verify=_tls(settings),
         timeout=timeout_seconds or settings.pulsar_operation_timeout_seconds,
         follow_redirects=True,  # a broker sends to the one that owns the namespace
@@ -75,7 +77,24 @@ def admin(settings: BrokerSettings, timeout_seconds: float | None = None) -> Ite
         yield Admin(http, settings.pulsar_admin_url.rstrip("/"))
 
 
-def _authorizing(supplier: Callable[[], str], settings: BrokerSettings) -> Callable[[httpx.Request], None]:
+def _home(settings: BrokerSettings) -> httpx.URL:
+    """The address of the admin REST. Raises BrokerError, without what httpx says of a URL: that quotes the password."""
+    try:
+        url = httpx.URL(settings.pulsar_admin_url.rstrip("/"))
+    except httpx.InvalidURL:
+        url = None
+    # A password with a / or ? that is not escaped goes on in what httpx takes for path or query.
+    if url is None or b"@" in url.raw_path or "@" in url.fragment:
+        raise BrokerError(
+            f"JOBTRAIL_PULSAR_ADMIN_URL cannot be used ({shown_url(settings.pulsar_admin_url)}): expected "
+            "http://host:8080 or https://host:8443; escape reserved characters in user and password with %XX."
+        )
+    return url
+
+
+def _authorizing(
+    supplier: Callable[[], str], settings: BrokerSettings, home: httpx.URL
+) -> Callable[[httpx.Request], None]:
     """Called for every request, those that follow a redirect included: it carries the token.
 
     In a cluster of several brokers each redirects to the one that owns the namespace, and that one asks who we are as
@@ -85,7 +104,6 @@ def _authorizing(supplier: Callable[[], str], settings: BrokerSettings) -> Calla
     of the admin REST, which Pulsar keeps, so that the login page of a proxy does not get it. Otherwise the request is
     not sent at all: without the token it would end in a refusal that misleads.
     """
-    home = httpx.URL(settings.pulsar_admin_url)
 
     def authorize(request: httpx.Request) -> None:
         url = request.url

@@ -5,7 +5,6 @@ AvroSchema falls back to the reader's schema on any error. Make the client after
 """
 
 import os
-import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import structlog
 
 from broker.private import CoreMessage, check_private_names
 from schemas.errors import BrokerError
+from schemas.redaction import shown_url
 from settings.broker import BrokerSettings
 
 Client = pulsar.Client
@@ -138,11 +138,6 @@ def broker_errors(what: str, settings: BrokerSettings) -> Iterator[None]:
             f"cannot {what} at {shown_url(settings.pulsar_url)}: the URL cannot be used. Correct JOBTRAIL_PULSAR_URL: "
             "pulsar://host:6650 or pulsar+ssl://host:6651, without user and password."
         ) from None
-
-
-def shown_url(url: str) -> str:
-    """A URL as it may be shown: without user, password and query."""
-    return re.sub(r"//[^/@]*@", "//", url).split("?", 1)[0]
 
 
 def token_supplier(settings: BrokerSettings) -> Callable[[], str] | None:

@@ -6,8 +6,8 @@ The library tries for a long time and then says little; and its own pauses grow 
 import re
 import socket
 
-from broker.client import shown_url
 from schemas.errors import BrokerError
+from schemas.redaction import shown_url
 from settings.broker import BrokerSettings
 
 _TIMEOUT_SECONDS = 2.0

@@ -12,6 +12,7 @@ from cli.wire_formats import find_wire_format, is_event
 from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.decode import Decoder, decoder
 from schemas.errors import InputError, SchemaError
+from schemas.redaction import redact
 from schemas.validate import Problem, problems_of_json, problems_of_payload
 
 _CONTAINER: Final = b"Obj\x01"
@@ -86,7 +87,9 @@ def _problems_of_what_it_is(content: bytes, decode: Decoder) -> Iterator[Problem
         yield from problems_of_payload(content[len(found.header) :], decode)
     elif _is_text(content):
         line = content.decode().strip().split("\n", 1)[0]
-        yield Problem(DeadLetterReason.MALFORMED, "", line[:80], f"is text, but not JSON: {_EXPECTED}")
+        yield Problem(
+            DeadLetterReason.MALFORMED, "", redact(line)[:80], f"is text, but not JSON: {_EXPECTED}"
+        )
 
 
 def _is_text(content: bytes) -> bool:
@@ -124,7 +127,7 @@ def _check_json_values(name: str, text: str) -> Iterator[Checked]:
         except (ValueError, RecursionError) as error:
             following = _NEXT_EVENT.search(text, at)
             end = following.end() if following else len(text)
-            shown = text[at:end].split("\n", 1)[0]
+            shown = redact(text[at:end].split("\n", 1)[0])
             says = f"is not JSON ({_reason(error, line)}): {_EXPECTED}"
             yield Checked(name, place, [Problem(DeadLetterReason.MALFORMED, "", shown[:80], says)])
         else:

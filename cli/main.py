@@ -21,6 +21,7 @@ from cli.runs import runs
 from cli.sources import sources
 from cli.verify import verify
 from schemas.errors import JobtrailError, NotFoundError
+from schemas.redaction import redact
 
 ANSWER_IS_NO = 1
 COULD_NOT_BE_DONE = 2
@@ -107,8 +108,8 @@ def _complain(what: object, status: int) -> int:
     if os.environ.get(TRACEBACK_VARIABLE):
         import traceback
 
-        traceback.print_exc()
-    click.echo(f"jobtrail: {safe(' '.join(str(what).split()), 2_000)}", err=True)
+        click.echo(redact(traceback.format_exc()), err=True)
+    click.echo(f"jobtrail: {safe(' '.join(redact(str(what)).split()), 2_000)}", err=True)
     return status
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from demo.errors import DemoError
 from demo.screen import Screen
+from schemas.redaction import shown_url
 from servers import processes
 from servers.ports import HOST, free_ports
 from servers.postgres import PostgresServer
@@ -139,7 +139,7 @@ def _consumer(directory: Path, running: Stack, *words: str) -> Iterator[processe
 
 def _address(url: str) -> str:
     """Host and port of a URL."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    return shown_url(url).partition("//")[2].partition("/")[0]
 
 
 def _is_ready(url: str) -> bool:

@@ -4,10 +4,17 @@ A message says what was expected, what was found, where, and how to cure it. Bra
 """
 
 from schemas.dead_letter_reasons import DeadLetterReason
+from schemas.redaction import redact
 
 
 class JobtrailError(Exception):
-    """The top of the tree. The command line prints its message and exits with status 2."""
+    """The top of the tree. The command line prints its message and exits with status 2.
+
+    Secrets in the message are redacted, because it may quote what a library says, and that may quote an address.
+    """
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
 
 
 class DecodeError(JobtrailError):

@@ -16,6 +16,7 @@ from schemas.contract import EVENT_BYTES, FAILURES, FINISHED, SCHEMA, STATES
 from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.decode import Decoder, examine, too_large
 from schemas.errors import DecodeError
+from schemas.redaction import redact
 from schemas.times import LONGEST_MEASURED_US, OTHER_TIMES, known_times, likely_mistake
 from schemas.writer_schema import plain_schema
 
@@ -279,7 +280,7 @@ def _shown_time(time_us: int) -> str:
 
 def _problem(reason: str, field: str, value: Any, says: str) -> Problem:
     shown = "" if value is None else value if isinstance(value, str) else repr(value)
-    return Problem(reason, field, shown[:_SHOWN_CHARACTERS], says)
+    return Problem(reason, field, redact(shown)[:_SHOWN_CHARACTERS], says)
 
 
 def _kind(value: Any) -> str:

@@ -1,11 +1,12 @@
 """How settings are read: environment variables first, then the TOML file named by ``JOBTRAIL_CONFIG_FILE``.
 
 A service composes its settings from the classes of this package and validates them as a whole at start. Secrets are
-``SecretStr``, so neither an error nor a log line shows them.
+``SecretStr``, so neither an error nor a log line shows them; of all others the repr shows no password of a URL.
 """
 
 import os
-from typing import Self
+from collections.abc import Iterable
+from typing import Any, Self
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -17,6 +18,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from schemas.errors import SettingsError
+from schemas.redaction import redact, shown_url
 
 PREFIX = "JOBTRAIL_"
 CONFIG_FILE_VARIABLE = "JOBTRAIL_CONFIG_FILE"
@@ -25,7 +27,17 @@ CONFIG_FILE_VARIABLE = "JOBTRAIL_CONFIG_FILE"
 class Settings(BaseSettings):
     """Base of every settings class. Field ``pulsar_url`` is ``JOBTRAIL_PULSAR_URL``, and ``pulsar_url`` in the file."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # a wrong value may be a secret in the wrong variable
+    )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, _shown(value) if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -61,6 +73,10 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f'settings cannot be used: {error}. A list is written as JSON, in a variable as well: ["5m", "1h"].'
             ) from None
+
+
+def _shown(value: str) -> str:
+    return shown_url(value) if "://" in value and "@" in value else redact(value)
 
 
 def _problem(item: object) -> str:

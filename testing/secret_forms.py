@@ -141,6 +141,12 @@ FORMS: Final = (
         ("@db:5432/x is away",),
     ),
     Form(
+        "password with a slash behind digits, of the web",
+        "https://app:12/ter2@h.example:8443/x is away",
+        ("12/", "ter2"),
+        ("@h.example:8443/x is away",),
+    ),
+    Form(
         "password with an at",
         "postgres://app:hun@ter2@db/x is away",
         ("hun@", "ter2"),

@@ -8,6 +8,9 @@ from cli.render.safe_text import safe, safe_name
 from cli.render.words import plural
 from derive.rows import DeadLetter
 from schemas.contract import Event
+from schemas.look import look
+from schemas.redacted_event import masked_payload, redacted_event
+from schemas.redaction import redact
 from schemas.validate import Problem, is_advice
 from store.answers.dead_letters import shown_message_id
 
@@ -18,15 +21,16 @@ _STATE_WIDTH = len("suspended")
 
 def event_line(event: Event) -> str:
     """When, which state, which job, and what else there is to say of it."""
-    error = event.error
+    fields = redacted_event(event._asdict())
+    error = fields["error"]
     said = [
         f"{_time(event.occurred_at):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "Z",
         f"{event.state:<{_STATE_WIDTH}}",
         f"{safe_name(event.worker)} #{safe_name(event.job_id)}",
         f"attempt {event.attempt}" if event.attempt > 1 else "",
         safe(event.namespace, 40),
-        safe(event.source, 40),
-        safe(event.external_id, 40),
+        safe(fields["source"], 40),
+        safe(fields["external_id"], 40),
         f"✗ {safe(error['category'] or error['type'])}: {safe(error['message'], 80)}" if error else "",
     ]
     return "  ".join(part for part in said if part)
@@ -36,12 +40,12 @@ def invalid_line(letter: DeadLetter) -> str:
     """A message that is no valid event: published when, and why it is none."""
     published = f"{_time(letter.publish_time_us):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "Z"
     reason, message = safe(letter.reason), safe(shown_message_id(letter.message_id), 80)
-    return f"{published}  ⚠ {reason}  message {message}, {plural(len(letter.payload), 'byte')}: {safe(letter.detail, 400)}"
+    return f"{published}  ⚠ {reason}  message {message}, {plural(len(letter.payload), 'byte')}: {safe(redact(letter.detail), 400)}"
 
 
 def event_json(event: Event, topic: str, message_id: str) -> str:
     """One line: where it stands in the topic, and all its fields, times in RFC 3339 (null: not known)."""
-    fields = event._asdict()
+    fields = redacted_event(event._asdict())
     for name in _TIMES:
         fields[name] = moment(_time(fields[name])) if fields[name] else None
     return _one_line({"topic": topic, "message_id": message_id, "event": fields})
@@ -49,13 +53,14 @@ def event_json(event: Event, topic: str, message_id: str) -> str:
 
 def invalid_json(letter: DeadLetter) -> str:
     """One line: where it stands, why it is no event, and its bytes."""
+    read_as = look(letter.payload)
     return _one_line(
         {
             "topic": letter.topic,
             "message_id": letter.message_id,
             "reason": letter.reason,
-            "detail": letter.detail,
-            "payload": letter.payload.hex(),
+            "detail": redact(letter.detail),
+            "payload": masked_payload(letter.payload, read_as.event if read_as else None).hex(),
         }
     )
 

@@ -2,10 +2,24 @@
 
 import logging
 import sys
+from typing import Final
 
 import structlog
 
+from schemas.redaction import REDACTED, Redactor
 from settings.service import ServiceSettings
+
+_REDACTOR: Final = Redactor()
+
+
+def redact_secrets(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Redact the secrets in the fields of a log line: errors quote addresses, and what libraries say of them."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = REDACTED if _REDACTOR.hides(name, value) else _REDACTOR.text(value)
+    return event
 
 
 def configure_log(settings: ServiceSettings, service: str) -> None:
@@ -19,6 +33,7 @@ def configure_log(settings: ServiceSettings, service: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            redact_secrets,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(

@@ -7,8 +7,8 @@ lets the queue drain before it is full.
 from typing import Any
 
 import jobtrail
-from broker.client import shown_url
 from schemas.errors import BrokerError
+from schemas.redaction import shown_url
 from settings.broker import BrokerSettings
 
 # The SDK's queue holds 10,000 events or 16 MiB. An event weighs 10 and each id in its depends_on 1, so at most 1,000

@@ -28,7 +28,7 @@ def _bare_until(signs: str) -> re.Pattern[str]:
     """A value without quotes: it goes on to a blank, or to what separates it from the next name and one of the signs."""
     following = rf"[ \t]?[\w.%\[\]-]{{1,60}}+(?:[ ][\w.%-]{{1,30}}+){{0,3}}[ ]?[{signs}]"
     return lazily(
-        r"(?:[^\s\"'`,;&|\\\])}…]"
+        r"(?:[^\s\x00-\x1f\"'`,;&|\\\])}…]"
         r"|…(?!\[cut\])"
         r"|\\(?![\"']|[nrt](?:[\w-]{1,60}+[=:]|\\|$|[\"']))[^\n]"
         r"|[\"'`](?=\w)"
@@ -43,7 +43,7 @@ _IN_PLACE: Final = lazily(
 )
 BARE: Final = _bare_until("=")
 BARE_AFTER_COLON: Final = _bare_until("=:")
-IN_QUERY: Final = lazily(r"(?:[^\s\"'`<>&#\\]|\\(?![\"'nrt]|u0026))++")
+IN_QUERY: Final = lazily(r"(?:[^\s\x00-\x1f\"'`<>&#\\]|\\(?![\"'nrt]|u0026))++")
 IN_ENCODED_QUERY: Final = lazily(r"(?:[^\s\"'`<>&#%\\]|%(?!26|23))++")
 IN_ELEMENT: Final = lazily(r"[^<]*+(?=<)")
 PHRASE: Final = lazily(r"[^\n,;\"']*+")

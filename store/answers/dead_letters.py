@@ -10,6 +10,8 @@ from typing import NamedTuple
 import psycopg
 
 from schemas.errors import InputError, NotFoundError
+from schemas.look import look
+from schemas.redacted_event import masked_payload
 from store.answers.reading import read, snapshot
 from store.queries import queries
 
@@ -38,7 +40,7 @@ class Letter(NamedTuple):
 
 
 class WholeLetter(NamedTuple):
-    """One dead letter with the bytes as they came."""
+    """One dead letter with its bytes."""
 
     topic: str
     message_id: str
@@ -84,6 +86,8 @@ def get_dead_letter(
 ) -> WholeLetter:
     """One dead letter by its message id; of a topic that was made anew, the one published last.
 
+    Secrets in its bytes are overwritten by asterisks.
+
     Raises NotFoundError when there is none, InputError when several topics have that id.
     """
     with snapshot(connection):
@@ -103,7 +107,9 @@ def get_dead_letter(
             f"several topics have a dead letter of message {message_id!r}, {found[0].topic} and {found[1].topic} among "
             "them: say which with --topic."
         )
-    return found[0]
+    letter = found[0]
+    read_as = look(letter.payload)
+    return letter._replace(payload=masked_payload(letter.payload, read_as.event if read_as else None))
 
 
 def stored_message_id(said: str) -> str:

@@ -8,6 +8,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 
+from schemas.redaction import Redactor
+
 Row = TypeVar("Row")
 
 # Sent as one. A run of 1,000,000 jobs is joined and grouped in memory instead of in files; compiling a query of this kind
@@ -17,6 +19,13 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL work_mem = '64MB';
 SET LOCAL jit = off;
 """
+
+_TRACE: Final = "stacktrace"
+_TEXTS_OF_PUBLISHERS: Final = frozenset(
+    {"title", "message", "error_message", _TRACE, "args", "detail", "message_key"}
+)
+_redact: Final = Redactor().text
+_redact_trace: Final = Redactor().trace
 
 
 @contextmanager
@@ -33,6 +42,17 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
 def read(
     connection: psycopg.Connection, row_type: type[Row], query: LiteralString, **parameters: Any
 ) -> list[Row]:
-    """All rows of a named query as values of a class whose fields are the query's columns."""
+    """All rows of a named query as values of a class whose fields are the query's columns.
+
+    Secrets in texts that publishers wrote are redacted, because not every publisher does it. What is stored stays as it is.
+    """
     with connection.cursor(row_factory=class_row(row_type)) as cursor:
-        return cursor.execute(query, parameters).fetchall()
+        rows = cursor.execute(query, parameters).fetchall()
+    columns = [name for name in getattr(row_type, "_fields", ()) if name in _TEXTS_OF_PUBLISHERS]
+    return [_redacted(row, columns) for row in rows] if columns else rows
+
+
+def _redacted(row: Any, columns: list[str]) -> Any:
+    texts = {name: text for name in columns if (text := getattr(row, name))}
+    shown = {name: _redact_trace(text) if name == _TRACE else _redact(text) for name, text in texts.items()}
+    return row._replace(**shown) if shown != texts else row

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from schemas.redacted_event import redacted_value
+
 TABLES: Final = (
     "outcomes_hourly",
     "failure_groups_hourly",
@@ -34,10 +36,13 @@ class Difference(NamedTuple):
 def differences(
     table: str, key: Values, stored: Values | None, expected: Values | None
 ) -> Iterator[Difference]:
-    """One for each column whose values differ; one in all where either row is not there."""
+    """One for each column whose values differ; one in all where either row is not there.
+
+    The values are compared as they are, and given with the secrets in them redacted.
+    """
     if stored is None or expected is None:
-        yield Difference(table, key, None, stored, expected)
+        yield Difference(table, key, None, redacted_value(stored), redacted_value(expected))
         return
     for column, value in expected.items():
         if stored[column] != value:
-            yield Difference(table, key, column, stored[column], value)
+            yield Difference(table, key, column, redacted_value(stored[column]), redacted_value(value))

@@ -92,7 +92,7 @@ def test_the_token_never_goes_from_https_to_http(url: str, sent: bool) -> None:
     settings = BrokerSettings.load(pulsar_admin_url="https://broker-1:8443", pulsar_token="secret")
     request = httpx.Request("GET", url)
     with contextlib.nullcontext() if sent else pytest.raises(BrokerError, match="over https"):
-        _authorizing(lambda: "secret", settings)(request)
+        _authorizing(lambda: "secret", settings, httpx.URL(settings.pulsar_admin_url))(request)
     assert ("Authorization" in request.headers) is sent
 
 
@@ -128,3 +128,24 @@ def test_trusted_certificates_that_were_replaced_are_read_again(tmp_path: Path) 
     trusted.write_text("no certificate")
     with pytest.raises(BrokerError, match="cannot read the trusted certificates"), admin(settings):
         pass
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://app:hun/ter2@broker:8080",
+        "http://app:12/ter2@broker:8080",
+        "https://app:12?ter2@broker",
+        "https://app:12#ter2@broker",
+    ],
+)
+def test_address_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+    """httpx would quote half of the password as a port that is none, or ask a host named by the user."""
+    settings = BrokerSettings.load(pulsar_admin_url=url)
+    with (
+        pytest.raises(BrokerError, match="JOBTRAIL_PULSAR_ADMIN_URL cannot be used") as raised,
+        admin(settings) as broker,
+    ):
+        broker.get("/clusters")
+    assert "hun" not in str(raised.value)
+    assert "ter2" not in str(raised.value)

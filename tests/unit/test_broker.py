@@ -6,7 +6,7 @@ import _pulsar
 import pulsar
 import pytest
 
-from broker.client import broker_errors, connect, shown_url, subscribe, token_supplier
+from broker.client import broker_errors, connect, subscribe, token_supplier
 from broker.private import check_private_names, stored_schema
 from schemas.errors import BrokerError
 from servers.ports import free_ports
@@ -39,25 +39,17 @@ def test_a_negative_version_is_never_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("pulsar://broker:6650", "pulsar://broker:6650"),
-        ("pulsar+ssl://user:secret@broker:6651", "pulsar+ssl://broker:6651"),
-        ("https://user:secret@broker:8443/?token=secret", "https://broker:8443/"),
-    ],
+    "url",
+    ["pulsar://user:hunter2@broker:6650", "pulsar://user:hun/ter2@broker", "pulsar://user:hun ter2@broker"],
 )
-def test_a_shown_url_holds_no_secret(url: str, shown: str) -> None:
-    """Errors and logs show URLs only so."""
-    assert shown_url(url) == shown
-
-
-def test_an_unusable_url_is_refused_without_showing_it() -> None:
+def test_an_unusable_url_is_refused_without_showing_it(url: str) -> None:
     """The library's own message would repeat the password."""
     with pytest.raises(BrokerError) as raised:
-        connect(BrokerSettings.load(pulsar_url="pulsar://user:secret@broker:6650"))
-    assert "secret" not in str(raised.value)
+        connect(BrokerSettings.load(pulsar_url=url))
+    assert "ter2" not in str(raised.value)
     assert raised.value.__cause__ is None
     assert "Correct JOBTRAIL_PULSAR_URL" in str(raised.value)
+    assert "pulsar://broker" in str(raised.value)
 
 
 def test_an_unreachable_broker_is_said_with_what_where_and_the_cure() -> None:

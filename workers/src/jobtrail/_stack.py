@@ -63,7 +63,7 @@ def capture(error: BaseException) -> tuple[Part, ...]:
 def render(stack: Any, redactor: Redactor) -> str:
     """Print what was captured, or take a text as it is; secrets redacted, within the limit of a stack trace."""
     if isinstance(stack, str):
-        return cut_middle(redactor.text(cut_middle(stack, 4 * STACKTRACE_LIMIT)), STACKTRACE_LIMIT)
+        return cut_middle(redactor.trace(cut_middle(stack, 4 * STACKTRACE_LIMIT)), STACKTRACE_LIMIT)
     return cut_middle("".join(_print(part, redactor) for part in stack or ()), STACKTRACE_LIMIT)
 
 

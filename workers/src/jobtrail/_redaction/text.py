@@ -1,15 +1,19 @@
 # Written by `make contract` from schemas/redaction/text.py; do not edit. `make check` fails when it differs.
 """Redacting a text by all the rules. A text that holds no secret costs about a microsecond."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from jobtrail._redaction.commands import may_hold_command, secrets_by_place
 from jobtrail._redaction.names import NAME_CHARACTERS, Secrecy, joined, pattern_of, secrecy_of, words_of
 from jobtrail._redaction.pairs import PARTS_OF_NAMES, Span, is_plural, secrets_beside_names
+from jobtrail._redaction.patterns import lazily
 from jobtrail._redaction.tokens import may_hold_token, secrets_by_looks
 from jobtrail._redaction.urls import secrets_in_urls
 from jobtrail._redaction.values import REDACTED, is_harmless
+
+_LINE_OF_CODE: Final = lazily(r"^ *File \"[^\"\n]{1,500}\", line \d+.*\n(?P<code> .*)$", re.MULTILINE)
 
 
 class Redactor:
@@ -24,14 +28,20 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Redact the secrets in a text. Redacting it again changes nothing."""
-        lower = text.lower()
-        if any(map(lower.__contains__, self._parts)) or may_hold_token(text) or may_hold_command(text):
-            return self._text(text)
-        return self._text(text) if "//" in text and ("..." in text or "…" in text) else text
+        return self._text(text) if self._may_hold_secret(text) else text
+
+    def trace(self, text: str) -> str:
+        """Redact the secrets in a stack trace as Python prints it, its lines of code as ``code`` does."""
+        parts: list[str] = []
+        done = 0
+        for found in _LINE_OF_CODE.finditer(text):
+            parts += [self.text(text[done : found.start("code")]), self.code(found["code"])]
+            done = found.end("code")
+        return "".join([*parts, self.text(text[done:])])
 
     def code(self, line: str) -> str:
         """Redact the secrets in a line of a program: what stands in it as a text, and not its names and calls."""
-        if self.text(line) == line:
+        if not self._may_hold_secret(line):
             return line
         if "//" in line:
             line = self._hidden(line, secrets_in_urls(line))
@@ -60,6 +70,11 @@ class Redactor:
     def hide(self, secret: str) -> str:
         """Give what stands for a secret."""
         return self._hide(secret)
+
+    def _may_hold_secret(self, text: str) -> bool:
+        if any(map(text.lower().__contains__, self._parts)) or may_hold_token(text) or may_hold_command(text):
+            return True
+        return "//" in text and ("..." in text or "…" in text)
 
     def _text(self, text: str) -> str:
         if "//" in text or "/\\/" in text:

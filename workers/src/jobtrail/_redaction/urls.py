@@ -28,6 +28,7 @@ _HOSTS: Final = lazily(
     r"(?:,(?:\[[0-9a-f:.%]*\]|[\w.%{}$-]+)(?::(?:\d{0,5}|port))?)*[)\].,:!|]*",
     re.IGNORECASE,
 )
+_HOST_AND_PORT: Final = lazily(r"[\w.-]{1,253}:\d{2,5}(?!\w)")
 _HOST: Final = lazily(r"(\[[^\]]*\]?|[^:]*)((?::\d{1,5})?)")
 _HOST_FOLLOWS: Final = lazily(r"[\w\[%{(.-]")
 # Not to be taken for the end of a password: a name with a dot or a port, an address, several hosts.
@@ -158,8 +159,8 @@ def _is_password(url: str, at: int, scheme: str, port: str, *, is_host: bool) ->
     if not is_host:
         return True
     if scheme in _WEB:
-        # https://host:8443/bob@x is a path; a port has at most 65535.
-        return port.isdecimal() and int(port) > 65_535
+        # https://host:8443/bob@x is a path, and https://user:84/43@host:8443 a password; a port has at most 65535.
+        return port.isdecimal() and (int(port) > 65_535 or _HOST_AND_PORT.match(url, at + 1) is not None)
     return port.isdecimal() and url[at - 1] != "/" and "=" not in url[:at]
 
 
