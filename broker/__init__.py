@@ -1,1 +1,1 @@
-"""Everything that talks to Apache Pulsar: connections, the schema registry, and provisioning over its admin REST."""
+"""Talk to Apache Pulsar: connections, the schema registry, and provisioning over the admin REST."""

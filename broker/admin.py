@@ -1,4 +1,7 @@
-"""Pulsar's admin REST: requests, who we are, and errors that say what to do. What is asked lies in ``provision``, ``backlog`` and ``topic_log``."""
+"""Send requests to Pulsar's admin REST, with the token and TLS of the settings.
+
+``provision``, ``backlog`` and ``topic_log`` say which requests.
+"""
 
 import os
 import ssl
@@ -25,18 +28,18 @@ class Admin:
         self._url = url
 
     def get(self, path: str) -> Any:
-        """The JSON at a path; None where there is nothing (404) and where a policy is not set (an empty answer)."""
+        """Return the JSON at a path; None when it does not exist (404) or a policy is not set (an empty answer)."""
         response = self._request("GET", path)
         if response.status_code == httpx.codes.NOT_FOUND or not response.content:
             return None
         return response.json()
 
     def put(self, path: str, body: Any) -> None:
-        """Create, or set. Something that is there already (409) is no error: two may provision at once."""
+        """Create or set something. It may exist already (409), because two processes may provision at once."""
         self._request("PUT", path, body, fine=(httpx.codes.CONFLICT,))
 
     def post(self, path: str, body: Any) -> None:
-        """Set, or update."""
+        """Set or update something."""
         self._request("POST", path, body, fine=())
 
     def _request(
@@ -63,7 +66,7 @@ class Admin:
 def admin(settings: BrokerSettings, timeout_seconds: float | None = None) -> Iterator[Admin]:
     """Open the admin REST that the settings name, with their token and TLS. Raises BrokerError.
 
-    ``timeout_seconds`` is the limit of one request where another one is wanted than of other operations.
+    ``timeout_seconds`` limits one request; the default is the limit of one operation in the settings.
     """
     supplier = token_supplier(settings)
     home = _home(settings)
@@ -72,18 +75,18 @@ def admin(settings: BrokerSettings, timeout_seconds: float | None = None) -> Ite
         event_hooks={"request": [] if supplier is None else [_authorizing(supplier, settings, home)]},
         verify=_tls(settings),
         timeout=timeout_seconds or settings.pulsar_operation_timeout_seconds,
-        follow_redirects=True,  # a broker sends to the one that owns the namespace
+        follow_redirects=True,  # a broker redirects to the one that owns the namespace
     ) as http:
         yield Admin(http, settings.pulsar_admin_url.rstrip("/"))
 
 
 def _home(settings: BrokerSettings) -> httpx.URL:
-    """The address of the admin REST. Raises BrokerError, without what httpx says of a URL: that quotes the password."""
+    """Return the address of the admin REST. Raises BrokerError without quoting httpx, whose message holds the password."""
     try:
         url = httpx.URL(settings.pulsar_admin_url.rstrip("/"))
     except httpx.InvalidURL:
         url = None
-    # A password with a / or ? that is not escaped goes on in what httpx takes for path or query.
+    # When a password holds a / or ? that is not escaped, httpx takes its end for the path or the query.
     if url is None or b"@" in url.raw_path or "@" in url.fragment:
         raise BrokerError(
             f"JOBTRAIL_PULSAR_ADMIN_URL cannot be used ({shown_url(settings.pulsar_admin_url)}): expected "
@@ -95,14 +98,13 @@ def _home(settings: BrokerSettings) -> httpx.URL:
 def _authorizing(
     supplier: Callable[[], str], settings: BrokerSettings, home: httpx.URL
 ) -> Callable[[httpx.Request], None]:
-    """Called for every request, those that follow a redirect included: it carries the token.
+    """Return a function that adds the token to a request. httpx calls it for every request, redirected ones included.
 
-    In a cluster of several brokers each redirects to the one that owns the namespace, and that one asks who we are as
-    well; httpx drops the header on the way to another host. Which hosts are brokers we cannot know beforehand. But a
-    redirect is the word of a broker that already has the token, so following it tells nobody who could not be told
-    anyway, as long as two things hold: from https never to http, where the network could read it; and only to the path
-    of the admin REST, which Pulsar keeps, so that the login page of a proxy does not get it. Otherwise the request is
-    not sent at all: without the token it would end in a refusal that misleads.
+    In a cluster, a broker redirects to the one that owns the namespace, and that one wants the token as well; httpx
+    drops the header when the host changes. We cannot know which hosts are brokers. But the redirect comes from a broker
+    that already has the token, so passing it on reveals nothing new, under two conditions: never from https to http,
+    where the network could read it; and only to a path of the admin REST, so that the login page of a proxy does not
+    get it. Otherwise the request is not sent: without the token it would be refused for a misleading reason.
     """
 
     def authorize(request: httpx.Request) -> None:
@@ -137,9 +139,9 @@ def _tls(settings: BrokerSettings) -> ssl.SSLContext:
 
 @lru_cache(maxsize=1)
 def _context(path: str | None, changed_ns: int, validate_hostname: bool) -> ssl.SSLContext:
-    """One for all that is asked, until the file of the trusted certificates changes.
+    """Return one context for all requests, until the file of the trusted certificates changes.
 
-    Each takes most of a megabyte, and httpx leaves it in a reference cycle, for which a consumer looks rarely.
+    A context takes most of a megabyte, and httpx leaves it in a reference cycle, which a consumer collects rarely.
     """
     context = ssl.create_default_context(cafile=path)
     context.check_hostname = validate_hostname
@@ -150,8 +152,8 @@ def _reason(response: httpx.Response) -> str:
     try:
         reason = str(response.json()["reason"]).strip()
     except (ValueError, KeyError, TypeError):
-        reason = response.reason_phrase  # the text is a page of HTML
-    # What the broker says of a refused schema holds both schemas, hundreds of lines.
+        reason = response.reason_phrase  # the body is a page of HTML
+    # When a schema is refused, the reason holds both schemas: hundreds of lines.
     reason = " ".join(reason.split())[:400]
     if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return (

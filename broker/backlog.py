@@ -1,4 +1,4 @@
-"""What waits in a subscription, and what the broker thinks of this process's consumer: asked of the admin REST.
+"""Ask the admin REST what waits in a subscription, and what the broker knows of this process's consumer.
 
 A role that may consume may ask this. An entry is what a publisher's client sent at once: one message, or up to 1,000.
 """
@@ -15,11 +15,11 @@ class OwnConsumer(NamedTuple):
     """This process's consumer of one partition, as the broker sees it."""
 
     permits: int
-    """Messages that it asked for and has not been given."""
+    """Messages that it asked for and has not received."""
     unacknowledged: int
-    """Messages that it was given and has not acknowledged."""
+    """Messages that it received and has not acknowledged."""
     blocked: bool
-    """It may get no more before it acknowledges some."""
+    """It gets no more messages until it acknowledges some."""
 
 
 class PartitionBacklog(NamedTuple):
@@ -27,19 +27,19 @@ class PartitionBacklog(NamedTuple):
 
     partition: str
     entries: int
-    """Not acknowledged, delivered or not; without those that are to be delivered later."""
+    """Entries that are not acknowledged, delivered or not; without those with a delayed delivery."""
     delivered: int
-    """Messages given to any consumer since the partition was loaded."""
+    """Messages sent to any consumer since the broker loaded the partition."""
     held_by_others: int
-    """Messages that other consumers were given and have not acknowledged."""
+    """Messages that other consumers received and have not acknowledged."""
     blocked: bool
-    """Nobody gets any more before somebody acknowledges some."""
+    """No consumer gets more messages until one of them acknowledges some."""
     own: OwnConsumer | None
-    """None: the broker does not know of this process's consumer."""
+    """None when the broker does not know this process's consumer."""
 
 
 def backlog(settings: BrokerSettings, subscription: str, timeout_seconds: float) -> list[PartitionBacklog]:
-    """Every loaded partition of the topic. Raises BrokerError when that cannot be asked, or there is no such subscription."""
+    """Return every loaded partition of the topic. Raises BrokerError when the broker does not answer or the subscription does not exist."""
     path = settings.topic.replace("://", "/", 1)
     with admin(settings, timeout_seconds) as broker:
         stats = broker.get(f"/{path}/partitioned-stats?perPartition=true&getPreciseBacklog=true")

@@ -1,7 +1,7 @@
-"""Connections to the broker and subscriptions, with the traps of pulsar-client's defaults taken out.
+"""Connect to the broker and subscribe, without the traps in pulsar-client's defaults.
 
-Consumers here read bytes: they are decoded by the writer's schema (``broker.registry``), because the library's own
-AvroSchema falls back to the reader's schema on any error. Make the client after a fork, never before.
+Consumers read bytes, which ``broker.registry`` decodes by the writer's schema: the library's own AvroSchema falls back
+to the reader's schema on any error. Make the client after a fork, never before.
 """
 
 import os
@@ -58,11 +58,11 @@ _CURES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def connect(settings: BrokerSettings, *, log_file: str | None = None) -> pulsar.Client:
-    """A client of the broker; it connects when it is first used, and again by itself whenever it must.
+    """Return a client of the broker. It connects when it is first used, and reconnects by itself.
 
-    The library prints what goes wrong to standard output, errors only, or appends it to ``log_file``: for commands that
-    answer on standard output it is os.devnull, and what goes wrong is an error that they say themselves. Raises
-    BrokerError when the URL, the token or the trusted certificates cannot be used.
+    The library prints its errors to standard output, or appends them to ``log_file``. Commands that answer on standard
+    output pass os.devnull and report errors themselves. Raises BrokerError when the URL, the token or the trusted
+    certificates cannot be used.
     """
     check_private_names()
     _check_trust_file(settings)
@@ -74,7 +74,7 @@ def connect(settings: BrokerSettings, *, log_file: str | None = None) -> pulsar.
             stats_interval_in_seconds=0,
             tls_trust_certs_file_path=settings.pulsar_tls_trust_certs_file,
             tls_validate_hostname=settings.pulsar_tls_validate_hostname,
-            # Never a logging.Logger: the library would take the GIL for every line, from threads of its own.
+            # Never a logging.Logger: the library's threads would take the GIL for every line.
             logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error)
             if log_file is None
             else pulsar.FileLogger(pulsar.LoggerLevel.Error, log_file),
@@ -92,12 +92,12 @@ def subscribe(
     receiver_queue: int,
     redelivery_delay_seconds: float = 1.0,
 ) -> pulsar.Consumer:
-    """Subscribe to the topic of the events: Shared, from the earliest event, each acknowledged individually.
+    """Subscribe to the topic of the events: Shared, from the earliest event, each message acknowledged individually.
 
     ``batch_receive`` returns when it has ``batch_messages`` or ``batch_bytes``, or after ``batch_wait_seconds`` with
-    what there is, an empty list included. ``receiver_queue`` is the number of messages fetched ahead, over all
-    partitions together. There is no timeout for unacknowledged messages: a batch may wait out a long outage of
-    Postgres and still be acknowledged; what a dead consumer held is redelivered when its connection ends.
+    what has arrived, which may be nothing. ``receiver_queue`` is the number of messages fetched ahead, over all
+    partitions together. Unacknowledged messages never time out, so that a batch can wait for Postgres however long it
+    is away. When a consumer dies, its connection ends, and the broker delivers its messages again.
 
     Raises BrokerError.
     """
@@ -112,7 +112,7 @@ def subscribe(
             consumer_name=consumer_name(),
             unacked_messages_timeout_ms=None,
             negative_ack_redelivery_delay_ms=round(redelivery_delay_seconds * 1000),
-            # What is encrypted comes as it is and becomes a dead letter; by default it would never come, and wait for ever.
+            # An encrypted message is delivered as it is and becomes a dead letter; by default it would wait for ever.
             crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
             batch_receive_policy=pulsar.ConsumerBatchReceivePolicy(
                 batch_messages, batch_bytes, round(batch_wait_seconds * 1000)
@@ -121,19 +121,19 @@ def subscribe(
 
 
 def consumer_name() -> str:
-    """What the broker calls the consumers of this process."""
+    """Return the name of this process's consumers on the broker."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
 @contextmanager
 def broker_errors(what: str, settings: BrokerSettings) -> Iterator[None]:
-    """Turn the library's errors within the block into BrokerError: what was tried, where, and the cure."""
+    """Turn the library's errors within the block into BrokerError, which says what was tried, where, and the cure."""
     try:
         yield
     except pulsar.PulsarException as error:
         cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), "See the broker's log.")
         raise BrokerError(f"cannot {what} at {shown_url(settings.pulsar_url)}: {error}. {cure}") from error
-    except ValueError:  # pulsar.Client says so of a URL it cannot read, and shows it whole, secrets included
+    except ValueError:  # pulsar.Client cannot read the URL, and quotes it with its secrets
         raise BrokerError(
             f"cannot {what} at {shown_url(settings.pulsar_url)}: the URL cannot be used. Correct JOBTRAIL_PULSAR_URL: "
             "pulsar://host:6650 or pulsar+ssl://host:6651, without user and password."
@@ -141,9 +141,9 @@ def broker_errors(what: str, settings: BrokerSettings) -> Iterator[None]:
 
 
 def token_supplier(settings: BrokerSettings) -> Callable[[], str] | None:
-    """A function that gives the token at each connection, so that a rotated file is taken up; None without a token.
+    """Return a function that gives the token at each connection, so that a replaced file is used; None without a token.
 
-    Raises BrokerError when the file cannot be read at the start. Later, the last token that was read serves on.
+    Raises BrokerError when the file cannot be read at the start. When it cannot be read later, the last token is used.
     """
     if settings.pulsar_token_file is None:
         if settings.pulsar_token is None:
@@ -162,7 +162,7 @@ def token_supplier(settings: BrokerSettings) -> Callable[[], str] | None:
         try:
             last = path.read_text(encoding="utf-8").strip() or last
         except OSError as error:
-            # We are called by a thread of the library: it would take the error for a refusal by the broker.
+            # A thread of the library calls this, and would take an exception for a refusal by the broker.
             _log.warning(
                 "token_file_unreadable", path=str(path), error=error.strerror, then="the last one serves on"
             )
@@ -172,7 +172,7 @@ def token_supplier(settings: BrokerSettings) -> Callable[[], str] | None:
 
 
 def _check_trust_file(settings: BrokerSettings) -> None:
-    """The library would say that the broker does not accept who we are."""
+    """Check the file here: the library would say that the broker does not accept us."""
     path = settings.pulsar_tls_trust_certs_file
     if path is not None and not os.access(path, os.R_OK):
         raise BrokerError(

@@ -1,8 +1,8 @@
-"""What has to be on the broker before the first event: tenant, Pulsar namespace, policies, topic, schema, subscriptions.
+"""Set up the broker before the first event: tenant, Pulsar namespace, policies, topic, schema, subscriptions.
 
-It is a list of steps, each of which reads what there is and knows how to set it right: `--check` reads alone. The
-steps stand in the order in which they are safe: on a new broker nothing can be produced before the policies hold. A
-producer may come between the topic and its subscriptions; these start at the earliest event, which retention keeps.
+Each step reads what the broker has and can correct it; `--check` only reads. The steps are in a safe order: on a new
+broker nothing can be produced before the policies hold. A producer may publish between the creation of the topic and of
+its subscriptions: these start at the earliest event, which retention keeps.
 """
 
 import json
@@ -20,7 +20,7 @@ _MINUTES_A_DAY = 24 * 60
 
 
 class Difference(NamedTuple):
-    """Something on the broker that is not as it should be."""
+    """Something on the broker that differs from the settings."""
 
     what: str
     expected: str
@@ -38,21 +38,21 @@ class _Step(NamedTuple):
 
 
 def run(settings: ProvisionSettings, check: bool) -> list[Difference]:
-    """What `jobtrail provision [--check]` does: the differences found, which without ``check`` are put right as well.
+    """Do what `jobtrail provision [--check]` does: return the differences, and without ``check`` correct them.
 
-    An empty list says that all is as it should be. Raises BrokerError.
+    The list is empty when the broker agrees with the settings. Raises BrokerError.
     """
     with admin(settings) as broker:
         return plan(broker, settings) if check else apply(broker, settings)
 
 
 def plan(broker: Admin, settings: ProvisionSettings) -> list[Difference]:
-    """Compare the broker with the settings, changing nothing. Raises BrokerError."""
+    """Compare the broker with the settings without changing anything. Raises BrokerError."""
     return [found for step in _steps(broker, settings) if (found := _difference(step)) is not None]
 
 
 def apply(broker: Admin, settings: ProvisionSettings) -> list[Difference]:
-    """Put right what differs, in order, and return what that was. Doing it again changes nothing. Raises BrokerError."""
+    """Correct what differs, in order, and return it. Doing it again changes nothing. Raises BrokerError."""
     changed = []
     for step in _steps(broker, settings):
         found = _difference(step)
@@ -111,7 +111,7 @@ class _Places(NamedTuple):
 
 def _tenant(broker: Admin, places: _Places, name: str) -> _Step:
     def read() -> str | None:
-        # Only a superuser may read tenants; who may read the namespace need not.
+        # Only a superuser may read tenants; a role that may read the namespace need not be one.
         there = broker.get(places.namespace) is not None or broker.get(places.tenant) is not None
         return "there" if there else None
 
@@ -129,7 +129,7 @@ def _namespace(broker: Admin, places: _Places, name: str) -> _Step:
         f"Pulsar namespace {name}",
         "there",
         lambda: None if broker.get(places.namespace) is None else "there",
-        # Born without automatic topics: no producer can slip in before the policies hold.
+        # Created without automatic topics, so that no producer can publish before the policies hold.
         lambda: broker.put(
             places.namespace, {"autoTopicCreationOverride": {"allowAutoTopicCreation": False}}
         ),
@@ -139,24 +139,24 @@ def _namespace(broker: Admin, places: _Places, name: str) -> _Step:
 def _policies(broker: Admin, places: _Places, settings: ProvisionSettings) -> list[_Step]:
     days = settings.provision_retention_days
     wanted: list[tuple[str, str, Any]] = [
-        # The log is the truth of which Postgres is a copy: a rebuild reads it from the start.
+        # Postgres is a copy of the log, and a rebuild reads the log from the start.
         (
             "post",
             "retention",
             {"retentionTimeInMinutes": -1 if days < 0 else days * _MINUTES_A_DAY, "retentionSizeInMB": -1},
         ),
-        # Nothing may acknowledge, thin out or forget in a consumer's stead, however far behind it is.
+        # However far behind a consumer is, nothing may acknowledge, compact or expire its messages.
         ("post", "messageTTL", 0),
         ("put", "compactionThreshold", 0),
         ("post", "subscriptionExpirationTime", 0),
-        # Off: a duplicate changes nothing in the tables, while a publisher that starts again under its old name with
-        # sequence numbers from 0 would have its events dropped by the broker without a word.
+        # Off: a duplicate changes nothing in the tables. But when a publisher restarts under its old name with sequence
+        # numbers from 0, the broker would drop its events silently.
         ("post", "deduplication", False),
-        # With an enum that grew the broker agrees all the same: schemas/evolution.py is stricter.
+        # The broker accepts an enum that grew; schemas/evolution.py is stricter.
         ("put", "schemaCompatibilityStrategy", "FULL_TRANSITIVE"),
         ("post", "schemaValidationEnforced", True),
-        # On by default: other languages' Avro writes the same record in other words (without defaults or logical
-        # types, with properties of its own), and each must be able to register what its bytes were written with.
+        # On by default: the Avro libraries of other languages write the same record as another schema (without defaults
+        # or logical types, with their own properties), and each must be able to register the schema it writes with.
         ("post", "isAllowAutoUpdateSchema", settings.provision_schema_auto_update),
         ("post", "maxUnackedMessagesPerConsumer", settings.provision_max_unacked_per_consumer),
         ("post", "maxUnackedMessagesPerSubscription", settings.provision_max_unacked_per_subscription),
@@ -185,7 +185,7 @@ def _policy(broker: Admin, namespace: str, method: str, name: str, value: Any) -
 
 
 def _backlog_quota(broker: Admin, namespace: str) -> _Step:
-    """A backlog may grow without bound: the policy that evicts it would lose events."""
+    """Let the backlog grow without bound: the policy that evicts it would lose events."""
     wanted = {"limitSize": -1, "limitTime": -1, "policy": "producer_request_hold"}
 
     def read() -> dict[str, Any] | None:
@@ -196,7 +196,7 @@ def _backlog_quota(broker: Admin, namespace: str) -> _Step:
 
 
 def _schemas(broker: Admin, places: _Places) -> list[_Step]:
-    """Every released schema, oldest first, so that the broker holds producers to all of them from the very first."""
+    """Register every released schema, oldest first, so that the broker checks producers against all of them."""
 
     def step(number: int, text: str) -> _Step:
         def read() -> str | None:
@@ -226,7 +226,7 @@ def _partitions(broker: Admin, places: _Places, settings: ProvisionSettings) -> 
             return "a topic without partitions"
         return (
             wanted if found is not None and found > wanted else found
-        )  # more than wanted is right: never shrink
+        )  # more than wanted is fine: partitions never shrink
 
     def write() -> None:
         found = count()

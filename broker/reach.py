@@ -1,6 +1,6 @@
-"""Whether anything listens where the broker should be: asked of TCP alone, in a moment, before the library is set to it.
+"""Check with a TCP connection whether anything listens where the broker should be, before the library tries.
 
-The library tries for a long time and then says little; and its own pauses grow to a minute.
+The library tries for a long time, with pauses that grow to a minute, and then says little.
 """
 
 import re
@@ -16,16 +16,16 @@ _DEFAULT_TLS_PORT = 6651
 
 
 def check_reachable(settings: BrokerSettings) -> None:
-    """Return when one of the URL's hosts takes connections. Raises BrokerError that says why none does."""
+    """Return when one of the URL's hosts accepts a connection. Raises BrokerError that says why none does."""
     why = []
     for host, port in _addresses(settings.pulsar_url):
         try:
             socket.create_connection((host, port), timeout=_TIMEOUT_SECONDS).close()
-        except (OSError, UnicodeError) as error:  # UnicodeError: no such name can exist
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host cannot have this name
             why.append(f"{host}:{port}: {getattr(error, 'strerror', None) or error}")
         else:
             return
-    if why:  # else the URL has no host: the library says what is wrong with it
+    if why:  # otherwise the URL has no host, and the library says what is wrong with it
         raise BrokerError(
             f"nothing takes connections at {shown_url(settings.pulsar_url)} ({'; '.join(why)}). Is the broker running, "
             "and is JOBTRAIL_PULSAR_URL its address?"
@@ -33,7 +33,7 @@ def check_reachable(settings: BrokerSettings) -> None:
 
 
 def _addresses(url: str) -> list[tuple[str, int]]:
-    """The hosts and ports of pulsar://host:port,host:port/…"""
+    """Return the hosts and ports of pulsar://host:port,host:port/…"""
     scheme, _, rest = shown_url(url).partition("://")
     default = _DEFAULT_TLS_PORT if scheme.endswith("+ssl") else _DEFAULT_PORT
     found = []

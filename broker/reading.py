@@ -1,6 +1,6 @@
-"""Reading the log of the events from a place in it, one partition at a time, without a subscription.
+"""Read the log of the events from a position, one partition at a time, without a subscription.
 
-Nothing is acknowledged, and the broker remembers nothing of a reader: whoever reads keeps the place.
+Nothing is acknowledged, and the broker remembers nothing of a reader: the caller keeps the position.
 """
 
 import re
@@ -17,7 +17,7 @@ _PARTITION = re.compile(r"-partition-(\d+)$")
 
 
 class Position(NamedTuple):
-    """A message's place in its partition. ``batch_index``: within what the publisher sent at once, -1 if alone."""
+    """The position of a message in its partition. ``batch_index``: its place in what the publisher sent at once, or -1."""
 
     ledger_id: int
     entry_id: int
@@ -29,7 +29,7 @@ START: Final = Position(-1, -1, -1)
 
 
 class PartitionReader:
-    """Reads one partition onwards from a position. Used by one thread."""
+    """Read one partition from a position onwards. For one thread."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class PartitionReader:
         receiver_queue: int,
         published_from: datetime | None = None,
     ) -> None:
-        """``position``: of the last message that is not to be read again. ``published_from`` counts at the start alone.
+        """Open the reader behind ``position``, the last message that was read. ``published_from`` counts only at START.
 
         Raises BrokerError.
         """
@@ -51,7 +51,7 @@ class PartitionReader:
         start = (
             pulsar.MessageId.earliest
             if position == START
-            else pulsar.MessageId(partition, *position)  # the message after this one is the first
+            else pulsar.MessageId(partition, *position)  # reading begins with the message after it
         )
         with broker_errors(f"read {self._topic}", settings):
             self._reader = client.create_reader(
@@ -59,14 +59,14 @@ class PartitionReader:
                 start,
                 receiver_queue_size=receiver_queue,
                 reader_name="jobtrail rebuild",
-                # As for the consumers: what is encrypted comes as it is; by default it would never come.
+                # As for the consumers: by default an encrypted message would never be delivered.
                 crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
             )
             if position == START and published_from is not None:
                 self._reader.seek(round(published_from.timestamp() * 1000))
 
     def read(self, most: int, wait_ms: int) -> list[Message]:
-        """The next messages, as many as are there; waits for each of them no longer than ``wait_ms``."""
+        """Return the next messages, at most ``most``; wait for each of them at most ``wait_ms`` milliseconds."""
         messages: list[Message] = []
         read_next = reading(self._reader)
         with broker_errors(f"read {self._topic}", self._settings):
@@ -80,26 +80,26 @@ class PartitionReader:
         return messages
 
     def has_reached(self, last: Position) -> bool:
-        """Has this message been read, or is there nothing more to read? The broker's own markers are no messages."""
+        """Say whether this message was read, or nothing more can be read. The broker's own markers are not messages."""
         if self.position >= last and last.entry_id >= 0:
             return True
         with broker_errors(f"read {self._topic}", self._settings):
             return not self._reader.has_message_available()
 
     def close(self) -> None:
-        """Leave the partition."""
+        """Close the reader. Raises BrokerError."""
         with broker_errors(f"close the reader of {self._topic}", self._settings):
             self._reader.close()
 
 
 def position_of(message: Message) -> Position:
-    """Where a message stands."""
+    """Return the position of a message."""
     found = message.message_id()
     return Position(found.ledger_id(), found.entry_id(), found.batch_index())
 
 
 def partitions(client: pulsar.Client, settings: BrokerSettings) -> list[int]:
-    """The numbers of the topic's partitions. Raises BrokerError, also when the topic has none."""
+    """Return the numbers of the topic's partitions. Raises BrokerError, also when the topic has none."""
     with broker_errors(f"look up the partitions of {settings.topic}", settings):
         names = client.get_topic_partitions(settings.topic)
     return sorted(int(found[1]) for name in names if (found := _PARTITION.search(name)))

@@ -1,4 +1,4 @@
-"""Batches of messages and their acknowledgement, with the library's errors turned into ours."""
+"""Receive batches of messages and acknowledge them, with the library's errors turned into ours."""
 
 import contextlib
 from collections.abc import Iterable
@@ -11,10 +11,10 @@ from settings.broker import BrokerSettings
 
 
 def receive_batch(consumer: Consumer, settings: BrokerSettings) -> list[Message]:
-    """What is there by the subscription's batch policy; empty when its time has passed and nothing came.
+    """Return a batch by the subscription's batch policy; an empty one when its time has passed without a message.
 
-    While the broker is away this is empty too: the library connects again by itself. Raises BrokerError when the
-    consumer itself is at its end.
+    It is empty too while the broker is away: the library reconnects by itself. Raises BrokerError when the consumer
+    cannot be used any more.
     """
     with broker_errors("receive", settings):
         try:
@@ -24,7 +24,7 @@ def receive_batch(consumer: Consumer, settings: BrokerSettings) -> list[Message]
 
 
 def acknowledge(consumer: Consumer, messages: Iterable[Message], settings: BrokerSettings) -> None:
-    """Say of each message that it is done. Only queued here: sent within 100 ms, and at the latest by ``close``."""
+    """Acknowledge each message. This only queues: the library sends within 100 ms, and at the latest in ``close``."""
     with broker_errors("acknowledge", settings):
         one = acknowledging(consumer)
         for message in messages:
@@ -32,26 +32,27 @@ def acknowledge(consumer: Consumer, messages: Iterable[Message], settings: Broke
 
 
 def close(consumer: Consumer, settings: BrokerSettings) -> None:
-    """Send the acknowledgements that wait and leave the subscription. Raises BrokerError."""
+    """Send the queued acknowledgements and leave the subscription. Raises BrokerError."""
     with broker_errors("close the consumer", settings):
         consumer.close()
 
 
 def abandon(consumer: Consumer) -> None:
-    """Give up a consumer that is not connected. Without this the library goes on trying to connect it, for ever."""
+    """Close a consumer that is not connected. Otherwise the library tries to connect it for ever."""
     with contextlib.suppress(pulsar.PulsarException):
         consumer.close()
 
 
 def leave(client: Client) -> None:
-    """End every connection at once, without a word to a broker that may not answer: what was not acknowledged comes again.
+    """End every connection at once, without waiting for a broker that may not answer.
 
-    The client's own ``close`` waits for that answer, and raises when the time is up.
+    Messages that were not acknowledged are delivered again. The client's own ``close`` waits for an answer, and raises
+    when none comes in time.
     """
     client.shutdown()
 
 
 def is_connected(consumer: Consumer) -> bool:
-    """Whether the broker is there now, for every partition; the library connects again by itself."""
+    """Say whether the consumer is connected now, for every partition; the library reconnects by itself."""
     connected: bool = consumer.is_connected()
     return connected

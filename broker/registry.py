@@ -1,4 +1,4 @@
-"""From the schema version that a message names to the function that decodes it, cached.
+"""Find the function that decodes a message by the schema version that it names. Functions are cached.
 
 A schema that is not there, or is none of ours, is the message's own fault and becomes a dead letter (DecodeError).
 A broker that does not answer is nobody's fault: BrokerError, and the caller tries again, so that an outage never
@@ -18,14 +18,14 @@ from schemas.errors import DecodeError, SchemaError
 from settings.broker import BrokerSettings
 
 UNKNOWN_IS_KEPT_SECONDS = 60.0
-"""How long "the broker has no such version" is believed, so that a million such messages do not ask a million times."""
+"""How long an unknown version is remembered, so that a million such messages do not ask the broker a million times."""
 
 MOST_VERSIONS = 1_000
-"""No topic has more schema versions. A publisher may write any number into a message: this bounds what is asked for."""
+"""More schema versions than any topic has. A publisher may write any number into a message; larger ones are not asked for."""
 
 
 class WriterSchemas:
-    """Decoders of one topic, by the version of the writer's schema. One for each consumer; not for several threads."""
+    """Decoders of one topic, by the version of the writer's schema. Each consumer has its own; for one thread."""
 
     def __init__(self, client: pulsar.Client, settings: BrokerSettings) -> None:
         self._client = client
@@ -35,7 +35,7 @@ class WriterSchemas:
         self._refused: dict[int, tuple[float, DecodeError]] = {}
 
     def decode(self, message: Message) -> Event:
-        """The event a message carries.
+        """Return the event of a message.
 
         Raises DecodeError (a dead letter: ``too_large``, ``no_schema``, ``unknown_schema``, ``foreign_schema`` or a
         reason of ``schemas.decode``), or BrokerError when the broker does not answer (nothing is known of the message: retry).
@@ -49,7 +49,7 @@ class WriterSchemas:
         return decode(payload)
 
     def decoder(self, version: int) -> Decoder:
-        """The decoder for one schema version of the topic, fetched at its first use. Raises as ``decode`` does."""
+        """Return the decoder for one schema version of the topic, fetched when first used. Raises as ``decode`` does."""
         if self._bundled is not None:
             return self._bundled
         if version in self._decoders:
@@ -58,7 +58,7 @@ class WriterSchemas:
             raise _never_given(version, self._settings.topic)
         until, refusal = self._refused.get(version, (0.0, None))
         if refusal is not None and time.monotonic() < until:
-            # A fresh error each time: one that is raised again and again would collect tracebacks for ever.
+            # A new error each time: one that is raised again and again would collect tracebacks for ever.
             raise DecodeError(refusal.reason, refusal.detail)
         try:
             found = self._fetch(version)
@@ -92,7 +92,7 @@ class WriterSchemas:
 
 
 def _never_given(version: int, topic: str) -> DecodeError:
-    """What to say of a version that no broker gave: it is not asked, and nothing is kept of it."""
+    """Return the error for a version that no broker gave. It is not asked for and not remembered."""
     if version < 0:
         return DecodeError(
             DeadLetterReason.NO_SCHEMA,

@@ -1,4 +1,4 @@
-"""Following a topic with a position of one's own: no subscription is touched, nothing is acknowledged."""
+"""Follow a topic without a subscription: nothing is taken from the consumers, and nothing is acknowledged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _RECEIVER_QUEUE = 1_000
 
 @contextmanager
 def open_reader(client: Client, settings: BrokerSettings, since: datetime | None) -> Iterator[pulsar.Reader]:
-    """A reader of all partitions: from the messages published at or after ``since``, else from those still to come.
+    """Open a reader of all partitions, from the messages published at or after ``since``; without it, from new ones on.
 
     Raises BrokerError.
     """
@@ -24,7 +24,7 @@ def open_reader(client: Client, settings: BrokerSettings, since: datetime | None
             settings.topic,
             pulsar.MessageId.latest,
             receiver_queue_size=_RECEIVER_QUEUE,
-            # As for the consumers: what is encrypted is shown as what it is.
+            # As for the consumers: by default an encrypted message would never be delivered.
             crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
         )
         if since is not None:
@@ -37,7 +37,7 @@ def open_reader(client: Client, settings: BrokerSettings, since: datetime | None
 
 
 def next_message(reader: pulsar.Reader, settings: BrokerSettings, wait_seconds: float) -> Message | None:
-    """The next message; None when none came in time. While the broker is away there is none either. Raises BrokerError."""
+    """Return the next message; None when none came in time, or the broker is away. Raises BrokerError."""
     with broker_errors("read", settings):
         try:
             message = reading(reader)(round(wait_seconds * 1000))

@@ -1,4 +1,4 @@
-"""The log of the events as the broker keeps it: where each partition ends, and how much of it there is. By admin REST."""
+"""Ask the admin REST where the log of the events ends in each partition, and how large it is."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +14,15 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class PartitionLog:
-    """One partition. An entry is what a publisher's client sent at once: one message, or up to some thousand."""
+    """One partition. An entry is what a publisher's client sent at once: one message, or up to a few thousand."""
 
     entries: int
     bytes: int
     ledgers: tuple[tuple[int, int], ...]
-    """(ledger, entries in it), in order; of the one being written the number is not known here: 0."""
+    """(ledger, number of entries), in order. The number is 0 for the ledger that is being written, where it is not known."""
 
     def entries_up_to(self, position: Position) -> int:
-        """How many of the entries are at or before a position; at most all."""
+        """Return how many of the entries are at or before a position."""
         before = sum(entries for ledger, entries in self.ledgers if ledger < position.ledger_id)
         return min(self.entries, before + position.entry_id + 1)
 
@@ -30,14 +30,14 @@ class PartitionLog:
 def partition_logs(
     broker: Admin, settings: BrokerSettings, partitions: Sequence[int]
 ) -> dict[int, PartitionLog]:
-    """By partition. Raises BrokerError."""
+    """Return the log of each partition. Raises BrokerError."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         found = threads.map(lambda partition: _log(broker, settings, partition), partitions)
         return dict(zip(partitions, found, strict=True))
 
 
 def last_positions(broker: Admin, settings: BrokerSettings, partitions: Sequence[int]) -> dict[int, Position]:
-    """The last message of each partition at this moment; START where there is none. Raises BrokerError."""
+    """Return the last message of each partition at this moment; START where there is none. Raises BrokerError."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         found = threads.map(lambda partition: _last(broker, settings, partition), partitions)
         return dict(zip(partitions, found, strict=True))

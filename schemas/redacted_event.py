@@ -1,7 +1,7 @@
-"""Events and payloads as they may be shown to people: the texts of an event that may hold a secret redacted.
+"""Redact events and payloads before people see them.
 
-The SDK redacts what it publishes. Other publishers should, and some do not; so what the commands show is redacted as
-well, by the same rules. What is stored stays as it was published: a rebuild has to give the same.
+The SDK redacts what it publishes. Other publishers should, and some do not, so the commands redact what they show, by the
+same rules. The stored rows stay as they were published, because a rebuild has to derive the same.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ _SHORTEST_SECRET: Final = 3
 
 
 def redacted_event(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an event's fields with the secrets in message, stack trace, args, meta and addresses redacted.
+    """Return an event's fields with the secrets in message, stack trace, args, meta and addresses redacted.
 
     Fields may be missing, and of any type: what a released schema reads from a damaged payload is no valid event.
     """
@@ -24,7 +24,7 @@ def redacted_event(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def redacted_value(value: Any) -> Any:
-    """Give a value as JSON has them with the secrets in its texts redacted, by the names of objects as well."""
+    """Return a value of JSON with the secrets in its texts, and those by the names of objects, redacted."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
@@ -36,9 +36,9 @@ def redacted_value(value: Any) -> Any:
 
 
 def masked_payload(payload: bytes, fields: Mapping[str, Any] | None) -> bytes:
-    """Give the bytes of an event with its secrets overwritten by asterisks, so that all others stay in their places.
+    """Return the bytes of an event with its secrets overwritten by asterisks. All other bytes stay in their places.
 
-    ``fields`` is what the payload reads as, None when no schema reads it.
+    ``fields`` are those that a schema reads from the payload, None when none does.
     """
     found: list[str] = []
 

@@ -1,7 +1,7 @@
-"""Redacting secrets: in texts, by the names of values, in addresses. Standard library only, and pure.
+"""Redact secrets: in texts, by the names of values, and in addresses. Pure; only the standard library is imported.
 
-The SDK may import nothing of ours, so it has a copy of this package (`jobtrail._redaction`), written by `make contract`
-and compared by `make check`: the rules are these on both sides. `docs/security.md` says what they find and what not.
+The SDK may not import the pipeline, so it has a copy of this package (`jobtrail._redaction`). `make contract` writes the
+copy and `make check` compares it, so that both sides have the same rules. `docs/security.md` says what they find.
 """
 
 from schemas.redaction.names import Secrecy

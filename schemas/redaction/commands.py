@@ -1,6 +1,6 @@
-"""Secrets that have no sign of their own beside them: on command lines, in SQL, in sentences, in errors of pydantic.
+"""Find secrets by their place: on command lines, in SQL, in sentences, and in errors of pydantic.
 
-Each rule names a text without which it cannot match, as in `tokens`.
+A rule is tried only on texts that contain one of its triggers, as in `tokens`.
 """
 
 import re
@@ -24,7 +24,7 @@ class _Rule(NamedTuple):
 _SAID: Final = r"(?i:pass(?:word|phrase|wd)|api[ _-]?key|access[ _-]token|secret[ _-]key)"
 _QUOTED: Final = r"(?P<quote>[\"'`])(?P<secret>[^\s\"'`]{1,500}+)(?P=quote)"
 
-# What the rules of sentences need; names with a sign behind them are found by `pairs`.
+# The triggers of the rules for sentences. `pairs` finds names with a sign behind them.
 _BEFORE_VALUES: Final = (
     *("password ", "password:", "passphrase ", "passphrase:", "passwd ", "passwd:"),
     *("access token ", "access_token ", "api key ", "api key:", "api_key ", "api-key "),

@@ -1,8 +1,8 @@
-"""Which names are names of secrets: password, apiKey, X-Amz-Signature, DB_TOKEN; not author, max_tokens, primary_key.
+"""Recognize names of secrets: password, apiKey, X-Amz-Signature, DB_TOKEN; not author, token_count, primary_key.
 
 A name is split into words (camelCase, kebab-case, snake_case, dots) and judged by whole words, because parts of words
-mislead: `auth` is in author, `token` in tokenizer, `key` in monkey. Only phrases that mean one thing wherever they stand
-(`password`, `apikey`) are looked for in the name without its separators.
+mislead: `auth` is in author, `token` in tokenizer, `key` in monkey. Only phrases that always mean a secret (`password`,
+`apikey`) are looked for anywhere in the name without its separators.
 """
 
 import re
@@ -24,12 +24,12 @@ class Secrecy(IntEnum):
 
 
 NAME_CHARACTERS: Final = 120
-"""So many characters at a name's end are looked at."""
+"""Only this many characters at the end of a name are looked at."""
 
 _WORD: Final = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 _NOT_LETTERS: Final = lazily(r"[\W_]+")
 
-# Anywhere in a name without its separators.
+# Found anywhere in a name without its separators.
 _PHRASES: Final = (
     *("password", "passwd", "passphrase", "passcode", "kennwort", "motdepasse", "contrasena"),
     *("contraseña", "apikey", "accesskey", "secretkey", "privatekey", "signingkey"),
@@ -38,12 +38,12 @@ _PHRASES: Final = (
     *("authorization", "sessionid", "sessid", "connectsid", "stripetoken", "creditcard"),
     *("cardnumber", "mnemonic"),
 )
-# As one of a name's words, in any place.
+# Found as any word of a name.
 _CERTAIN_WORDS: Final = frozenset(
     {"secret", "secrets", "pwd", "jwt", "jwts", "csrf", "xsrf", "otp", "totp", "bearer"}
     | {"passwort", "haslo", "hasło", "senha", "cvv", "cvv2", "cvc", "iban", "ssn"}
 )
-# As the last of a name's words, or followed by words that say nothing else.
+# Found as the last word of a name, or before words that add no meaning.
 _LIKELY_WORDS: Final = frozenset(
     {"token", "tokens", "auth", "oauth", "session", "pass", "pw", "sig", "signature"}
     | {"signatures", "cookie", "cookies"}
@@ -59,7 +59,7 @@ _SAY_NOTHING: Final = frozenset(
     | {"old", "new", "current", "previous", "prev", "next", "prod", "production", "dev", "test"}
     | {"staging", "default", "primary", "secondary", "env", "var", "param", "arg"}
 )
-# A name that ends with one of these says something about a secret and does not hold it: token_type, password_file.
+# A name that ends with one of these describes a secret and does not hold it: token_type, password_file.
 _ABOUT: Final = frozenset(
     {"count", "counts", "type", "types", "length", "len", "size", "limit", "limits", "max"}
     | {"min", "total", "number", "expires", "expire", "expired", "expiry", "expiration", "ttl"}
@@ -76,7 +76,7 @@ _ABOUT: Final = frozenset(
     | {"json", "yaml", "yml", "toml", "conf", "cfg", "ini", "pem", "js", "ts", "go", "rb"}
     | {"java", "log", "html", "css", "rs", "sql", "sh", "xml", "csv", "md"}
 )
-# In front of these, `key` is a secret's name although it stands apart: "api key: …".
+# After one of these, `key` is the name of a secret as a word of its own: "api key: …".
 _BEFORE_KEY: Final = frozenset(
     {"api", "access", "secret", "private", "signing", "encryption", "master", "account"}
     | {"shared", "license", "ssh"}
@@ -91,7 +91,7 @@ def words_of(name: str) -> list[str]:
 
 
 def joined(name: str) -> str:
-    """Give a name in lower case without separators."""
+    """Return a name in lower case without separators."""
     return _NOT_LETTERS.sub("", name.lower())
 
 

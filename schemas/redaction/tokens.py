@@ -1,7 +1,7 @@
-"""Secrets that are known by their own looks: tokens of services, JWTs, private keys, credentials of HTTP.
+"""Find secrets that are recognized by their looks: tokens of services, JWTs, private keys, credentials of HTTP.
 
-Each rule names texts of which it needs one: most texts hold none of them, and looking for a text is far cheaper than for
-a pattern. The prefixes are those that the services publish for scanners. Patterns are compiled when first needed.
+A rule is tried only on texts that contain one of its triggers, because searching for a fixed text is far cheaper than
+for a pattern. The prefixes are those that the services publish for scanners.
 """
 
 import base64
@@ -101,7 +101,7 @@ _HTTP: Final = (
 )
 
 _WITHIN: Final = ("_", "-")
-# Most texts have neither sign in them, and so need not be searched for most of the triggers.
+# Most texts contain neither sign, so that most of the triggers need not be looked for.
 _BY_SIGN: Final = tuple(
     (trigger, rule)
     for rule in _SERVICES

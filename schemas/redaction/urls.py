@@ -1,8 +1,8 @@
-"""Users and passwords in URLs: found in any text, with the mistakes that people make in them. Linear in its length.
+"""Find users and passwords of URLs in any text. The time is linear in its length.
 
-A password may hold a slash, an @ or a blank that should have been escaped. So its end is the last @ that can be one,
-and where that is a guess, more is redacted rather than less. What is a port (`https://peer:9077 refused … bob@host`) or
-a path (`https://host/@scope`) is not taken for a password.
+A password may hold a slash, an @ or a blank that should have been escaped. So the last @ that can end it does; when in
+doubt, more is redacted rather than less. A port (`https://peer:9077 refused … bob@host`) and a path (`https://host/@scope`)
+are not taken for a password.
 """
 
 import re
@@ -13,15 +13,15 @@ from schemas.redaction.values import is_masked
 
 Span = tuple[int, int]
 
-# The slashes may be escaped, as PHP and JavaScript do in JSON.
+# The slashes may be escaped, as PHP does in JSON.
 _SLASHES: Final = lazily(r"(?<!\\)\\{0,4}/\\{0,4}/")
 _SCHEME_CHARACTERS: Final = 40
 _SCHEME: Final = lazily(r"([a-z][a-z0-9+.-]*):$", re.IGNORECASE)
 _RUN: Final = lazily(r"[^\s\"'`<>]{0,600}")
-# Where an @ can be that ends a user: in what is looked at of a URL, and a little beyond a blank.
+# An @ further away does not end a user: it is beyond what is looked at of a URL, and a little more after a blank.
 _URL_CHARACTERS: Final = 800
 _AUTHORITY_END: Final = lazily(r"[/?#;\\]")
-# Hosts with ports, and not a user with a password.
+# Hosts with ports, as opposed to a user with a password.
 _HOSTS: Final = lazily(
     r"(?:\[[0-9a-f:.%]*\]|[\w.%{}$-]*)(?::(?:\d{0,5}|port|%[sd]|\{\w*\}))?"
     r"(?:,(?:\[[0-9a-f:.%]*\]|[\w.%{}$-]+)(?::(?:\d{0,5}|port))?)*[)\].,:!|]*",
@@ -30,7 +30,7 @@ _HOSTS: Final = lazily(
 _HOST_AND_PORT: Final = lazily(r"[\w.-]{1,253}:\d{2,5}(?!\w)")
 _HOST: Final = lazily(r"(\[[^\]]*\]?|[^:]*)((?::\d{1,5})?)")
 _HOST_FOLLOWS: Final = lazily(r"[\w\[%{(.-]")
-# Not to be taken for the end of a password: a name with a dot or a port, an address, several hosts.
+# This is a host and not the end of a password: a name with a dot or a port, an IP address, several hosts.
 _CERTAIN_HOST: Final = lazily(
     r"\[[0-9a-f:.%]+\]|localhost$|[^:]*\.[\w-]+|[\w.-]+:\d{1,5}|[\w.-]+,", re.IGNORECASE
 )
@@ -38,7 +38,7 @@ _AFTER_BLANK: Final = lazily(r"[^\n]{1,120}?@(?=[\w\[])")
 _AFTER_ONE_BLANK: Final = lazily(r" [^\s@]{1,60}@[\w.\[\]-]{1,253}[:/]")
 
 _WEB: Final = frozenset({"http", "https", "ws", "wss", "git+https", "git+http", "svn+https", ""})
-# A user alone is a name in these, and a container in Azure's; in all others it may be a token.
+# In these schemes a user without a password is a name (in Azure's, a container). In all others it may be a token.
 _NAMES_A_USER: Final = lazily(
     r"(?:postgres|mysql|maria|mssql|oracle|cockroach|redshift|snowflake|mongodb|amqp|pulsar|kafka|nats|mqtt|stomp|smtp"
     r"|imap|pop|ldap|ssh|sftp|scp|ftp|rsync|svn\+ssh|git\+ssh|git|hdfs|s3|gs|abfs|wasb|adl|file|sip|xmpp|nfs|smb|telnet|vnc"
@@ -81,9 +81,9 @@ def secrets_in_urls(text: str) -> list[Span]:
 
 
 def shown_url(url: str) -> str:
-    """Give an address as it may be shown: scheme, hosts, ports and path, without user, password, query and fragment.
+    """Return an address without user, password, query and fragment: its scheme, hosts, ports and path.
 
-    For a text that is one address. It goes by the last @, so no part of a password is left, whatever that holds.
+    For a text that is one address. Everything before the last @ is left out, so that nothing of a password stays.
     """
     scheme = _LEADING_SCHEME.match(url)
     begin = scheme.end() if scheme else 0

@@ -1,7 +1,7 @@
-"""What a secret's value looks like, and what stands beside such a name without being a secret. Pure.
+"""Recognize values that are not secrets although they stand beside the name of one. Pure.
 
-A value that is plainly none (`token: expired`, `password=None`, `auth: basic`, `tokens=512`) is kept, because the text
-would lose its meaning for nothing.
+They are kept (`token: expired`, `password=None`, `auth: basic`, `tokens=512`), because without them the text would lose
+its meaning and nothing would be gained.
 """
 
 import re
@@ -11,13 +11,13 @@ from schemas.redaction.names import Secrecy
 from schemas.redaction.patterns import lazily
 
 REDACTED: Final = "[redacted]"
-"""What stands in a secret's place: always the same, so that failures which differ in a secret alone stay one group."""
+"""What replaces a secret. Always the same, so that failures that differ only in a secret stay one group."""
 
 _CONSTANTS: Final = frozenset(
     {"none", "null", "nil", "undefined", "nan", "true", "false", "yes", "no", "on", "off"}
     | {"n/a", "na", "empty", "unset"}
 )
-# A type in a signature or an annotation.
+# Types, as in signatures and annotations.
 TYPES: Final = frozenset(
     {"str", "bytes", "int", "float", "bool", "string", "any", "object", "dict", "list"}
     | {"tuple", "secretstr", "optional", "type", "callable", "union", "sequence", "mapping"}
@@ -27,7 +27,7 @@ _WAYS_TO_AUTHENTICATE: Final = frozenset(
     | {"oauth2", "oidc", "saml", "ldap", "jwt", "mtls", "tls", "apikey", "api_key", "anonymous"}
     | {"plain", "password", "token", "cookie", "session", "local"}
 )
-# What follows "password: " or "Bearer " in a sentence.
+# Words that follow "password: " or "Bearer " in sentences.
 _WORDS_OF_SENTENCES: Final = frozenset(
     {"a", "an", "the", "is", "was", "be", "are", "has", "had", "have", "not", "no", "and"}
     | {"or", "of", "for", "to", "in", "on", "at", "by", "with", "from", "as", "if", "it"}
@@ -61,13 +61,15 @@ _NUMBER: Final = lazily(r"[+-]?\d{1,12}(?:\.\d{1,12})?%?")
 
 
 def is_masked(text: str) -> bool:
-    """Say whether somebody has redacted it before, or it is the place of a value: ``***``, ``${TOKEN}``, ``%s``."""
+    """Say whether a value was redacted before, or is a placeholder: ``***``, ``${TOKEN}``, ``%s``."""
     return text.startswith(REDACTED) or (len(text) <= 80 and _MASKED.fullmatch(text) is not None)
 
 
 def is_harmless(text: str, secrecy: Secrecy, *, plural: bool = False) -> bool:
-    """Say whether a value beside a secret's name is none: empty, a constant, masked; where the name is only likely
-    also a small number, any number of several (``tokens=512``), or a way to authenticate (``auth=basic``).
+    """Say whether a value beside the name of a secret is not a secret: empty, a constant, or masked.
+
+    When the name is only likely one, also a small number, any number after a plural (``tokens=512``), and a way to
+    authenticate (``auth=basic``).
     """
     plain = text.strip()
     if not plain or is_masked(plain):
@@ -85,7 +87,7 @@ def is_harmless(text: str, secrecy: Secrecy, *, plural: bool = False) -> bool:
 
 
 def is_sentence(text: str) -> bool:
-    """Say whether a word goes on a sentence or names a type: ``expired``, ``is``, ``str``."""
+    """Say whether a word continues a sentence or names a type: ``expired``, ``is``, ``str``."""
     word = text.rstrip("]})").strip(_PUNCTUATION).lower()
     return word in _WORDS_OF_SENTENCES or word in TYPES or word in _CONSTANTS or not word
 

@@ -1,7 +1,7 @@
-"""The fields of an object by name: of dataclasses, named tuples, and models of pydantic, attrs and msgspec.
+"""Read the fields of dataclasses, named tuples, and models of pydantic, attrs and msgspec.
 
-None of these libraries is imported: their classes say what fields they have. A field that its class keeps out of its
-repr (``repr=False``) was meant to be hidden, and is.
+None of these libraries is imported: their classes list their fields. A field that is not in its object's repr
+(``repr=False``) was meant to be hidden.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ class Field(NamedTuple):
     name: str
     value: object
     is_hidden: bool
-    """Whether the object's class keeps it out of its repr."""
+    """Whether it is not in the object's repr."""
 
 
 def fields_of(value: object) -> Iterator[Field] | None:
-    """Give an object's fields, None when it has none of a kind known here.
+    """Return an object's fields; None when it is of no kind that is known here.
 
-    Reading them may raise whatever the object's own methods raise.
+    Reading them raises what the object's own methods raise.
     """
     kind = type(value)
     if isinstance(value, tuple):

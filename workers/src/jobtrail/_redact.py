@@ -1,7 +1,7 @@
-"""Write a job's arguments as JSON: secrets redacted at any depth, within limits of depth, breadth and bytes.
+"""Write a job's arguments as JSON, with the secrets redacted, within limits of depth, breadth and bytes.
 
-What a secret is says `_redaction`, the copy of the rules that the pipeline follows as well. Here is where they are
-looked for in a job's arguments: by the names of mappings, fields, headers and options, and in every text.
+`_redaction` decides what a secret is: it is a copy of the pipeline's rules. This module applies them to arguments: to the
+names of mappings, fields, headers and options, and to every text.
 """
 
 import json
@@ -29,10 +29,10 @@ _OPTIONS_OF_USERS: Final = ("-u", "--user", "--proxy-user")
 
 
 def args_json(value: object, redactor: Redactor, limit: int = ARGS_LIMIT) -> str:
-    """Give ``value`` as JSON of at most ``limit`` bytes of UTF-8, with its secrets redacted. Never raises.
+    """Return ``value`` as JSON of at most ``limit`` bytes of UTF-8, with its secrets redacted. Never raises.
 
-    What JSON does not know is given as text; what is too deep, too broad or too long says so. JSON that was cut is no
-    longer JSON: its end says how many bytes went.
+    Objects that JSON does not know become text or an object of their fields. A place that is too deep or too broad says
+    so. A text that was cut at the limit is not valid JSON any more; it says so at its end.
     """
     try:
         return cut_end(_Writer(redactor).json(value, 0), limit)
@@ -41,9 +41,9 @@ def args_json(value: object, redactor: Redactor, limit: int = ARGS_LIMIT) -> str
 
 
 class _Writer:
-    """Writes any object as JSON, and counts what it has seen, so that no argument costs the job much.
+    """Write any object as JSON, and count its parts, so that no argument costs the job much time.
 
-    By hand and in one go: for so little, the json module spends most of its time on making itself ready.
+    By hand and in one pass: for so little, the json module spends most of its time on preparations.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -56,14 +56,14 @@ class _Writer:
             return '"[too many]"'
         if value is None or value is True or value is False:
             return _CONSTANTS[value]
-        # The exact types first: they are nearly all there is, and asking for an abstract one is slow.
+        # The exact types first: nearly all values have them, and checking for an abstract type is slow.
         kind = type(value)
         if kind is str or isinstance(value, str):
             return self._text(value)
         if kind is dict and depth < _DEPTH_LIMIT:
             return self._mapping(value, depth)  # type: ignore[arg-type]  # is a dict
         if isinstance(value, int):
-            # Beyond 64 bits only as text: Python refuses to print very long integers.
+            # Python refuses to print very long integers.
             return int.__repr__(value) if -(2**63) <= value < 2**63 else '"[integer beyond 64 bits]"'
         if isinstance(value, float):
             return float.__repr__(value) if math.isfinite(value) else encode_basestring(text_of(value))
@@ -103,7 +103,7 @@ class _Writer:
         return _object(written)
 
     def _named_secret(self, value: Mapping[Any, Any]) -> bool:
-        """Whether a mapping is a pair of a secret's name and its value: ``{"name": "Cookie", "value": …}``."""
+        """Say whether a mapping holds a secret's name and its value: ``{"name": "Cookie", "value": …}``."""
         if not 2 <= len(value) <= 8 or _NAME_OF_VALUES not in value:
             return False
         return any(
@@ -123,7 +123,7 @@ class _Writer:
 
     def _list(self, value: Sequence[Any], depth: int, *, in_list: bool) -> str:
         if in_list and len(value) == 2 and isinstance(value[0], str | bytes):
-            # A header: ("Authorization", "Bearer …"). A list of two that stands alone may be one of two names.
+            # A header: ("Authorization", "Bearer …"). A list of two that is in no other list may hold two names.
             name = text_of(value[0])
             if self._redactor.hides(name, value[1]):
                 return f"[{self.json(value[0], depth + 1)}, {_REDACTED_JSON}]"
@@ -145,7 +145,7 @@ class _Writer:
         return f"[{', '.join(written)}]"
 
     def _of_option(self, option: str, value: str) -> str:
-        """The value of an option, which stands behind it in a list: ``["--password", "S"]``."""
+        """Write the value that follows an option in a list: ``["--password", "S"]``."""
         if option in _OPTIONS_OF_USERS:
             user, colon, _ = value.partition(":")
             return encode_basestring(clean(f"{user}:{REDACTED}")) if colon else self._text(value)

@@ -1,6 +1,6 @@
-"""Making any text fit for an event: whole UTF-8, no NUL, within a limit in bytes. Pure; nothing here raises.
+"""Make any text fit for an event: valid UTF-8 without NUL, within a limit in bytes. Pure.
 
-The limits are those of the contract where it has one (ids and names), else the SDK's own.
+Ids and names have the limits of the contract, other texts the SDK's own. Nothing here raises, except `show`.
 """
 
 import hashlib
@@ -31,38 +31,38 @@ META_VALUE_LIMIT: Final = 1024
 
 _REPLACEMENT: Final = "�"
 _CUT_MARK: Final = "…[cut]"
-# Of a stack trace that is too long, the outermost part keeps this share; the innermost part says more.
+# The outermost part keeps this share of a stack trace that is too long; the innermost part says more.
 _HEAD_SHARE: Final = 0.25
-# So many times the limit is looked at for secrets, because a text with secrets redacted may be shorter.
+# Look for secrets in this many times the limit, because redacting makes a text shorter.
 _LOOKED_AT: Final = 4
 
 
 def text_of(value: object) -> str:
-    """Give any object as text: None is empty, an object whose ``__str__`` raises is its class's name in brackets."""
+    """Return any object as text. None is empty; an object whose ``__str__`` raises is the name of its class in brackets."""
     if value is None:
         return ""
     try:
-        # The plain str of a subclass too (an enum of str, a markup string): its methods are not to be trusted.
+        # The plain text of a subclass of str too (an enum, markup): its methods cannot be trusted.
         return str.__str__(value) if isinstance(value, str) else str(value)
     except Exception:
         return f"<{type(value).__name__}: its __str__ raises>"
 
 
 def describe(error: BaseException) -> str:
-    """Give class and message of an exception in one short line for a log, secrets redacted, whatever its methods do."""
+    """Return class and message of an exception in one short line for a log, with its secrets redacted."""
     return f"{type(error).__name__}: {redact(cut_end(text_of(error), 1_000))[:200]}"
 
 
 def show(value: object, limit: int = 60) -> str:
-    """Give the repr of a value for an error or a log: secrets redacted, at most ``limit`` characters of it.
+    """Return at most ``limit`` characters of a value's repr, with its secrets redacted, for an error or a log.
 
-    Raises whatever the value's ``__repr__`` raises.
+    Raises what the value's ``__repr__`` raises.
     """
     return redact(cut_end(repr(value), 10 * limit))[:limit]
 
 
 def clean(text: str) -> str:
-    """Replace what neither UTF-8 nor Postgres can hold (lone surrogates, NUL) by U+FFFD."""
+    """Replace lone surrogates and NUL, which UTF-8 or Postgres cannot hold, by U+FFFD."""
     if "\0" in text:
         text = text.replace("\0", _REPLACEMENT)
     if not text.isascii():
@@ -74,10 +74,10 @@ def clean(text: str) -> str:
 
 
 def identifier(value: object, limit: int) -> str:
-    """Give an id or name of at most ``limit`` bytes. One that is longer is cut and ends with a hash of the whole.
+    """Return an id or name of at most ``limit`` bytes. A longer one is cut and ends with a hash of the whole.
 
-    The same in, the same out, in any process: two events of one job stay together, two different jobs stay apart.
-    What it gives it leaves as it is when given it again.
+    The result is the same in every process, so that the events of one job stay together and two jobs stay apart. An id
+    that was cut is not changed when it is cut again.
     """
     text = value if type(value) is str else text_of(value)
     if len(text) <= limit and text.isascii() and "\0" not in text:
@@ -91,16 +91,16 @@ def identifier(value: object, limit: int) -> str:
 
 
 def cut_end(text: str, limit: int) -> str:
-    """Keep the beginning of a text within ``limit`` bytes; a text that was cut says so at its end."""
+    """Keep the beginning of a text within ``limit`` bytes. A text that was cut says so at its end."""
     if len(text) <= limit and text.isascii() and "\0" not in text:
         return text
-    # As many characters as the limit has bytes, and one more, are at least as many bytes: no need to look further.
+    # A character has at least one byte, so one character more than the limit is enough to look at.
     encoded = clean(text[: limit + 1]).encode()
     return encoded.decode() if len(encoded) <= limit else _cut(encoded, encoded, limit, head_share=1.0)
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """Keep both ends of a text within ``limit`` bytes, the end most; a text that was cut says so between them."""
+    """Keep both ends of a text within ``limit`` bytes, most of it the end. A text that was cut says so between them."""
     head, tail = clean(text[: limit + 1]).encode(), clean(text[-limit - 1 :]).encode()
     return head.decode() if len(head) <= limit else _cut(head, tail, limit, head_share=_HEAD_SHARE)
 
@@ -117,7 +117,7 @@ def _cut(head: bytes, tail: bytes, limit: int, *, head_share: float) -> str:
 
 
 def small_map(meta: object, redactor: Redactor) -> dict[str, str]:
-    """Give a mapping as text to text, within the limits of ``meta``, secrets redacted; what is no mapping is empty."""
+    """Return a mapping as texts, within the limits of ``meta`` and with its secrets redacted; anything else is empty."""
     if not isinstance(meta, Mapping):
         return {}
     try:
@@ -135,6 +135,6 @@ def small_map(meta: object, redactor: Redactor) -> dict[str, str]:
 def redacted(text: str, limit: int, redactor: Redactor) -> str:
     """Redact the secrets in a text, and keep its beginning within ``limit`` bytes.
 
-    In this order: a secret that is cut is no longer known as one. Of a very long text the end is not looked at.
+    In this order, because a secret that was cut may not be recognized. The end of a very long text is not looked at.
     """
     return cut_end(redactor.text(cut_end(text, _LOOKED_AT * limit)), limit)

@@ -1,7 +1,7 @@
 # Written by `make contract` from schemas/redaction/extents.py; do not edit. `make check` fails when it differs.
-"""Where a value ends that stands beside a name: in quotes, in brackets, as the parts of a header, or up to a blank.
+"""Find where the value beside a name ends: at a quote, a bracket, the end of a header, or a blank.
 
-Where that is a guess, it takes more rather than less.
+When in doubt, it takes more rather than less.
 """
 
 import re
@@ -130,7 +130,7 @@ def container(text: str, at: int) -> Value:
             depth -= 1
             if depth == 0:
                 return Value(at + 1, bracket.start(), bracket.end())
-    # Cut off within it, or no bracket of this kind.
+    # The text was cut off within it, or the bracket means something else.
     begins = text[at + 1 : at + 2] in ("\n", '"', "'", "{", "[", "\\")
     end = len(text) if begins else _end_of_line(text, at)
     return Value(at + 1, end, end)

@@ -1,11 +1,10 @@
 # Written by `make contract` from schemas/redaction/pairs.py; do not edit. `make check` fails when it differs.
-"""Names with their secrets in any text: query strings, connection strings, JSON, reprs, headers, options.
+"""Find secrets beside their names in any text: query strings, connection strings, JSON, reprs, headers, options.
 
     password=S   "apiKey": "S"   ('Authorization', 'Bearer S')   X-Api-Key: S   Pwd={S};   <secret>S</secret>
 
-Only words that hold a part of a secret's name are looked at, each once, so that the time is linear in the text's length.
-What is a secret's name says `names`; what is plainly no secret although it stands behind one says `values`. Where the end
-of a value is a guess, more is redacted rather than less.
+Only words that contain a part of a secret's name are looked at, each once, so that the time is linear in the text's
+length. `names` recognizes the names of secrets, and `values` what stands beside them without being a secret.
 """
 
 import re
@@ -44,7 +43,7 @@ PARTS_OF_NAMES: Final = (
 )
 """Every secret's name that `names` knows holds one of these, in lower case."""
 
-# A name, what closes it, and the sign between it and its value.
+# A name, the quote or bracket that closes it, and the sign between it and its value.
 _NAME: Final = lazily(
     r"(?P<name>[\w.$-]++)"
     r"(?P<close>(?:\\{0,8}[\"'`])?[\])]{0,2})[ \t]{0,8}"
@@ -68,7 +67,7 @@ _VALUE_BEHIND: Final = lazily(
     r"\\{0,8}[\"'][,; \t\n]{0,40}\\{0,8}[\"']?value\\{0,8}[\"']?[ \t]{0,4}[:=][ \t]{0,4}", re.IGNORECASE
 )
 _SECOND_WORD: Final = lazily(r"[ ](?=(?:number|id|key)\b)", re.IGNORECASE)
-# After these and a colon only what looks random is a secret: "auth: failed", "pass: compile".
+# After these and a colon only what looks random is a secret. Sentences are full of "auth: failed" and "pass: compile".
 _SAID_OF_MUCH: Final = frozenset({"pass", "auth", "oauth", "session", "sid", "pw"})
 _KEYS_OF_QUERIES: Final = frozenset({"key", "code"})
 _KEY_CHARACTERS: Final = 200

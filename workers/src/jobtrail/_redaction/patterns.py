@@ -18,5 +18,5 @@ class _Lazy:
 
 
 def lazily(source: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
-    """Give a pattern that is compiled at its first use."""
+    """Return a pattern that is compiled at its first use."""
     return cast(re.Pattern[str], _Lazy(source, flags))

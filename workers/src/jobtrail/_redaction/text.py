@@ -1,5 +1,5 @@
 # Written by `make contract` from schemas/redaction/text.py; do not edit. `make check` fails when it differs.
-"""Redacting a text by all the rules. A text that holds no secret costs about a microsecond."""
+"""Redact a text by all the rules. A text without a secret takes about a microsecond."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -17,10 +17,10 @@ _LINE_OF_CODE: Final = lazily(r"^ *File \"[^\"\n]{1,500}\", line \d+.*\n(?P<code
 
 
 class Redactor:
-    """The rules, with further names of secrets. Keeps nothing of what it is given."""
+    """The rules of redaction, with further names of secrets. Keeps nothing of the texts."""
 
     def __init__(self, names: Iterable[str] = (), hide: Callable[[str], str] | None = None) -> None:
-        """``names`` are found anywhere in a name, in any case and spelling. ``hide`` gives what stands for a secret."""
+        """Take further ``names``, found anywhere in a name in any spelling, and a function that replaces a secret."""
         names = tuple(names)
         self._further = pattern_of(names)
         self._parts = PARTS_OF_NAMES + tuple(words[0] for name in names if (words := words_of(name)))
@@ -40,7 +40,7 @@ class Redactor:
         return "".join([*parts, self.text(text[done:])])
 
     def code(self, line: str) -> str:
-        """Redact the secrets in a line of a program: what stands in it as a text, and not its names and calls."""
+        """Redact the secrets in a line of code: those in its literals. Names and calls stay."""
         if not self._may_hold_secret(line):
             return line
         if "//" in line:
@@ -68,7 +68,7 @@ class Redactor:
         return True
 
     def hide(self, secret: str) -> str:
-        """Give what stands for a secret."""
+        """Return what replaces a secret."""
         return self._hide(secret)
 
     def _may_hold_secret(self, text: str) -> bool:
@@ -104,7 +104,7 @@ class Redactor:
 
 
 def _lower(text: str) -> str:
-    """The text in lower case, each character in its place: of some letters the small form is longer."""
+    """Return the text in lower case, each character in its place: the small form of some letters is longer."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
