@@ -292,6 +292,31 @@ FORMS: Final = (
         ("Server=db;Pwd=", ";Database=x"),
     ),
     Form(
+        "ODBC in capitals",
+        "DRIVER={ODBC Driver 18};SERVER=db;UID=app;PWD=hunter2;DATABASE=x",
+        ("hunter2",),
+        ("UID=app;PWD=", ";DATABASE=x"),
+    ),
+    Form("an arrow", "password -> hunter2, user -> bob", ("hunter2",), ("password -> ", "user -> bob")),
+    Form(
+        "a token in quotes",
+        "invalid token 'hunter2' of user 'bob'",
+        ("hunter2",),
+        ("invalid token '", "of user 'bob'"),
+    ),
+    Form(
+        "a Dockerfile",
+        "Step 3: ENV DB_PASSWORD swordfish\nStep 4",
+        ("swordfish",),
+        ("ENV DB_PASSWORD", "Step 4"),
+    ),
+    Form(
+        "query hmac",
+        "https://shop.example/?shop=x&hmac=700e2dad&ts=1",
+        ("700e2dad",),
+        ("?shop=x&hmac=", "&ts=1"),
+    ),
+    Form(
         "ADO.NET",
         "Server=db;User Id=app;Password=hunter2;Trust Server Certificate=True",
         ("hunter2",),
@@ -760,5 +785,5 @@ OTHER_NAMES: Final = (
     *("secret_name", "cookie_name", "bypass", "compass", "passenger", "passed", "pass_rate"),
     *("first_pass_yield", "session_timeout", "session_count", "secretary", "design", "signal"),
     *("assign", "signed", "insight", "inside", "side", "cookiecutter", "discard"),
-    *("account_sid", "Sid", "PWD", "pin", "code", "hash", "name", "user", "value", "email", ""),
+    *("account_sid", "Sid", "pin", "code", "hash", "name", "user", "value", "email", ""),
 )

@@ -80,6 +80,12 @@ _RULES: Final = (
         _BEFORE_VALUES,
         lazily(rf"\b{_SAID}(?:[ ](?:is|was|provided|given|supplied))?:?[ \t]{{1,4}}{_QUOTED}"),
     ),
+    # invalid token 'S'; API key provided: S
+    _Rule(("token ",), lazily(rf"(?i:\btoken)[ \t]{{1,4}}{_QUOTED}"), must_look_random=True),
+    _Rule(
+        _BEFORE_VALUES,
+        lazily(rf"\b{_SAID}[ ](?:is|was|provided|given|supplied):[ \t]{{1,4}}(?P<secret>[^\s\"'`\[(]++)"),
+    ),
     # the token is S; with password S
     _Rule(
         _BEFORE_VALUES,
@@ -104,6 +110,8 @@ _RULES: Final = (
 _BY_TRIGGER: Final = tuple((trigger, rule) for rule in _RULES for trigger in rule.triggers)
 # --password S, and so on for every name of a secret.
 _OPTION: Final = lazily(r"(?<![\w-])--(?P<name>[A-Za-z][\w-]*+)[ \t]{1,8}(?![-\s])")
+# ENV PASSWORD S
+_DOCKERFILE: Final = lazily(r"\bENV[ \t]{1,8}(?P<name>\w{1,100}+)[ \t]{1,8}(?P<secret>[^\s=]++)")
 # <wsse:Password Type="…">S</wsse:Password>
 _ELEMENT: Final = lazily(
     r"<(?:[\w.-]{1,30}:)?(?P<name>[\w.-]{1,60})[ \t][^<>]{0,300}+>(?P<secret>[^<]{1,2000}+)</"
@@ -131,6 +139,8 @@ def secrets_by_place(text: str, lower: str, secrecy_of: Judge) -> list[Span]:
         ]
     if "--" in text:
         spans += [span for found in _OPTION.finditer(text) if (span := _of_option(text, found, secrecy_of))]
+    if "ENV" in text:
+        spans += [found.span("secret") for found in _DOCKERFILE.finditer(text) if _of_name(found, secrecy_of)]
     if "</" in text:
         spans += [found.span("secret") for found in _ELEMENT.finditer(text) if _of_name(found, secrecy_of)]
     if "input_value=" in text:

@@ -46,7 +46,7 @@ _CERTAIN_WORDS: Final = frozenset(
 # Found as the last word of a name, or before words that add no meaning.
 _LIKELY_WORDS: Final = frozenset(
     {"token", "tokens", "auth", "oauth", "session", "pass", "pw", "sig", "signature"}
-    | {"signatures", "cookie", "cookies"}
+    | {"signatures", "cookie", "cookies", "hmac"}
 )
 _LIKELY_ENDINGS: Final = ("token", "cookie", "pass")
 _END_LIKE_PASS: Final = frozenset(
@@ -107,8 +107,6 @@ def secrecy_of(name: str) -> Secrecy:
     words = words_of(name)
     if not words:
         return Secrecy.NONE
-    if name in ("PWD", "OLDPWD"):  # a shell's working directory; in connection strings it is Pwd
-        return Secrecy.NONE
     if name == "sid":  # a session's cookie; account_sid and an IAM policy's Sid are public
         return Secrecy.LIKELY
     whole = joined(name)
@@ -124,6 +122,11 @@ def secrecy_of(name: str) -> Secrecy:
     if last in _LIKELY_WORDS or (last.endswith(_LIKELY_ENDINGS) and last not in _END_LIKE_PASS):
         return Secrecy.LIKELY
     return Secrecy.NONE
+
+
+def is_directory(name: str, value: str) -> bool:
+    """Say whether a value is a shell's working directory: ``PWD=/home/bob``. In connection strings it is a password."""
+    return name in ("PWD", "OLDPWD") and value.startswith(("/", "~"))
 
 
 def is_secret_phrase(before: str, name: str) -> bool:

@@ -28,7 +28,7 @@ from schemas.redaction.extents import (
     credentials,
     quoted,
 )
-from schemas.redaction.names import NAME_CHARACTERS, Secrecy, is_secret_phrase, words_of
+from schemas.redaction.names import NAME_CHARACTERS, Secrecy, is_directory, is_secret_phrase, words_of
 from schemas.redaction.patterns import lazily
 from schemas.redaction.values import TYPES, is_harmless, is_masked, is_sentence, looks_random
 
@@ -38,7 +38,7 @@ Span = tuple[int, int]
 PARTS_OF_NAMES: Final = (
     *("pass", "pw", "secret", "token", "key", "auth", "cred", "cookie", "sess", "sid", "jwt"),
     *("sig", "srf", "cvv", "cvc", "iban", "ssn", "otp", "card", "code=", "bearer", "kennwort"),
-    *("haslo", "hasło", "senha", "contrase", "mnemonic"),
+    *("haslo", "hasło", "senha", "contrase", "mnemonic", "hmac"),
 )
 """Every secret's name that `names` knows holds one of these, in lower case."""
 
@@ -46,7 +46,7 @@ PARTS_OF_NAMES: Final = (
 _NAME: Final = lazily(
     r"(?P<name>[\w.$-]++)"
     r"(?P<close>(?:\\{0,8}[\"'`])?[\])]{0,2})[ \t]{0,8}"
-    r"(?P<sign>=>|:=|={1,3}|:(?!//)|%3[dD]|,|>)(?P<blank>[ \t]{0,8})"
+    r"(?P<sign>=>|->|:=|={1,3}|:(?!//)|%3[dD]|,|>)(?P<blank>[ \t]{0,8})"
 )
 _WORD: Final = lazily(r"[\w.$-]++")
 _WORD_BEFORE: Final = lazily(r"([A-Za-z]{2,14})[ ]$")
@@ -255,9 +255,9 @@ def _unquoted(
     else:
         value = bare(text, at, BARE_AFTER_COLON if sign == ":" else BARE)
     said = text[value.start : value.end]
-    if not said or is_harmless(said, secrecy, plural=is_plural(found["name"])):
+    if not said or is_harmless(said, secrecy, plural=is_plural(name)) or is_directory(found["name"], said):
         return None
-    if sign != ":" or in_query:
+    if sign not in (":", "->") or in_query:
         return value
     if said.lower() in TYPES or is_sentence(said):
         # def log_in(password: str = "S")

@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from schemas.redaction.commands import may_hold_command, secrets_by_place
-from schemas.redaction.names import NAME_CHARACTERS, Secrecy, joined, pattern_of, secrecy_of, words_of
+from schemas.redaction.names import (
+    NAME_CHARACTERS,
+    Secrecy,
+    is_directory,
+    joined,
+    pattern_of,
+    secrecy_of,
+    words_of,
+)
 from schemas.redaction.pairs import PARTS_OF_NAMES, Span, is_plural, secrets_beside_names
 from schemas.redaction.patterns import lazily
 from schemas.redaction.tokens import may_hold_token, secrets_by_looks
@@ -63,7 +71,8 @@ class Redactor:
         if not secrecy or value is None or isinstance(value, bool):
             return False
         if isinstance(value, str | int | float):
-            return not is_harmless(str(value), secrecy, plural=is_plural(name))
+            said = str(value)
+            return not is_harmless(said, secrecy, plural=is_plural(name)) and not is_directory(name, said)
         return True
 
     def hide(self, secret: str) -> str:

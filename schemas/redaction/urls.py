@@ -27,6 +27,7 @@ _HOSTS: Final = lazily(
     r"(?:,(?:\[[0-9a-f:.%]*\]|[\w.%{}$-]+)(?::(?:\d{0,5}|port))?)*[)\].,:!|]*",
     re.IGNORECASE,
 )
+_QUERY_PARAMETER: Final = lazily(r"[?&][\w-]{1,60}=")
 _HOST_AND_PORT: Final = lazily(r"[\w.-]{1,253}:\d{2,5}(?!\w)")
 _HOST: Final = lazily(r"(\[[^\]]*\]?|[^:]*)((?::\d{1,5})?)")
 _HOST_FOLLOWS: Final = lazily(r"[\w\[%{(.-]")
@@ -35,7 +36,7 @@ _CERTAIN_HOST: Final = lazily(
     r"\[[0-9a-f:.%]+\]|localhost$|[^:]*\.[\w-]+|[\w.-]+:\d{1,5}|[\w.-]+,", re.IGNORECASE
 )
 _AFTER_BLANK: Final = lazily(r"[^\n]{1,120}?@(?=[\w\[])")
-_AFTER_ONE_BLANK: Final = lazily(r" [^\s@]{1,60}@[\w.\[\]-]{1,253}[:/]")
+_AFTER_ONE_BLANK: Final = lazily(r"[ \"'`<>][^\s@\"',]{1,60}@[\w.\[\]-]{1,253}[:/]")
 
 _WEB: Final = frozenset({"http", "https", "ws", "wss", "git+https", "git+http", "svn+https", ""})
 # In these schemes a user without a password is a name (in Azure's, a container). In all others it may be a token.
@@ -125,6 +126,8 @@ def _user(text: str, start: int, scheme: str, quote: str) -> int | None:
         own = authority.rfind("@")
         if own != at and _goes_on(url, own, at, scheme):
             own = at
+        if ":" in url[:own] and not _HOST_FOLLOWS.match(text, start + own + 1):  # a blank or quote follows
+            return _beyond_blank(text, end) or start + own
         return start + own
     name, colon, rest = authority.partition(":")
     is_host = _HOSTS.fullmatch(authority) is not None
@@ -160,13 +163,17 @@ def _is_password(url: str, at: int, scheme: str, port: str, *, is_host: bool) ->
     if scheme in _WEB:
         # https://host:8443/bob@x is a path, and https://user:84/43@host:8443 a password; a port has at most 65535.
         return port.isdecimal() and (int(port) > 65_535 or _HOST_AND_PORT.match(url, at + 1) is not None)
-    return port.isdecimal() and url[at - 1] != "/" and "=" not in url[:at]
+    return port[:1].isdecimal() and url[at - 1] != "/" and _QUERY_PARAMETER.search(url, 0, at) is None
 
 
 def _beyond_blank(text: str, end: int) -> int | None:
     """A password with a blank or a quote in it, whose first part ends at ``end``."""
     found = _AFTER_BLANK.match(text, end)
-    return found.end() - 1 if found and "//" not in found[0] else None
+    if found is None or "//" in found[0]:
+        return None
+    run = _RUN.match(text, found.end())
+    assert run is not None
+    return max(found.end() - 1, text.rfind("@", found.end(), run.end()))
 
 
 def _cut_off(text: str, start: int, url: str) -> int | None:

@@ -23,7 +23,8 @@ TYPES: Final = frozenset(
     | {"tuple", "secretstr", "optional", "type", "callable", "union", "sequence", "mapping"}
 )
 _WAYS_TO_AUTHENTICATE: Final = frozenset(
-    {"basic", "bearer", "digest", "ntlm", "kerberos", "negotiate", "oauth", "oauth1"}
+    {"md5", "sha1", "sha256", "sha512"}
+    | {"basic", "bearer", "digest", "ntlm", "kerberos", "negotiate", "oauth", "oauth1"}
     | {"oauth2", "oidc", "saml", "ldap", "jwt", "mtls", "tls", "apikey", "api_key", "anonymous"}
     | {"plain", "password", "token", "cookie", "session", "local"}
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from derive.fingerprint import fingerprint, title
 from schemas import generate
-from schemas.redaction import REDACTED, Redactor, Secrecy, redact, shown_url
+from schemas.redaction import REDACTED, Redactor, Secrecy, names, pairs, redact, shown_url
 from testing.secret_forms import FORMS, HARMLESS, NAMES, OTHER_NAMES, Form
 
 RULES = Path(generate.__file__).parent / "redaction"
@@ -117,6 +117,12 @@ def test_name_that_only_holds_such_a_word_is_not_one(name: str) -> None:
     assert Redactor().secrecy(name) is Secrecy.NONE
 
 
+def test_every_name_of_a_secret_has_a_part_that_texts_are_searched_for() -> None:
+    """Texts without such a part are not looked at any further."""
+    words = (*names._PHRASES, *names._CERTAIN_WORDS, *names._LIKELY_WORDS)
+    assert [word for word in words if not any(part in word for part in pairs.PARTS_OF_NAMES)] == []
+
+
 def test_values_that_are_plainly_none_are_shown() -> None:
     """`password=None` says why a log-in failed, and `max_tokens` how much was asked for."""
     redactor = Redactor()
@@ -126,6 +132,8 @@ def test_values_that_are_plainly_none_are_shown() -> None:
     assert redactor.hides("password", 471142)
     assert redactor.hides("token", b"bytes")
     assert redactor.hides("cookies", {"sid": "1"})
+    assert redactor.hides("PWD", "hunter2")
+    assert not redactor.hides("PWD", "/home/bob")
 
 
 def test_further_names_are_found_in_texts_as_well() -> None:

@@ -178,6 +178,7 @@ ARGUMENTS: Mapping[str, Any] = {
     "jwt": {"user": "bob", "jwt": "hunter2"},
     "a command line": {"user": "bob", "command": ["tool", "--password", "hunter2", "--token", "hunter2"]},
     "curl": {"user": "bob", "command": ["curl", "-u", "bob:hunter2", "https://h.example"]},
+    "mysql": {"user": "bob", "command": ["/usr/bin/mysqldump", "-uroot", "-phunter2", "films"]},
     "a set": {"user": "bob", "set": {"password=hunter2"}},
     "bytes": {"user": "bob", "raw": b"hunter2", "password": b"hunter2"},
     "a number": {"user": "bob", "password": 471142},

@@ -24,6 +24,7 @@ _CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 # {"name": "Authorization", "value": …}
 _NAMES_OF_NAMES: Final = ("name", "key", "header")
 _NAME_OF_VALUES: Final = "value"
+_TAKE_PASSWORDS: Final = ("mysql", "mariadb")
 # curl -u user:S
 _OPTIONS_OF_USERS: Final = ("-u", "--user", "--proxy-user")
 
@@ -131,17 +132,21 @@ class _Writer:
 
     def _items(self, value: Iterable[Any], depth: int) -> str:
         written: list[str] = []
-        option = ""
+        program = option = ""
         for item in value:
             if len(written) >= _ITEMS_LIMIT:
                 written.append('"[more]"')
                 break
-            written.append(
-                self._of_option(option, item)
-                if option and isinstance(item, str) and not item.startswith("-")
-                else self.json(item, depth + 1, in_list=True)
-            )
-            option = item if isinstance(item, str) and item.startswith("-") else ""
+            is_text = isinstance(item, str)
+            if is_text and option and not item.startswith("-"):
+                written.append(self._of_option(option, item))
+            elif is_text and item.startswith("-p") and len(item) > 2 and program.startswith(_TAKE_PASSWORDS):
+                written.append(f'"-p{REDACTED}"')  # mysql -pS
+            else:
+                written.append(self.json(item, depth + 1, in_list=True))
+            if is_text and not program:
+                program = item.rpartition("/")[2]
+            option = item if is_text and item.startswith("-") else ""
         return f"[{', '.join(written)}]"
 
     def _of_option(self, option: str, value: str) -> str:

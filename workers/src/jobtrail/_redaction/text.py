@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from jobtrail._redaction.commands import may_hold_command, secrets_by_place
-from jobtrail._redaction.names import NAME_CHARACTERS, Secrecy, joined, pattern_of, secrecy_of, words_of
+from jobtrail._redaction.names import (
+    NAME_CHARACTERS,
+    Secrecy,
+    is_directory,
+    joined,
+    pattern_of,
+    secrecy_of,
+    words_of,
+)
 from jobtrail._redaction.pairs import PARTS_OF_NAMES, Span, is_plural, secrets_beside_names
 from jobtrail._redaction.patterns import lazily
 from jobtrail._redaction.tokens import may_hold_token, secrets_by_looks
@@ -64,7 +72,8 @@ class Redactor:
         if not secrecy or value is None or isinstance(value, bool):
             return False
         if isinstance(value, str | int | float):
-            return not is_harmless(str(value), secrecy, plural=is_plural(name))
+            said = str(value)
+            return not is_harmless(said, secrecy, plural=is_plural(name)) and not is_directory(name, said)
         return True
 
     def hide(self, secret: str) -> str:
