@@ -8,6 +8,7 @@ import pulsar
 
 from broker.client import Client, Message, broker_errors
 from broker.private import reading
+from broker.reading import seek_ms
 from settings.broker import BrokerSettings
 
 _RECEIVER_QUEUE = 1_000
@@ -28,7 +29,7 @@ def open_reader(client: Client, settings: BrokerSettings, since: datetime | None
             crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
         )
         if since is not None:
-            reader.seek(round(since.timestamp() * 1000))
+            reader.seek(seek_ms(since))
     try:
         yield reader
     finally:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from store.answers.stuck import StuckRule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class Asking(NamedTuple):
@@ -71,25 +68,6 @@ def asking(namespace: str | None = None) -> Iterator[Asking]:
         ) from error
     except psycopg.Error as error:
         raise StoreError(f"the database could not answer: {str(error).strip()}") from error
-
-
-class Since(click.ParamType[datetime]):
-    """A point in time: how long ago (30m, 24h, 7d), or a time in RFC 3339."""
-
-    name = "since"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        number = value.rstrip("abcdefghijklmnopqrstuvwxyz")
-        unit = _UNITS.get(value[len(number) :])
-        try:
-            if unit is not None:
-                return datetime.now(UTC) - timedelta(seconds=float(number) * unit)
-            moment = datetime.fromisoformat(value)
-        except (ValueError, OverflowError):
-            self.fail(f"expected 30m, 24h, 7d or 2026-11-22T20:51:03Z, got {value!r}", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def json_option(command: Command) -> Command:

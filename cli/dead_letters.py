@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cli.asking import Since, asking, json_option, limit_option, say, say_json
+from cli.asking import asking, json_option, limit_option, say, say_json
+from cli.times import PastTime
 from schemas.dead_letter_reasons import DeadLetterReason
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _topic_option(command: Command) -> Command:
 @_reason_option
 @_topic_option
 @click.option(
-    "--since", type=Since(), metavar="TIME", help="Only those published since: 30m, 24h, 7d, or a time."
+    "--since", type=PastTime(), metavar="TIME", help="Only those published since: 30m, 24h, 7d, or a time."
 )
 @limit_option(50, "dead letters")
 @json_option
@@ -142,7 +143,7 @@ def retry(
 @_reason_option
 @_topic_option
 @click.option(
-    "--before", type=Since(), metavar="TIME", help="Only those published earlier than: 30d ago, or a time."
+    "--before", type=PastTime(), metavar="TIME", help="Only those published before: 30d, or a time."
 )
 @click.option("--all", "every", is_flag=True, help="All of them.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

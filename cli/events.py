@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.asking import Since, json_option, say, say_json
+from cli.asking import json_option, say, say_json
+from cli.times import PastTime
 from schemas.contract import STATES
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def events() -> None:
 @click.option("--state", type=click.Choice(STATES), help="Only events of this state.")
 @click.option("--source", metavar="NAME", help="Only events of this source.")
 @click.option(
-    "--since", type=Since(), metavar="TIME", help="Begin with those published since: 10m, 24h, or a time."
+    "--since", type=PastTime(), metavar="TIME", help="Begin with those published since: 10m, 24h, or a time."
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after so many lines.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")

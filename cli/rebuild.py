@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.asking import Since, json_option, say, say_json
+from cli.asking import json_option, say, say_json
+from cli.times import PastTime
 
 if TYPE_CHECKING:
     from consumers.rebuild.preflight import Preflight
@@ -21,7 +22,7 @@ COULD_NOT_BE_DONE = 2
 @click.option(
     "--from",
     "history_from",
-    type=Since(),
+    type=PastTime(),
     metavar="TIME",
     help="Read only what was published since: 90d, or 2026-11-22T20:51:03Z. What the tables hold from before may go.",
 )

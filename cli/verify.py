@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.asking import Since, json_option, limit_option, say, say_json
+from cli.asking import json_option, limit_option, say, say_json
+from cli.times import PastTime
 from store.verify.difference import TABLES, Difference
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--since",
-    type=Since(),
+    type=PastTime(),
     metavar="TIME",
     help="Compare sums of hours, and jobs with their attempts, only since 30m, 24h, 7d, or a time.",
 )

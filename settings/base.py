@@ -5,7 +5,8 @@ A service composes its settings from the classes of this package and validates t
 """
 
 import os
-from typing import Self
+import tomllib
+from typing import Any, Literal, Self, get_origin
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -17,15 +18,25 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from schemas.errors import SettingsError
+from settings.durations import UNIT_SECONDS, duration_seconds, meant_duration
 
 PREFIX = "JOBTRAIL_"
 CONFIG_FILE_VARIABLE = "JOBTRAIL_CONFIG_FILE"
+
+_SHOWN_CHARACTERS = 60
+_UNITS_OF_NAMES = {"_seconds": 1, "_days": UNIT_SECONDS["d"]}
 
 
 class Settings(BaseSettings):
     """Base of every settings class. Field ``pulsar_url`` is ``JOBTRAIL_PULSAR_URL``, and ``pulsar_url`` in the file."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        allow_inf_nan=False,  # neither is a number of seconds
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -55,17 +66,46 @@ class Settings(BaseSettings):
         try:
             return cls(**given)
         except ValidationError as error:
-            problems = "; ".join(_problem(item) for item in error.errors(include_url=False))
+            problems = "; ".join(_problem(cls, item) for item in error.errors(include_url=False))
             raise SettingsError(f"settings cannot be used: {problems}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise SettingsError(
+                f"{CONFIG_FILE_VARIABLE} names {os.environ.get(CONFIG_FILE_VARIABLE)!r}, which cannot be read: {error}. "
+                "Expected a file in TOML."
+            ) from None
         except UnreadableSetting as error:
             raise SettingsError(
                 f'settings cannot be used: {error}. A list is written as JSON, in a variable as well: ["5m", "1h"].'
             ) from None
 
 
-def _problem(item: object) -> str:
-    assert isinstance(item, dict)
-    name = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
+def _problem(settings_class: type[BaseSettings], item: Any) -> str:
+    """Say what is wrong with one setting: its variable, what was expected, and what it is unless that may be a secret."""
+    name = str(item["loc"][0])
+    variable = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
     if item["type"] == "missing":
-        return f"{name} is not set (set it in the environment or in the file named by {CONFIG_FILE_VARIABLE})"
-    return f"{name}: {item['msg']}"
+        return f"{variable} is not set (set it in the environment or in the file named by {CONFIG_FILE_VARIABLE})"
+    field = settings_class.model_fields.get(name)
+    given = item["input"]
+    if field is None or not _is_plain(field.annotation):
+        return f"{variable}: {item['msg']}"
+    shown = repr(given if len(str(given)) <= _SHOWN_CHARACTERS else f"{str(given)[:_SHOWN_CHARACTERS]}…")
+    return f"{variable}: {item['msg']}, got {shown}{_hint(name, given)}"
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether a setting of this type is a number, a switch or a choice: then its value is no secret."""
+    return annotation in (int, float, bool) or get_origin(annotation) is Literal
+
+
+def _hint(name: str, given: Any) -> str:
+    """What was probably meant by a value of a setting that is a number."""
+    if not isinstance(given, str):
+        return ""
+    if given.startswith("tcp://"):
+        return ": Kubernetes sets this for a Service of that name; `enableServiceLinks: false` in the pod ends that"
+    unit = next((unit for suffix, unit in _UNITS_OF_NAMES.items() if name.endswith(suffix)), None)
+    seconds = duration_seconds(meant_duration(given) or "")
+    if unit is None or seconds is None:
+        return ""
+    return f"; did you mean {seconds / unit:.15g}?"
