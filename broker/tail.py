@@ -37,6 +37,12 @@ def open_reader(client: Client, settings: BrokerSettings, since: datetime | None
             reader.close()
 
 
+def has_more(reader: pulsar.Reader, settings: BrokerSettings) -> bool:
+    """Whether the topic holds a message that the reader has not given yet. Raises BrokerError."""
+    with broker_errors("read", settings):
+        return bool(reader.has_message_available())
+
+
 def next_message(reader: pulsar.Reader, settings: BrokerSettings, wait_seconds: float) -> Message | None:
     """The next message; None when none came in time. While the broker is away there is none either. Raises BrokerError."""
     with broker_errors("read", settings):

@@ -1,10 +1,15 @@
 """What every question needs: settings, a connection that only reads, the namespace, and how the answer goes out."""
 
+import os
+import select
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
 import click
+
+from schemas.errors import OutputError
 
 if TYPE_CHECKING:
     import psycopg
@@ -107,13 +112,53 @@ def edges_option(command: Command) -> Command:
     )(command)
 
 
-def say(text: str) -> None:
-    """To standard output."""
-    click.echo(text)
+def say(text: str) -> bool:
+    """Print to standard output. Return False when nobody reads it any more, which is no error.
+
+    Raises OutputError when it cannot be written for another reason: a full disk.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        discard_output()
+        return False
+    except OSError as error:
+        discard_output()
+        raise OutputError(f"cannot write to standard output: {error.strerror}.") from error
+    return True
 
 
-def say_json(value: object) -> None:
-    """To standard output, as JSON."""
+def say_json(value: object) -> bool:
+    """Print to standard output as JSON; else as ``say``."""
     from cli.render.as_json import dumps
 
-    click.echo(dumps(value))
+    return say(dumps(value))
+
+
+def warn(text: str) -> None:
+    """Print to standard error; where that cannot be written, there is nobody to say so to."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def discard_output() -> None:
+    """Send what goes to standard output from now on to nowhere, with what is buffered: at exit it is not tried again."""
+    _discard(sys.stdout)
+
+
+def is_read() -> bool:
+    """Whether anybody can still read standard output: not when it is a pipe or a terminal that was closed."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, ValueError, OSError):  # closed from the start, or a test's
+        return True
+    output = select.poll()
+    output.register(descriptor, 0)
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
+
+
+def _discard(stream: TextIO) -> None:
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cli.asking import asking, json_option, limit_option, say, say_json
+from cli.asking import asking, json_option, limit_option, say, say_json, warn
 from cli.times import PastTime
 from schemas.dead_letter_reasons import DeadLetterReason
 
@@ -170,9 +170,9 @@ def purge(
             _demand_one(connection, message, topic)
         count = count_matching(connection, wanted)
         if count and not yes:
-            click.echo(f"{plural(count, 'dead letter')} would be deleted, payloads and all.", err=True)
+            warn(f"{plural(count, 'dead letter')} would be deleted, payloads and all.")
             if not click.confirm("Delete them?", err=True):
-                click.echo("nothing was deleted.", err=True)
+                warn("nothing was deleted.")
                 context.exit(1)
         deleted = sum(delete(connection, wanted)) if count else 0
     if as_json:

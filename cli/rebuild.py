@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.asking import json_option, say, say_json
+from cli.asking import json_option, say, say_json, warn
 from cli.times import PastTime
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def rebuild(
         context.exit(ANSWER_IS_NO if found.problems else 0)
     report = run.run(settings, options)
     if report is None:
-        click.echo("jobtrail: interrupted; `jobtrail rebuild` goes on from there", err=True)
+        warn("jobtrail: interrupted; `jobtrail rebuild` goes on from there")
         context.exit(COULD_NOT_BE_DONE)
     if as_json:
         say_json(report)

@@ -43,5 +43,9 @@ class InputError(JobtrailError):
     """A file or an argument that a person gave cannot be used."""
 
 
+class OutputError(JobtrailError):
+    """The answer cannot be written: the disk is full, or nobody reads it."""
+
+
 class NotFoundError(JobtrailError):
     """What was asked about does not exist. The command line exits with status 1."""
