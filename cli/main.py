@@ -25,12 +25,15 @@ from cli.retain import retain
 from cli.runs import runs
 from cli.sources import sources
 from cli.verify import verify
-from schemas.errors import JobtrailError, NotFoundError, OutputError
+from schemas.errors import JobtrailError, NotFoundError, OutputError, SettingsError
 
 ANSWER_IS_NO = 1
 COULD_NOT_BE_DONE = 2
 INTERRUPTED = 130
 TRACEBACK_VARIABLE = "JOBTRAIL_TRACEBACK"
+
+_SERVICES = ("aggregate", "metrics")
+"""They write to a log, the names that no setting knows as well."""
 
 
 def _say_version(context: click.Context) -> None:
@@ -88,8 +91,11 @@ class _UnreadError(Exception):
     callback=lambda context, _, asked: _say_version(context) if asked else None,
     help="Say the version.",
 )
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """What failed, why, how often, and what did it hold up?"""
+    if context.invoked_subcommand not in _SERVICES:
+        _warn_of_unknown_names()
 
 
 for _command in (
@@ -136,6 +142,12 @@ def run(arguments: list[str] | None = None) -> int:
         return 0
     except NotFoundError as error:
         return _complain(error, ANSWER_IS_NO)
+    except SettingsError as error:
+        if (
+            arguments[0] in _SERVICES
+        ):  # its log has not begun, and what is missing may be there under another name
+            _warn_of_unknown_names()
+        return _complain(error, COULD_NOT_BE_DONE)
     except JobtrailError as error:
         return _complain(error, COULD_NOT_BE_DONE)
     except Exception as error:  # noqa: BLE001 - the last place: a defect of ours, said in a line and ended with 2
@@ -157,6 +169,14 @@ def _refuse(error: click.ClickException, arguments: Sequence[str]) -> int:
                 f"An id or a file that begins with - goes after --: {error.ctx.command_path} -- {shlex.quote(taken)}"
             )
     return COULD_NOT_BE_DONE
+
+
+def _warn_of_unknown_names() -> None:
+    from cli.render.safe_text import safe
+    from settings.names import unknown_names
+
+    for unknown in unknown_names():
+        warn(f"jobtrail: {safe(unknown, 500)}")
 
 
 def _complain(what: object, status: int) -> int:

@@ -14,7 +14,7 @@ from consumers.aggregator.partitions import PartitionUpkeep
 from consumers.aggregator.retention import RetentionUpkeep
 from consumers.aggregator.self_metrics import AggregatorMetrics
 from consumers.process.health import Health, serve
-from consumers.process.log import configure_log
+from consumers.process.log import configure_log, log_unknown_names
 from consumers.process.progress import MinuteReport
 from consumers.process.stop import stop_on_signals
 from consumers.receiving.decode import Received
@@ -40,6 +40,7 @@ def run(settings: AggregatorSettings) -> int:
     Raises JobtrailError when it cannot work at all: the database is of another version, the port is taken.
     """
     configure_log(settings, "aggregator")
+    log_unknown_names()
     stop = stop_on_signals()
     health = Health(
         silent_after_seconds=max(

@@ -8,6 +8,7 @@ from typing import TextIO, cast
 
 import structlog
 
+from settings.names import unknown_names
 from settings.service import ServiceSettings
 
 
@@ -31,6 +32,19 @@ def configure_log(settings: ServiceSettings, service: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def log_unknown_names() -> None:
+    """Log every variable, and every setting in the file, that no setting knows."""
+    log = structlog.get_logger(__name__)
+    for unknown in unknown_names():
+        log.warning(
+            "unknown_setting",
+            name=unknown.name,
+            file=unknown.file,
+            did_you_mean=unknown.nearest,
+            then="is ignored",
+        )
 
 
 class _StandardError(io.TextIOBase):
