@@ -47,32 +47,26 @@ class Asking(NamedTuple):
 
 @contextmanager
 def asking(namespace: str | None = None) -> Iterator[Asking]:
-    """Connect, and say what the database refused as a StoreError with its cure."""
-    import psycopg
-
-    from schemas.errors import StoreError
+    """Connect for a question. Raises StoreError that says why the database could not answer, with the cure."""
     from settings.answers import AnswersSettings
     from settings.database import DatabaseSettings
+    from store.causes import Access, store_errors
     from store.connection import connect
     from store.migrate import check_version
 
     settings = AnswersSettings.load(namespace=namespace)
-    try:
-        with connect(
-            DatabaseSettings.load(),
+    database = DatabaseSettings.load()
+    with (
+        store_errors("answer", database, Access.READ),
+        connect(
+            database,
             "jobtrail command",
             autocommit=True,
             statement_timeout_seconds=settings.answers_statement_timeout_seconds,
-        ) as connection:
-            check_version(connection)
-            yield Asking(connection, settings, settings.namespace)
-    except psycopg.errors.QueryCanceled as error:
-        raise StoreError(
-            f"the database took longer than {settings.answers_statement_timeout_seconds} s: ask for less, or raise "
-            "JOBTRAIL_ANSWERS_STATEMENT_TIMEOUT_SECONDS."
-        ) from error
-    except psycopg.Error as error:
-        raise StoreError(f"the database could not answer: {str(error).strip()}") from error
+        ) as connection,
+    ):
+        check_version(connection)
+        yield Asking(connection, settings, settings.namespace)
 
 
 def json_option(command: Command) -> Command:

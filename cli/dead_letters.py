@@ -209,25 +209,19 @@ def _demand_one(connection: "psycopg.Connection", message: str, topic: str | Non
 @contextmanager
 def _writing() -> "Iterator[psycopg.Connection]":
     """A connection that writes as the aggregator does, to tables of this release; what fails is a StoreError."""
-    import psycopg
-
     from derive.fingerprint import VERSION
-    from schemas.errors import StoreError
     from settings.database import DatabaseSettings
+    from store.causes import Access, store_errors
     from store.connection import connect
     from store.migrate import check_version
     from store.writing.writer import check_fingerprint_version
 
-    try:
-        with connect(DatabaseSettings.load(), "jobtrail command") as connection:
-            check_version(connection)
-            check_fingerprint_version(connection, VERSION)
-            connection.rollback()
-            yield connection
-    except psycopg.Error as error:
-        raise StoreError(
-            f"the database could not do it: {' '.join(str(error).split())}. Nothing was left half done: run it again."
-        ) from error
+    settings = DatabaseSettings.load()
+    with store_errors("do it", settings, Access.CHANGE), connect(settings, "jobtrail command") as connection:
+        check_version(connection)
+        check_fingerprint_version(connection, VERSION)
+        connection.rollback()
+        yield connection
 
 
 @contextmanager

@@ -29,20 +29,17 @@ def provision(context: click.Context, check: bool) -> None:
 @click.command()
 def migrate() -> None:
     """Bring the database to this release's tables."""
-    import psycopg
-
-    from schemas.errors import StoreError
     from settings.database import DatabaseSettings
     from store import migrate as migrations
+    from store.causes import Access, store_errors
     from store.connection import connect
 
-    try:
-        with connect(DatabaseSettings.load(), "jobtrail migrate") as connection:
-            applied = migrations.migrate(connection)
-    except psycopg.Error as error:
-        raise StoreError(
-            f"cannot migrate: {str(error).strip()}. Nothing of that migration was kept."
-        ) from error
+    settings = DatabaseSettings.load()
+    with (
+        store_errors("migrate; nothing of that migration was kept", settings, Access.CHANGE),
+        connect(settings, "jobtrail migrate") as connection,
+    ):
+        applied = migrations.migrate(connection)
     for name in applied:
         say(f"applied {name}")
     if not applied:

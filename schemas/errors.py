@@ -35,8 +35,16 @@ class BrokerError(JobtrailError):
     """The broker refused a request, or cannot be reached."""
 
 
+class BrokerAwayError(BrokerError):
+    """The broker is not running yet, or is starting: that passes by itself, and waiting helps."""
+
+
 class StoreError(JobtrailError):
     """The database refused a statement, cannot be reached, or has another version than this code."""
+
+
+class DatabaseAwayError(StoreError):
+    """The database is not running yet, is starting, or went away: that passes by itself, and waiting helps."""
 
 
 class InputError(JobtrailError):

@@ -1,10 +1,11 @@
 """Connections to Postgres: UTC, our schema first, and limits on how long a session of ours may hold others up."""
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from schemas.errors import StoreError
 from settings.database import DatabaseSettings
+from store.causes import connection_error
 
 SCHEMA = "jobtrail"
 """The schema of the derived tables, as the headers of the migrations name it."""
@@ -30,9 +31,9 @@ def connect(
 ) -> psycopg.Connection:
     """A new connection with ``search_path`` set to the schema of the derived tables, or to another ``schema``.
 
-    Raises StoreError that names host and database, never the password.
+    Raises StoreError that says why and what to do, never with the password: DatabaseAwayError where waiting helps.
     """
-    _parts(settings)
+    _check_url(settings)
     options = {
         "search_path": schema,
         "timezone": "UTC",
@@ -44,39 +45,27 @@ def connect(
         "idle_in_transaction_session_timeout": f"{settings.database_idle_in_transaction_seconds}s",
         "client_connection_check_interval": f"{_CLIENT_CHECK_MS}ms",
     }
+    conninfo = make_conninfo(
+        settings.database_url.get_secret_value(),
+        application_name=application_name,
+        connect_timeout=settings.database_connect_timeout_seconds,
+        keepalives_idle=_TCP_KEEPALIVES_IDLE_SECONDS,
+        keepalives_interval=10,
+        keepalives_count=3,
+        tcp_user_timeout=_TCP_USER_TIMEOUT_MS,
+        client_encoding="UTF8",
+        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+    )
     try:
-        return psycopg.connect(
-            settings.database_url.get_secret_value(),
-            autocommit=autocommit,
-            application_name=application_name,
-            connect_timeout=settings.database_connect_timeout_seconds,
-            keepalives_idle=_TCP_KEEPALIVES_IDLE_SECONDS,
-            keepalives_interval=10,
-            keepalives_count=3,
-            tcp_user_timeout=_TCP_USER_TIMEOUT_MS,
-            client_encoding="UTF8",
-            options=" ".join(f"-c {name}={value}" for name, value in options.items()),
-        )
+        return psycopg.connect(conninfo, autocommit=autocommit)
     except psycopg.Error as error:
         # Without its traceback: that holds psycopg's frame, which holds the error and, after a timeout, the half-open
         # connection, until Python looks for cycles; and a consumer that waits for Postgres makes too little garbage for that.
-        raise StoreError(
-            f"cannot connect to the database {describe(settings)}: {str(error).strip()}. "
-            "Check that Postgres runs there and that JOBTRAIL_DATABASE_URL is right."
-        ) from error.with_traceback(None)
+        raise connection_error(conninfo, error) from error.with_traceback(None)
 
 
-def describe(settings: DatabaseSettings) -> str:
-    """Host, port and name of the database, without the password."""
-    try:
-        parts = _parts(settings)
-    except StoreError:
-        return "(JOBTRAIL_DATABASE_URL is not a libpq URL)"
-    return f"{parts.get('dbname', '')} at {parts.get('host', 'the local socket')}:{parts.get('port', 5432)}"
-
-
-def _parts(settings: DatabaseSettings) -> dict[str, str]:
-    """The URL in its parts. Raises StoreError, without what libpq says of it: that repeats the URL, password included."""
+def _check_url(settings: DatabaseSettings) -> None:
+    """Raise StoreError for a URL that cannot be used, without libpq's words: they repeat it, password included."""
     try:
         found = conninfo_to_dict(settings.database_url.get_secret_value())
     except psycopg.Error:
@@ -93,4 +82,3 @@ def _parts(settings: DatabaseSettings) -> dict[str, str]:
         raise StoreError(
             "JOBTRAIL_DATABASE_URL is not a libpq URL; escape reserved characters in user and password with %XX"
         )
-    return parts

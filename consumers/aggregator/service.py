@@ -22,10 +22,9 @@ from consumers.receiving.loop import Service, consume
 from consumers.receiving.watchdog import DeliveryStoppedError, say_stopped
 from consumers.writing.pipeline import Committed, Pipeline
 from derive.fingerprint import VERSION
-from schemas.errors import StoreError
 from settings.aggregator import AggregatorSettings
+from store.causes import Access, statement_error
 from store.connection import connect as connect_database
-from store.connection import describe
 from store.migrate import check_version
 from store.writing.writer import check_fingerprint_version
 
@@ -67,11 +66,8 @@ def run(settings: AggregatorSettings) -> int:
                     consume(Service(settings, stop, health, aggregation))
         except DeliveryStoppedError as error:
             return say_stopped(error)
-        except psycopg.ProgrammingError as error:
-            raise StoreError(
-                f"the tables in {describe(settings)} are not those of this release: {str(error).strip()}. "
-                "Run `jobtrail migrate`."
-            ) from error
+        except psycopg.Error as error:
+            raise statement_error("take the events", error, settings, Access.CHANGE) from error
         finally:
             pipeline.close()
     log.info("stopped")
