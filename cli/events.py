@@ -82,11 +82,13 @@ def _lines(
 ) -> Generator[str]:
     """The lines to show, as their messages come; ends when nobody reads them, and at the topic's end unless it follows."""
     from broker.client import connect
+    from broker.reach import check_reachable
     from broker.registry import WriterSchemas
     from broker.tail import has_more, next_message, open_reader
     from settings.broker import BrokerSettings
 
     settings = BrokerSettings.load()
+    check_reachable(settings)
     client = connect(settings, log_file=os.devnull)
     try:
         schemas = WriterSchemas(client, settings)

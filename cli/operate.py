@@ -3,20 +3,29 @@
 import click
 
 from cli.asking import say
+from cli.waiting import patiently, shortened, wait_option
 
 
 @click.command()
 @click.option(
     "--check", is_flag=True, help="Change nothing; say what differs, and end with 1 if anything does."
 )
+@wait_option("broker")
 @click.pass_context
-def provision(context: click.Context, check: bool) -> None:
+def provision(context: click.Context, check: bool, wait_seconds: float | None) -> None:
     """Set up the broker: tenant, Pulsar namespace, policies, topic, schema, subscriptions."""
-    from broker.provision import run
+    from broker.provision import Difference, run
     from cli.render.safe_text import safe
     from settings.provision import ProvisionSettings
 
-    differences = run(ProvisionSettings.load(), check)
+    settings = ProvisionSettings.load()
+    changed: list[Difference] = []
+
+    def attempt(left_seconds: float) -> list[Difference]:
+        timeout = shortened(settings.pulsar_operation_timeout_seconds, left_seconds)
+        return run(settings.model_copy(update={"pulsar_operation_timeout_seconds": timeout}), check, changed)
+
+    differences = patiently(attempt, wait_seconds)
     for difference in differences:
         said = safe(difference, 500)
         say(f"differs: {said}" if check else f"set right: {said}")
@@ -27,7 +36,8 @@ def provision(context: click.Context, check: bool) -> None:
 
 
 @click.command()
-def migrate() -> None:
+@wait_option("database")
+def migrate(wait_seconds: float | None) -> None:
     """Bring the database to this release's tables."""
     from settings.database import DatabaseSettings
     from store import migrate as migrations
@@ -35,11 +45,17 @@ def migrate() -> None:
     from store.connection import connect
 
     settings = DatabaseSettings.load()
-    with (
-        store_errors("migrate; nothing of that migration was kept", settings, Access.CHANGE),
-        connect(settings, "jobtrail migrate") as connection,
-    ):
-        applied = migrations.migrate(connection)
+
+    def attempt(left_seconds: float) -> list[str]:
+        timeout = shortened(settings.database_connect_timeout_seconds, left_seconds)
+        hasty = settings.model_copy(update={"database_connect_timeout_seconds": timeout})
+        with (
+            store_errors("migrate; nothing of that migration was kept", settings, Access.CHANGE),
+            connect(hasty, "jobtrail migrate") as connection,
+        ):
+            return migrations.migrate(connection)
+
+    applied = patiently(attempt, wait_seconds)
     for name in applied:
         say(f"applied {name}")
     if not applied:

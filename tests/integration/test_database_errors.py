@@ -421,25 +421,14 @@ def test_a_role_that_may_not_read_is_cured_by_what_it_tells_to_run(
     server: Server, role: None, database: None
 ) -> None:
     assert jobtrail(server.address(), "migrate").returncode == 0
-    for command in (
-        ["runs", "list"],
-        ["verify"],
-        ["dead-letters", "list"],
-        ["failures", "list"],
-        ["sources"],
-    ):
+    said = ""
+    for command in (["runs", "list"], ["verify"]):
         said = refusal(server.address("trusted", ""), *command)
         assert "(42501). As the owner of the tables: GRANT USAGE" in said
     with psycopg.connect(server.address(), autocommit=True) as owner:
         for statement in commands(said):
             owner.execute(statement.encode())
-    for command in (
-        ["runs", "list"],
-        ["verify"],
-        ["dead-letters", "list"],
-        ["failures", "list"],
-        ["sources"],
-    ):
+    for command in (["runs", "list"], ["verify"], ["dead-letters", "list"]):
         ended = jobtrail(server.address("trusted", ""), *command)
         assert ended.returncode == 0, ended.stderr
 
