@@ -512,7 +512,7 @@ def test_a_table_that_stays_locked_is_said_to_be(server: Server, role: None, dat
         )
         said = refusal(server.address(), "runs", "list", JOBTRAIL_ANSWERS_STATEMENT_TIMEOUT_SECONDS="1")
         assert (
-            "a statement was cancelled (57014). It took longer than its limit, JOBTRAIL_ANSWERS_STATEMENT"
+            "a statement was cancelled (57014). It took longer than its limit, JOBTRAIL_ANSWERS_STATEMENT_TIMEOUT_SECONDS"
             in said
         )
 
