@@ -89,7 +89,7 @@ class Admin:
         )
         if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
             return Cause(
-                "it took the connection, and did not answer in time",
+                "it accepted the connection, but did not answer in time",
                 "The broker is starting or overloaded: look at its log, or raise JOBTRAIL_PULSAR_OPERATION_TIMEOUT_SECONDS",
                 passes=True,
             )
@@ -102,7 +102,7 @@ class Admin:
             return Cause(f"{url.host}:{port} is the broker's own port, which does not speak HTTP", where)
         if url.scheme == "http" and speaks_tls(url.host, port):
             return Cause(
-                "what listens there speaks TLS alone", "Begin JOBTRAIL_PULSAR_ADMIN_URL with https:// there"
+                "what listens there accepts only TLS", "Begin JOBTRAIL_PULSAR_ADMIN_URL with https:// there"
             )
         if url.scheme == "https":
             return Cause(f"what listens at {url.host}:{port} does not speak TLS", where)

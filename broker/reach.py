@@ -105,7 +105,7 @@ def _pulsar_cause(settings: BrokerSettings, host: str, port: int, tls: bool) -> 
         )
     if not tls and speaks_tls(host, port):
         return Cause(
-            f"what listens at {where} speaks TLS alone", "Begin JOBTRAIL_PULSAR_URL with pulsar+ssl:// there"
+            f"what listens at {where} accepts only TLS", "Begin JOBTRAIL_PULSAR_URL with pulsar+ssl:// there"
         )
     try:
         with _open(host, port) as connection:

@@ -1,4 +1,4 @@
-"""What every question needs: settings, a connection that only reads, the namespace, and how the answer goes out."""
+"""What every command that answers shares: settings, a connection, the namespace, common options, and printing."""
 
 import os
 import select
@@ -21,21 +21,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Asking(NamedTuple):
-    """An open question: the connection, the settings, and the namespace said by option or setting ('' = none)."""
+    """An open connection to ask by, the settings, and the namespace from option or setting ('' if neither is given)."""
 
     connection: "psycopg.Connection"
     settings: "AnswersSettings"
     namespace: str
 
     def namespace_of(self, job: str) -> str:
-        """The namespace said, else the only one that knows the job. Raises InputError, NotFoundError."""
+        """Return the namespace that was given, else the only one that has the job. Raises InputError, NotFoundError."""
         from store.answers.scope import find_namespace
 
         return self.namespace or find_namespace(self.connection, job)
 
     @property
     def rule(self) -> "StuckRule":
-        """The rule of stuck with the floors of the settings."""
+        """Return the rule that calls a stage stuck, with the floors from the settings."""
         from store.answers.stuck import StuckRule
 
         return StuckRule(
@@ -70,39 +70,39 @@ def asking(namespace: str | None = None) -> Iterator[Asking]:
 
 
 def json_option(command: Command) -> Command:
-    """--json"""
+    """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")(command)
 
 
 def namespace_option(command: Command) -> Command:
-    """--namespace"""
+    """Add --namespace."""
     return click.option(
         "--namespace",
         metavar="NAME",
-        help="The system asked about (or JOBTRAIL_NAMESPACE). A job's is found by its id if that is enough.",
+        help="Namespace to query (default: JOBTRAIL_NAMESPACE); inferred from an unambiguous job id.",
     )(command)
 
 
 def limit_option(default: int, what: str) -> Callable[[Command], Command]:
-    """--limit"""
+    """Add --limit."""
     return click.option(
         "--limit",
         type=click.IntRange(1, 100_000),
         default=default,
         show_default=True,
         metavar="N",
-        help=f"Most {what} to show.",
+        help=f"Show at most N {what}.",
     )
 
 
 def edges_option(command: Command) -> Command:
-    """--edges"""
+    """Add --edges."""
     return click.option(
         "--edges",
         type=click.Choice(["spawned", "depends_on", "all"]),
         default="spawned",
         show_default=True,
-        help="Who spawned whom, what had to finish first, or both.",
+        help="Follow who spawned whom, what had to finish first, or both.",
     )(command)
 
 
@@ -130,7 +130,7 @@ def say_json(value: object) -> bool:
 
 
 def warn(text: str) -> None:
-    """Print to standard error; where that cannot be written, there is nobody to say so to."""
+    """Print to standard error. Give up without an error when that cannot be written."""
     try:
         click.echo(text, err=True)
     except OSError:
@@ -138,12 +138,12 @@ def warn(text: str) -> None:
 
 
 def discard_output() -> None:
-    """Send what goes to standard output from now on to nowhere, with what is buffered: at exit it is not tried again."""
+    """Discard everything written to standard output from now on, and what is buffered: Python would try it again at exit."""
     _discard(sys.stdout)
 
 
 def is_read() -> bool:
-    """Whether anybody can still read standard output: not when it is a pipe or a terminal that was closed."""
+    """Return False when standard output is a pipe or a terminal that was closed."""
     try:
         descriptor = sys.stdout.fileno()
     except (AttributeError, ValueError, OSError):  # closed from the start, or a test's

@@ -1,7 +1,8 @@
-"""The entry point: the commands, and how each ends.
+"""The entry point: the commands, and the exit status of each.
 
-0: done, or the answer is yes. 1: the answer is no (no such job, gaps, differences). 2: it could not be done. What went
-wrong goes to standard error in one line. A traceback is for whoever sets JOBTRAIL_TRACEBACK=1.
+0: done, or the answer is yes. 1: the answer is no (no such job, gaps, differences). 2: it could not be done; one line on
+standard error says why, and JOBTRAIL_TRACEBACK=1 adds a traceback. 130: interrupted by Ctrl-C; nothing is printed. When the
+reader of a pipe closes it, the command ends as if everything had been read.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ INTERRUPTED = 130
 TRACEBACK_VARIABLE = "JOBTRAIL_TRACEBACK"
 
 _SERVICES = ("aggregate", "metrics")
-"""They write to a log, the names that no setting knows as well."""
+"""These name unknown settings in their log, not on standard error."""
 
 
 def _say_version(context: click.Context) -> None:
@@ -48,9 +49,9 @@ def _say_version(context: click.Context) -> None:
 
 
 class _Jobtrail(click.Group):
-    """click's group, but an interruption and a closed pipe reach ``run``.
+    """A click group that passes interruptions and closed pipes on to ``run``.
 
-    click itself would print an empty line for the first, and end with 1 without a word for the second.
+    click itself would print an empty line for an interruption, and exit with status 1 for a closed pipe.
     """
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
@@ -73,11 +74,11 @@ class _Jobtrail(click.Group):
 
 
 class _InterruptedError(Exception):
-    """Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
 
 class _UnreadError(Exception):
-    """Nobody reads the output any more, and nothing else was to be done."""
+    """Nobody reads the output any more, and there is nothing else to do."""
 
 
 @click.group(
@@ -89,7 +90,7 @@ class _UnreadError(Exception):
     is_eager=True,
     expose_value=False,
     callback=lambda context, _, asked: _say_version(context) if asked else None,
-    help="Say the version.",
+    help="Show the version and exit.",
 )
 @click.pass_context
 def command(context: click.Context) -> None:
@@ -143,14 +144,12 @@ def run(arguments: list[str] | None = None) -> int:
     except NotFoundError as error:
         return _complain(error, ANSWER_IS_NO)
     except SettingsError as error:
-        if (
-            arguments[0] in _SERVICES
-        ):  # its log has not begun, and what is missing may be there under another name
+        if arguments[0] in _SERVICES:  # it has no log yet, and a missing setting may be misspelt
             _warn_of_unknown_names()
         return _complain(error, COULD_NOT_BE_DONE)
     except JobtrailError as error:
         return _complain(error, COULD_NOT_BE_DONE)
-    except Exception as error:  # noqa: BLE001 - the last place: a defect of ours, said in a line and ended with 2
+    except Exception as error:  # noqa: BLE001 - the last resort: report a defect of ours in one line
         return _complain(
             f"{type(error).__name__}: {error}. This is a defect of jobtrail; {TRACEBACK_VARIABLE}=1 shows where.",
             COULD_NOT_BE_DONE,
@@ -159,7 +158,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _refuse(error: click.ClickException, arguments: Sequence[str]) -> int:
-    """Print what is wrong with the arguments, and what to do about one that was taken for an option."""
+    """Print what is wrong with the arguments, with a hint for an argument that was read as an option."""
     with contextlib.suppress(BrokenPipeError):
         error.show()
     if isinstance(error, click.NoSuchOption) and not error.possibilities and error.ctx is not None:

@@ -1,7 +1,7 @@
-"""The times that options take: how long ago, or a point in time. All of them lie in the past.
+"""The times that options take: how long ago, or a point in time, always in the past.
 
-A time that does not is a slip that would do harm: nothing has happened since tomorrow, so everything looks well, and
-everything was published before tomorrow, so everything would be deleted.
+A time in the future is refused, because it does harm: nothing has happened since then, so `verify` finds no differences, and
+everything was published before then, so `purge` would delete all of it.
 """
 
 import re
@@ -43,7 +43,7 @@ class PastTime(click.ParamType[datetime]):
 
 
 class Seconds(click.ParamType[float]):
-    """A span of time that has a limit: 90, 90s or 2m. A number without a unit is seconds."""
+    """A length of time up to a limit: 90, 90s or 2m. A number without a unit is seconds."""
 
     name = "seconds"
 

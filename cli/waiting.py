@@ -1,4 +1,4 @@
-"""--wait: for a broker or a database that is not running yet, or is starting; never for anything that stays wrong."""
+"""--wait: try again while a broker or a database is not running yet or is starting; never for any other error."""
 
 import math
 import time
@@ -20,7 +20,7 @@ _PAUSE_SECONDS: Final = 0.5
 
 
 def wait_option(what: str) -> Callable[[Command], Command]:
-    """--wait[=SECONDS]"""
+    """Add --wait[=SECONDS]."""
     return click.option(
         "--wait",
         "wait_seconds",
@@ -33,10 +33,10 @@ def wait_option(what: str) -> Callable[[Command], Command]:
 
 
 def patiently(attempt: Callable[[float], Result], wait_seconds: float | None) -> Result:
-    """Return what the attempt returns; while it finds its server away, try again until the time is up.
+    """Return what the attempt returns. While its server is away, try again until the time is up.
 
-    The attempt is given the seconds that are left, infinity when nothing is to be waited for. Raises what it raises: at the
-    end of the time BrokerAwayError or DatabaseAwayError, anything else at once.
+    The attempt is called with the seconds left, infinity without waiting. Raises BrokerAwayError or DatabaseAwayError when the
+    time is up, and any other error at once.
     """
     deadline = time.monotonic() + (wait_seconds or 0)
     has_said = False

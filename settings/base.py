@@ -80,7 +80,7 @@ class Settings(BaseSettings):
 
 
 def _problem(settings_class: type[BaseSettings], item: Any) -> str:
-    """Say what is wrong with one setting: its variable, what was expected, and what it is unless that may be a secret."""
+    """Return what is wrong with one setting: its variable, what was expected, and its value unless that may be a secret."""
     name = str(item["loc"][0])
     variable = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
     if item["type"] == "missing":
@@ -94,12 +94,12 @@ def _problem(settings_class: type[BaseSettings], item: Any) -> str:
 
 
 def _is_plain(annotation: Any) -> bool:
-    """Whether a setting of this type is a number, a switch or a choice: then its value is no secret."""
+    """Return whether a setting of this type is a number, a switch or a choice, whose value is never a secret."""
     return annotation in (int, float, bool) or get_origin(annotation) is Literal
 
 
 def _hint(name: str, given: Any) -> str:
-    """What was probably meant by a value of a setting that is a number."""
+    """Return what was probably meant by a value that is not a number."""
     if not isinstance(given, str):
         return ""
     if given.startswith("tcp://"):

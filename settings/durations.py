@@ -1,6 +1,6 @@
-"""Durations as people write them: 30m, 24h, 7d. And what somebody meant who wrote one in another way.
+"""Read durations such as 30m, 24h, 7d, and guess what was meant by one in another form.
 
-Pure. A duration here has no sign and no blank, ASCII digits, and always a unit.
+Pure. A duration here has ASCII digits and a unit, and neither sign nor blanks.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Which names of variables and of settings in the file mean something, and what another one was probably meant to be.
+"""Find variables, and settings in the file, that have no meaning, and guess what they were meant to be.
 
-A name that no setting knows is not an error: the SDK, tests and other programs share the prefix. But a slip in a name must
-not go unnoticed: the setting keeps its default, and everything else looks well.
+Such a name is not an error: the SDK, tests and other programs share the prefix. But a misspelt name must not go unnoticed: its
+setting keeps the default, and everything looks well.
 """
 
 import difflib

@@ -1,7 +1,7 @@
-"""Why the database cannot be used, by cause, and what cures it: as errors whose text an operator can act on at once.
+"""Say why the database cannot be used, by cause, with the commands that cure it.
 
-Causes are told apart by SQLSTATE and by what ``diagnosis`` finds, never by the text of a message. The commands in a cure
-are whole: they can be copied into psql.
+Causes are distinguished by SQLSTATE and by what ``diagnosis`` finds, never by the text of a message. The commands can be
+copied into psql as they are.
 """
 
 import os
@@ -109,7 +109,7 @@ def _statement_cause(error: psycopg.Error, settings: DatabaseSettings, access: A
             )
         case "25006":
             return Cause(
-                f"it takes no changes now: {said} (25006)",
+                f"it is read-only now: {said} (25006)",
                 f"It is a standby, or default_transaction_read_only is on. Name the primary in {URL_VARIABLE}; of several "
                 "hosts ?target_session_attrs=read-write finds it",
             )
@@ -172,7 +172,7 @@ def _cause(conninfo: str, options: Mapping[str, str], address: Address, said: st
         case Seen.NOT_POSTGRES:
             return Cause(
                 "what listens there does not speak Postgres' protocol",
-                f"Correct host and port in {URL_VARIABLE}; Postgres listens on 5432 unless told otherwise",
+                f"Correct host and port in {URL_VARIABLE}; Postgres listens on 5432 by default",
             )
         case Seen.CLOSED:
             return Cause(
@@ -182,7 +182,7 @@ def _cause(conninfo: str, options: Mapping[str, str], address: Address, said: st
             )
         case Seen.SILENT:
             return Cause(
-                "the connection is taken, and nothing answers",
+                "the connection is accepted, but nothing answers",
                 f"Postgres is frozen or overloaded, or it is something else: look there, {correct}",
                 passes=True,
             )
@@ -225,7 +225,7 @@ def _refusal_by_code(
             tls = "with TLS" if answer.by_tls else "without TLS"
             offered = seen is Seen.POSTGRES_WITH_TLS and not answer.by_tls
             return Cause(
-                f"pg_hba.conf there lets no role {role} into the database {database} from here {tls} ({code}): {said}",
+                f"the server's pg_hba.conf does not let the role {role} into the database {database} from this host {tls} ({code}): {said}",
                 f"Put `{_hba_line(address)}` above its other lines, and SELECT pg_reload_conf();"
                 + (
                     f" or encrypt, by ?sslmode=require in {URL_VARIABLE}: the server offers it"
@@ -235,8 +235,8 @@ def _refusal_by_code(
             )
         case "28000", _:
             return Cause(
-                f"the server is not sure that this is the role {role} ({code}): {said}",
-                "Its pg_hba.conf asks the system or a certificate (peer, ident, cert) who this is. Run as that user, give that "
+                f"the server could not verify that this client is the role {role} ({code}): {said}",
+                "Its pg_hba.conf asks the system or a certificate who this is (peer, ident, cert). Run as that user, give that "
                 "certificate, or have it ask for a password",
             )
         case "3D000", _:
@@ -257,18 +257,18 @@ def _refusal_by_code(
             )
         case "53300", _:
             return Cause(
-                f"no session is left for the role {role} ({code}): {said}",
+                f"no more sessions are allowed for the role {role} ({code}): {said}",
                 "End some (SELECT pid, usename, application_name FROM pg_stat_activity;), or raise max_connections there, or the "
                 "CONNECTION LIMIT of role or database",
             )
         case "42704" | "22023", _:
             return Cause(
-                f"the server does not take the settings of a session ({code}): {said}",
+                f"the server does not know the settings of a session ({code}): {said}",
                 "Expected Postgres 15 or later",
             )
         case "08P01" | "0A000", _:
             return Cause(
-                f"the server does not take how a session begins ({code}): {said}",
+                f"the server refuses the options of a session ({code}): {said}",
                 f"Name Postgres itself in {URL_VARIABLE}, and not a pooler such as PgBouncer: sessions here set options of their own",
             )
     return Cause(said.rstrip("."), "See the log of Postgres for more")

@@ -177,11 +177,11 @@ def test_a_plain_address_of_a_port_that_speaks_tls_is_told_apart(settings: Provi
         }
     )
     with pytest.raises(
-        BrokerError, match=r"speaks TLS alone\. Begin JOBTRAIL_PULSAR_URL with pulsar\+ssl://"
+        BrokerError, match=r"accepts only TLS\. Begin JOBTRAIL_PULSAR_URL with pulsar\+ssl://"
     ):
         subscribed(plain)
     with pytest.raises(
-        BrokerError, match=r"speaks TLS alone\. Begin JOBTRAIL_PULSAR_ADMIN_URL with https://"
+        BrokerError, match=r"accepts only TLS\. Begin JOBTRAIL_PULSAR_ADMIN_URL with https://"
     ):
         run(plain, check=True)
 

@@ -52,7 +52,7 @@ def test_an_attempt_that_got_no_answer_in_time_is_hung_up() -> None:
             database_url=f"postgresql://jobtrail@127.0.0.1:{silent.getsockname()[1]}/jobtrail",
             database_connect_timeout_seconds=2,
         )
-        with pytest.raises(StoreError, match="the connection is taken, and nothing answers") as raised:
+        with pytest.raises(StoreError, match="the connection is accepted, but nothing answers") as raised:
             connect(settings, "jobtrail tests")
         taken, _ = silent.accept()
         with taken:

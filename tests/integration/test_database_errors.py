@@ -264,23 +264,34 @@ def test_a_host_that_no_rule_lets_in_is_let_in_by_the_line_that_it_tells(server:
         server.write_rules(RULES.replace("host all all 127.0.0.1/32 scram-sha-256", ""))
         said = refusal(server.address("stranger", "x", "postgres"))
         assert (
-            'pg_hba.conf there lets no role "stranger" into the database "postgres" from here without TLS (28000)'
+            'pg_hba.conf does not let the role "stranger" into the database "postgres" from this host without TLS (28000)'
             in said
         )
         (line,) = re.findall(r"Put `([^`]+)` above its other lines", said)
         server.write_rules(f"{line}\n{RULES}")
         assert "28000" not in refusal(server.address("stranger", "x", "none"))
-        assert "lets no role" in refusal(server.address("trusted", "", "closed"))
+        assert "does not let the role" in refusal(server.address("trusted", "", "closed"))
     finally:
         server.write_rules(RULES)
         server.execute("DROP ROLE stranger")
+
+
+def test_a_user_that_is_not_the_role_is_said_not_to_be(server: Server) -> None:
+    """By the socket, where the system says who this is."""
+    server.write_rules(RULES.replace("local all all trust", "local all all peer"))
+    try:
+        said = refusal(f"postgresql://trusted@/postgres?host={server.data.parent}&port={server.port}")
+        assert 'the server could not verify that this client is the role "trusted" (28000)' in said
+        assert "Run as that user" in said
+    finally:
+        server.write_rules(RULES)
 
 
 def test_a_server_without_a_session_left_says_so(server: Server, role: None, database: None) -> None:
     server.execute(f"ALTER ROLE {quoted(ROLE)} CONNECTION LIMIT 1")
     with psycopg.connect(server.address()):
         said = refusal(server.address())
-    assert f"no session is left for the role {quoted(ROLE)} (53300)" in said
+    assert f"no more sessions are allowed for the role {quoted(ROLE)} (53300)" in said
     assert "max_connections" in said
 
 
@@ -339,7 +350,7 @@ def test_a_server_that_does_not_answer_is_told_apart(server: Server, role: None,
         said = refusal(server.address(), JOBTRAIL_DATABASE_CONNECT_TIMEOUT_SECONDS="2")
     finally:
         os.kill(server.running.pid, signal.SIGCONT)
-    assert "the connection is taken, and nothing answers. Postgres is frozen or overloaded" in said
+    assert "the connection is accepted, but nothing answers. Postgres is frozen or overloaded" in said
 
 
 def test_of_several_hosts_the_cause_that_does_not_pass_is_said(server: Server, role: None) -> None:
@@ -391,7 +402,7 @@ def test_a_standby_reads_and_refuses_changes_with_the_reason(postgres_version: i
         server.running.start()
         assert jobtrail(url, "runs", "list").returncode == 0
         said = refusal(url, "retain", JOBTRAIL_RETENTION_DAYS="90")
-        assert "it takes no changes now: " in said
+        assert "it is read-only now: " in said
         assert "(25006). It is a standby, or default_transaction_read_only is on. Name the primary" in said
 
 
@@ -528,7 +539,7 @@ def test_tls_that_the_server_demands_is_proposed(tls_server: Server) -> None:
     tls_server.write_rules(RULES.replace("host all all", "hostssl all all"))
     try:
         said = refusal(tls_server.address(options="?sslmode=disable"))
-        assert "from here without TLS (28000)" in said
+        assert "from this host without TLS (28000)" in said
         assert "or encrypt, by ?sslmode=require in JOBTRAIL_DATABASE_URL: the server offers it" in said
         assert jobtrail(tls_server.address(options="?sslmode=require"), "migrate").returncode == 0
         assert "(28P01)" in refusal(tls_server.address(password="wrong", options="?sslmode=require"))
