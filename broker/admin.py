@@ -13,26 +13,44 @@ from typing import Any
 import httpx
 
 from broker.client import token_supplier
-from schemas.errors import BrokerError
+from broker.reach import Cause, addresses, connection_cause, speaks_tls
+from schemas.errors import BrokerAwayError, BrokerError
 from schemas.redaction import shown_url
 from settings.broker import BrokerSettings
 
 _API = "/admin/v2"
+_STARTING = (
+    httpx.codes.BAD_GATEWAY,
+    httpx.codes.SERVICE_UNAVAILABLE,
+    httpx.codes.GATEWAY_TIMEOUT,
+)
 
 
 class Admin:
     """An open connection to the admin REST of one broker. Make it with ``admin``."""
 
-    def __init__(self, http: httpx.Client, url: str) -> None:
+    def __init__(self, http: httpx.Client, settings: BrokerSettings) -> None:
         self._http = http
-        self._url = url
+        self._settings = settings
+        self._url = settings.pulsar_admin_url.rstrip("/")
 
     def get(self, path: str) -> Any:
         """Return the JSON at a path; None when it does not exist (404) or a policy is not set (an empty answer)."""
         response = self._request("GET", path)
-        if response.status_code == httpx.codes.NOT_FOUND or not response.content:
+        if not response.content:
             return None
-        return response.json()
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        is_json = answer is not None or response.content.strip() == b"null"
+        if response.status_code == httpx.codes.NOT_FOUND:
+            if not (isinstance(answer, dict) and "reason" in answer):
+                raise self._not_pulsar(response)
+            return None
+        if not is_json:
+            raise self._not_pulsar(response)
+        return answer
 
     def put(self, path: str, body: Any) -> None:
         """Create or set something. It may exist already (409), because two processes may provision at once."""
@@ -52,14 +70,58 @@ class Admin:
             else:
                 response = self._http.request(method, _API + path, json=body)
         except httpx.HTTPError as error:
-            raise BrokerError(
-                f"no answer from the broker's admin REST ({where}): {error}. Is JOBTRAIL_PULSAR_ADMIN_URL its address, "
-                "and with https:// is its certificate trusted (JOBTRAIL_PULSAR_TLS_TRUST_CERTS_FILE)? A broker without "
-                "admin REST (pulsar-lite) cannot be provisioned, and needs no provisioning."
+            cause = self._cause(error)
+            kind = BrokerAwayError if cause.passes else BrokerError
+            raise kind(
+                f"no answer from the broker's admin REST ({where}): {cause.why}. {cause.cure}."
             ) from error
         if response.is_success or response.status_code in fine:
             return response
+        if response.status_code in _STARTING:
+            raise BrokerAwayError(
+                f"the broker does not answer yet ({where}): {_reason(response)}. It is starting, or a proxy does not reach it: "
+                "try again in a moment."
+            )
         raise BrokerError(f"the broker refused {where}: {_reason(response)}")
+
+    def _cause(self, error: httpx.HTTPError) -> Cause:
+        """Why there was no answer."""
+        url = httpx.URL(self._url)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        where = (
+            "Correct JOBTRAIL_PULSAR_ADMIN_URL: the admin REST is at port 8080 as a rule, with TLS at 8443"
+        )
+        if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
+            return Cause(
+                "it accepted the connection, but did not answer in time",
+                "The broker is starting or overloaded: look at its log, or raise JOBTRAIL_PULSAR_OPERATION_TIMEOUT_SECONDS",
+                passes=True,
+            )
+        found = connection_cause(error, url.host, port)
+        if found is not None:
+            return found._replace(
+                cure=f"{found.cure} in JOBTRAIL_PULSAR_ADMIN_URL" if found.passes else found.cure
+            )
+        if (url.host, port) in addresses(self._settings.pulsar_url):
+            return Cause(f"{url.host}:{port} is the broker's own port, which does not speak HTTP", where)
+        if url.scheme == "http" and speaks_tls(url.host, port):
+            return Cause(
+                "what listens there accepts only TLS", "Begin JOBTRAIL_PULSAR_ADMIN_URL with https:// there"
+            )
+        if url.scheme == "https":
+            return Cause(f"what listens at {url.host}:{port} does not speak TLS", where)
+        return Cause(
+            "the connection was closed without an answer",
+            f"A broker that is starting or stopping does that. If it goes on: {where[0].lower()}{where[1:]}",
+            passes=True,
+        )
+
+    def _not_pulsar(self, response: httpx.Response) -> BrokerError:
+        return BrokerError(
+            f"what answers at {shown_url(str(response.url))} is not Pulsar's admin REST (status {response.status_code}, not its "
+            "JSON). Correct JOBTRAIL_PULSAR_ADMIN_URL to http://host:8080, without a path. A broker without admin REST "
+            "(pulsar-lite) cannot be provisioned, and needs no provisioning."
+        )
 
 
 @contextmanager
@@ -77,7 +139,7 @@ def admin(settings: BrokerSettings, timeout_seconds: float | None = None) -> Ite
         timeout=timeout_seconds or settings.pulsar_operation_timeout_seconds,
         follow_redirects=True,  # a broker redirects to the one that owns the namespace
     ) as http:
-        yield Admin(http, settings.pulsar_admin_url.rstrip("/"))
+        yield Admin(http, settings)
 
 
 def _home(settings: BrokerSettings) -> httpx.URL:
@@ -87,7 +149,7 @@ def _home(settings: BrokerSettings) -> httpx.URL:
     except httpx.InvalidURL:
         url = None
     # When a password holds a / or ? that is not escaped, httpx takes its end for the path or the query.
-    if url is None or b"@" in url.raw_path or "@" in url.fragment:
+    if url is None or not url.host or (url.port or 0) > 65_535 or b"@" in url.raw_path or "@" in url.fragment:
         raise BrokerError(
             f"JOBTRAIL_PULSAR_ADMIN_URL cannot be used ({shown_url(settings.pulsar_admin_url)}): expected "
             "http://host:8080 or https://host:8443; escape reserved characters in user and password with %XX."

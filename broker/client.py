@@ -14,7 +14,8 @@ import pulsar
 import structlog
 
 from broker.private import CoreMessage, check_private_names
-from schemas.errors import BrokerError
+from broker.reach import pulsar_cause
+from schemas.errors import BrokerAwayError, BrokerError
 from schemas.redaction import shown_url
 from settings.broker import BrokerSettings
 
@@ -131,6 +132,13 @@ def broker_errors(what: str, settings: BrokerSettings) -> Iterator[None]:
     try:
         yield
     except pulsar.PulsarException as error:
+        # Where the library got no answer it does not say why.
+        cause = pulsar_cause(settings) if isinstance(error, pulsar.Timeout | pulsar.ConnectError) else None
+        if cause is not None:
+            kind = BrokerAwayError if cause.passes else BrokerError
+            raise kind(
+                f"cannot {what} at {shown_url(settings.pulsar_url)}: {cause.why}. {cause.cure}."
+            ) from error
         cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), "See the broker's log.")
         raise BrokerError(f"cannot {what} at {shown_url(settings.pulsar_url)}: {error}. {cure}") from error
     except ValueError:  # pulsar.Client cannot read the URL, and quotes it with its secrets

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from broker.admin import Admin, admin
-from schemas.errors import BrokerError
+from schemas.errors import BrokerAwayError, BrokerError
 from schemas.evolution import released
 from settings.provision import ProvisionSettings
 
@@ -37,13 +37,16 @@ class _Step(NamedTuple):
     write: Callable[[], None]
 
 
-def run(settings: ProvisionSettings, check: bool) -> list[Difference]:
+def run(
+    settings: ProvisionSettings, check: bool, changed: list[Difference] | None = None
+) -> list[Difference]:
     """Do what `jobtrail provision [--check]` does: return the differences, and without ``check`` correct them.
 
-    The list is empty when the broker agrees with the settings. Raises BrokerError.
+    The list is empty when the broker agrees with the settings. ``changed`` is extended as changes are made, so that a run
+    that goes on where another one ended reports what both did. Raises BrokerError.
     """
     with admin(settings) as broker:
-        return plan(broker, settings) if check else apply(broker, settings)
+        return plan(broker, settings) if check else apply(broker, settings, changed)
 
 
 def plan(broker: Admin, settings: ProvisionSettings) -> list[Difference]:
@@ -51,9 +54,11 @@ def plan(broker: Admin, settings: ProvisionSettings) -> list[Difference]:
     return [found for step in _steps(broker, settings) if (found := _difference(step)) is not None]
 
 
-def apply(broker: Admin, settings: ProvisionSettings) -> list[Difference]:
+def apply(
+    broker: Admin, settings: ProvisionSettings, changed: list[Difference] | None = None
+) -> list[Difference]:
     """Correct what differs, in order, and return it. Doing it again changes nothing. Raises BrokerError."""
-    changed = []
+    changed = [] if changed is None else changed
     for step in _steps(broker, settings):
         found = _difference(step)
         if found is not None:
@@ -118,7 +123,7 @@ def _tenant(broker: Admin, places: _Places, name: str) -> _Step:
     def write() -> None:
         clusters = [cluster for cluster in broker.get("/clusters") or [] if cluster != "global"]
         if not clusters:
-            raise BrokerError("the broker knows no cluster yet: it is still starting. Try again in a moment.")
+            raise BrokerAwayError("the broker knows no cluster yet: it is starting. Try again in a moment.")
         broker.put(places.tenant, {"allowedClusters": clusters, "adminRoles": []})
 
     return _Step(f"tenant {name}", "there", read, write)

@@ -63,7 +63,7 @@ class PartitionReader:
                 crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
             )
             if position == START and published_from is not None:
-                self._reader.seek(round(published_from.timestamp() * 1000))
+                self._reader.seek(seek_ms(published_from))
 
     def read(self, most: int, wait_ms: int) -> list[Message]:
         """Return the next messages, at most ``most``; wait for each of them at most ``wait_ms`` milliseconds."""
@@ -90,6 +90,11 @@ class PartitionReader:
         """Close the reader. Raises BrokerError."""
         with broker_errors(f"close the reader of {self._topic}", self._settings):
             self._reader.close()
+
+
+def seek_ms(published_from: datetime) -> int:
+    """Return the milliseconds since 1970 to seek to. Nothing was published before 1970, and the library takes no less."""
+    return max(0, round(published_from.timestamp() * 1000))
 
 
 def position_of(message: Message) -> Position:

@@ -8,6 +8,7 @@ import pulsar
 
 from broker.client import Client, Message, broker_errors
 from broker.private import reading
+from broker.reading import seek_ms
 from settings.broker import BrokerSettings
 
 _RECEIVER_QUEUE = 1_000
@@ -28,12 +29,18 @@ def open_reader(client: Client, settings: BrokerSettings, since: datetime | None
             crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
         )
         if since is not None:
-            reader.seek(round(since.timestamp() * 1000))
+            reader.seek(seek_ms(since))
     try:
         yield reader
     finally:
         with broker_errors("close the reader", settings):
             reader.close()
+
+
+def has_more(reader: pulsar.Reader, settings: BrokerSettings) -> bool:
+    """Whether the topic holds a message that the reader has not given yet. Raises BrokerError."""
+    with broker_errors("read", settings):
+        return bool(reader.has_message_available())
 
 
 def next_message(reader: pulsar.Reader, settings: BrokerSettings, wait_seconds: float) -> Message | None:

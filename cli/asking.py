@@ -1,11 +1,15 @@
-"""What every question needs: settings, a connection that only reads, the namespace, and how the answer goes out."""
+"""What every command that answers shares: settings, a connection, the namespace, common options, and printing."""
 
+import os
+import select
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
 import click
+
+from schemas.errors import OutputError
 
 if TYPE_CHECKING:
     import psycopg
@@ -15,25 +19,23 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-
 
 class Asking(NamedTuple):
-    """An open question: the connection, the settings, and the namespace said by option or setting ('' = none)."""
+    """An open connection to ask by, the settings, and the namespace from option or setting ('' if neither is given)."""
 
     connection: "psycopg.Connection"
     settings: "AnswersSettings"
     namespace: str
 
     def namespace_of(self, job: str) -> str:
-        """The namespace said, else the only one that knows the job. Raises InputError, NotFoundError."""
+        """Return the namespace that was given, else the only one that has the job. Raises InputError, NotFoundError."""
         from store.answers.scope import find_namespace
 
         return self.namespace or find_namespace(self.connection, job)
 
     @property
     def rule(self) -> "StuckRule":
-        """The rule of stuck with the floors of the settings."""
+        """Return the rule that calls a stage stuck, with the floors from the settings."""
         from store.answers.stuck import StuckRule
 
         return StuckRule(
@@ -45,97 +47,112 @@ class Asking(NamedTuple):
 
 @contextmanager
 def asking(namespace: str | None = None) -> Iterator[Asking]:
-    """Connect, and say what the database refused as a StoreError with its cure."""
-    import psycopg
-
-    from schemas.errors import StoreError
+    """Connect for a question. Raises StoreError that says why the database could not answer, with the cure."""
     from settings.answers import AnswersSettings
     from settings.database import DatabaseSettings
+    from store.causes import Access, store_errors
     from store.connection import connect
     from store.migrate import check_version
 
     settings = AnswersSettings.load(namespace=namespace)
-    try:
-        with connect(
-            DatabaseSettings.load(),
+    database = DatabaseSettings.load()
+    with (
+        store_errors("answer", database, Access.READ),
+        connect(
+            database,
             "jobtrail command",
             autocommit=True,
             statement_timeout_seconds=settings.answers_statement_timeout_seconds,
-        ) as connection:
-            check_version(connection)
-            yield Asking(connection, settings, settings.namespace)
-    except psycopg.errors.QueryCanceled as error:
-        raise StoreError(
-            f"the database took longer than {settings.answers_statement_timeout_seconds} s: ask for less, or raise "
-            "JOBTRAIL_ANSWERS_STATEMENT_TIMEOUT_SECONDS."
-        ) from error
-    except psycopg.Error as error:
-        raise StoreError(f"the database could not answer: {str(error).strip()}") from error
-
-
-class Since(click.ParamType[datetime]):
-    """A point in time: how long ago (30m, 24h, 7d), or a time in RFC 3339."""
-
-    name = "since"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        number = value.rstrip("abcdefghijklmnopqrstuvwxyz")
-        unit = _UNITS.get(value[len(number) :])
-        try:
-            if unit is not None:
-                return datetime.now(UTC) - timedelta(seconds=float(number) * unit)
-            moment = datetime.fromisoformat(value)
-        except (ValueError, OverflowError):
-            self.fail(f"expected 30m, 24h, 7d or 2026-11-22T20:51:03Z, got {value!r}", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        ) as connection,
+    ):
+        check_version(connection)
+        yield Asking(connection, settings, settings.namespace)
 
 
 def json_option(command: Command) -> Command:
-    """--json"""
+    """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")(command)
 
 
 def namespace_option(command: Command) -> Command:
-    """--namespace"""
+    """Add --namespace."""
     return click.option(
         "--namespace",
         metavar="NAME",
-        help="The system asked about (or JOBTRAIL_NAMESPACE). A job's is found by its id if that is enough.",
+        help="Namespace to query (default: JOBTRAIL_NAMESPACE); inferred from an unambiguous job id.",
     )(command)
 
 
 def limit_option(default: int, what: str) -> Callable[[Command], Command]:
-    """--limit"""
+    """Add --limit."""
     return click.option(
         "--limit",
         type=click.IntRange(1, 100_000),
         default=default,
         show_default=True,
         metavar="N",
-        help=f"Most {what} to show.",
+        help=f"Show at most N {what}.",
     )
 
 
 def edges_option(command: Command) -> Command:
-    """--edges"""
+    """Add --edges."""
     return click.option(
         "--edges",
         type=click.Choice(["spawned", "depends_on", "all"]),
         default="spawned",
         show_default=True,
-        help="Who spawned whom, what had to finish first, or both.",
+        help="Follow who spawned whom, what had to finish first, or both.",
     )(command)
 
 
-def say(text: str) -> None:
-    """To standard output."""
-    click.echo(text)
+def say(text: str) -> bool:
+    """Print to standard output. Return False when nobody reads it any more, which is no error.
+
+    Raises OutputError when it cannot be written for another reason: a full disk.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        discard_output()
+        return False
+    except OSError as error:
+        discard_output()
+        raise OutputError(f"cannot write to standard output: {error.strerror}.") from error
+    return True
 
 
-def say_json(value: object) -> None:
-    """To standard output, as JSON."""
+def say_json(value: object) -> bool:
+    """Print to standard output as JSON; else as ``say``."""
     from cli.render.as_json import dumps
 
-    click.echo(dumps(value))
+    return say(dumps(value))
+
+
+def warn(text: str) -> None:
+    """Print to standard error. Give up without an error when that cannot be written."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def discard_output() -> None:
+    """Discard everything written to standard output from now on, and what is buffered: Python would try it again at exit."""
+    _discard(sys.stdout)
+
+
+def is_read() -> bool:
+    """Return False when standard output is a pipe or a terminal that was closed."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, ValueError, OSError):  # closed from the start, or a test's
+        return True
+    output = select.poll()
+    output.register(descriptor, 0)
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
+
+
+def _discard(stream: TextIO) -> None:
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())

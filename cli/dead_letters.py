@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cli.asking import Since, asking, json_option, limit_option, say, say_json
+from cli.asking import asking, json_option, limit_option, say, say_json, warn
+from cli.times import PastTime
 from schemas.dead_letter_reasons import DeadLetterReason
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _topic_option(command: Command) -> Command:
 @_reason_option
 @_topic_option
 @click.option(
-    "--since", type=Since(), metavar="TIME", help="Only those published since: 30m, 24h, 7d, or a time."
+    "--since", type=PastTime(), metavar="TIME", help="Only those published since: 30m, 24h, 7d, or a time."
 )
 @limit_option(50, "dead letters")
 @json_option
@@ -142,7 +143,7 @@ def retry(
 @_reason_option
 @_topic_option
 @click.option(
-    "--before", type=Since(), metavar="TIME", help="Only those published earlier than: 30d ago, or a time."
+    "--before", type=PastTime(), metavar="TIME", help="Only those published before: 30d, or a time."
 )
 @click.option("--all", "every", is_flag=True, help="All of them.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -169,9 +170,9 @@ def purge(
             _demand_one(connection, message, topic)
         count = count_matching(connection, wanted)
         if count and not yes:
-            click.echo(f"{plural(count, 'dead letter')} would be deleted, payloads and all.", err=True)
+            warn(f"{plural(count, 'dead letter')} would be deleted, payloads and all.")
             if not click.confirm("Delete them?", err=True):
-                click.echo("nothing was deleted.", err=True)
+                warn("nothing was deleted.")
                 context.exit(1)
         deleted = sum(delete(connection, wanted)) if count else 0
     if as_json:
@@ -208,25 +209,19 @@ def _demand_one(connection: "psycopg.Connection", message: str, topic: str | Non
 @contextmanager
 def _writing() -> "Iterator[psycopg.Connection]":
     """A connection that writes as the aggregator does, to tables of this release; what fails is a StoreError."""
-    import psycopg
-
     from derive.fingerprint import VERSION
-    from schemas.errors import StoreError
     from settings.database import DatabaseSettings
+    from store.causes import Access, store_errors
     from store.connection import connect
     from store.migrate import check_version
     from store.writing.writer import check_fingerprint_version
 
-    try:
-        with connect(DatabaseSettings.load(), "jobtrail command") as connection:
-            check_version(connection)
-            check_fingerprint_version(connection, VERSION)
-            connection.rollback()
-            yield connection
-    except psycopg.Error as error:
-        raise StoreError(
-            f"the database could not do it: {' '.join(str(error).split())}. Nothing was left half done: run it again."
-        ) from error
+    settings = DatabaseSettings.load()
+    with store_errors("do it", settings, Access.CHANGE), connect(settings, "jobtrail command") as connection:
+        check_version(connection)
+        check_fingerprint_version(connection, VERSION)
+        connection.rollback()
+        yield connection
 
 
 @contextmanager

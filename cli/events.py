@@ -1,15 +1,17 @@
 """`jobtrail events …`: for those who write publishers. See events pass by, and check them before they are sent."""
 
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.asking import Since, json_option, say, say_json
+from cli.asking import is_read, json_option, say, say_json
+from cli.times import PastTime
 from schemas.contract import STATES
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from schemas.contract import Event
 
 _WAIT_SECONDS = 0.25
-"""How soon an interruption is noticed."""
+"""How soon an interruption is noticed, and that nobody reads any more."""
 
 
 @click.group()
@@ -32,9 +34,17 @@ def events() -> None:
 @click.option("--state", type=click.Choice(STATES), help="Only events of this state.")
 @click.option("--source", metavar="NAME", help="Only events of this source.")
 @click.option(
-    "--since", type=Since(), metavar="TIME", help="Begin with those published since: 10m, 24h, or a time."
+    "--since",
+    type=PastTime(),
+    metavar="TIME",
+    help="Show those published since 10m, 24h, or a time; then end, unless --follow or --count.",
 )
-@click.option("--count", type=click.IntRange(1), metavar="N", help="End after so many lines.")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Wait for N lines, then end.")
+@click.option(
+    "--follow/--no-follow",
+    default=None,
+    help="Whether to go on with what is published from now on; by default unless --since is given without --count.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
 def tail(
     namespace: str | None,
@@ -44,11 +54,13 @@ def tail(
     source: str | None,
     since: datetime | None,
     count: int | None,
+    follow: bool | None,
     as_json: bool,
 ) -> None:
-    """Follow the topic until Ctrl-C: an event a line, and what is no valid event with the reason.
+    """Show the topic's events, one a line, and messages that are not valid events with the reason.
 
-    Nothing is taken from the consumers: their subscriptions are not touched.
+    Follows the topic until Ctrl-C. With --since, shows what there is and ends. Nothing is taken from the consumers: their
+    subscriptions are not touched.
     """
     wanted = {
         "namespace": namespace,
@@ -58,31 +70,34 @@ def tail(
         "source": source,
     }
     asked = {name: value for name, value in wanted.items() if value is not None}
-    try:
-        _follow(asked, since, count, as_json)
-    except KeyboardInterrupt:
-        return  # that is how one ends it
+    goes_on = follow if follow is not None else since is None or count is not None
+    with closing(_lines(asked, since, as_json, follow=goes_on)) as lines:
+        for line in islice(lines, count):
+            if not say(line):
+                return
 
 
-def _follow(asked: Mapping[str, str], since: datetime | None, count: int | None, as_json: bool) -> None:
+def _lines(
+    asked: Mapping[str, str], since: datetime | None, as_json: bool, *, follow: bool
+) -> Generator[str]:
+    """The lines to show, as their messages come; ends when nobody reads them, and at the topic's end unless it follows."""
     from broker.client import connect
+    from broker.reach import check_reachable
     from broker.registry import WriterSchemas
-    from broker.tail import next_message, open_reader
+    from broker.tail import has_more, next_message, open_reader
     from settings.broker import BrokerSettings
 
     settings = BrokerSettings.load()
+    check_reachable(settings)
     client = connect(settings, log_file=os.devnull)
     try:
         schemas = WriterSchemas(client, settings)
-        shown = 0
         with open_reader(client, settings, since) as reader:
-            while count is None or shown < count:
+            while is_read() and (follow or has_more(reader, settings)):
                 message = next_message(reader, settings, _WAIT_SECONDS)
                 line = None if message is None else _line(message, schemas, asked, as_json)
                 if line is not None:
-                    say(line)
-                    sys.stdout.flush()
-                    shown += 1
+                    yield line
     finally:
         client.close()
 

@@ -4,7 +4,8 @@ from datetime import datetime
 
 import click
 
-from cli.asking import Since, asking, json_option, limit_option, namespace_option, say, say_json
+from cli.asking import asking, json_option, limit_option, namespace_option, say, say_json
+from cli.times import PastTime
 
 
 @click.group()
@@ -17,7 +18,7 @@ def failures() -> None:
 @click.option("--source", metavar="NAME", help="Only failures of this source.")
 @click.option("--category", metavar="NAME", help="Only failures of this error category.")
 @click.option(
-    "--since", type=Since(), metavar="TIME", help="Only groups seen since: 30m, 24h, 7d, or a time."
+    "--since", type=PastTime(), metavar="TIME", help="Only groups seen since: 30m, 24h, 7d, or a time."
 )
 @limit_option(50, "groups")
 @json_option

@@ -1,14 +1,20 @@
-"""The entry point: the commands, and how each ends.
+"""The entry point: the commands, and the exit status of each.
 
-0: done, or the answer is yes. 1: the answer is no (no such job, gaps, differences). 2: it could not be done. What went
-wrong goes to standard error in one line. A traceback is for whoever sets JOBTRAIL_TRACEBACK=1.
+0: done, or the answer is yes. 1: the answer is no (no such job, gaps, differences). 2: it could not be done; one line on
+standard error says why, and JOBTRAIL_TRACEBACK=1 adds a traceback. 130: interrupted by Ctrl-C; nothing is printed. When the
+reader of a pipe closes it, the command ends as if everything had been read.
 """
 
+import contextlib
 import os
+import shlex
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
+from cli.asking import discard_output, is_read, warn
 from cli.dead_letters import dead_letters
 from cli.events import events
 from cli.failures import failures
@@ -20,12 +26,16 @@ from cli.retain import retain
 from cli.runs import runs
 from cli.sources import sources
 from cli.verify import verify
-from schemas.errors import JobtrailError, NotFoundError
+from schemas.errors import JobtrailError, NotFoundError, OutputError, SettingsError
 from schemas.redaction import redact
 
 ANSWER_IS_NO = 1
 COULD_NOT_BE_DONE = 2
+INTERRUPTED = 130
 TRACEBACK_VARIABLE = "JOBTRAIL_TRACEBACK"
+
+_SERVICES = ("aggregate", "metrics")
+"""These name unknown settings in their log, not on standard error."""
 
 
 def _say_version(context: click.Context) -> None:
@@ -39,17 +49,55 @@ def _say_version(context: click.Context) -> None:
     context.exit(0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Jobtrail(click.Group):
+    """A click group that passes interruptions and closed pipes on to ``run``.
+
+    click itself would print an empty line for an interruption, and exit with status 1 for a closed pipe.
+    """
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **more)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error
+        except BrokenPipeError as error:  # --help and --version are printed here
+            raise _UnreadError from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error
+        except BrokenPipeError as error:
+            if not is_read():  # the --help of a command below is printed here
+                raise _UnreadError from error
+            raise OutputError("something that this command writes to was closed.") from error
+
+
+class _InterruptedError(Exception):
+    """The user pressed Ctrl-C."""
+
+
+class _UnreadError(Exception):
+    """Nobody reads the output any more, and there is nothing else to do."""
+
+
+@click.group(
+    cls=_Jobtrail, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.option(
     "--version",
     is_flag=True,
     is_eager=True,
     expose_value=False,
     callback=lambda context, _, asked: _say_version(context) if asked else None,
-    help="Say the version.",
+    help="Show the version and exit.",
 )
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """What failed, why, how often, and what did it hold up?"""
+    if context.invoked_subcommand not in _SERVICES:
+        _warn_of_unknown_names()
 
 
 for _command in (
@@ -77,29 +125,58 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command; return the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         status = command.main(arguments, prog_name="jobtrail", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
-        return COULD_NOT_BE_DONE
-    except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted before it was done", COULD_NOT_BE_DONE)
+        return _refuse(error, arguments)
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):
+            return _complain(
+                "expected an answer, got the end of the input: nothing was done.", COULD_NOT_BE_DONE
+            )
+        return INTERRUPTED
+    except _InterruptedError:
+        return INTERRUPTED
+    except _UnreadError:
+        discard_output()
+        return 0
     except NotFoundError as error:
         return _complain(error, ANSWER_IS_NO)
+    except SettingsError as error:
+        if arguments[0] in _SERVICES:  # it has no log yet, and a missing setting may be misspelt
+            _warn_of_unknown_names()
+        return _complain(error, COULD_NOT_BE_DONE)
     except JobtrailError as error:
         return _complain(error, COULD_NOT_BE_DONE)
-    except BrokenPipeError:
-        # Whoever read our output has enough. What is buffered must not be tried again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:  # noqa: BLE001 - the last place: a defect of ours, said in a line and ended with 2
+    except Exception as error:  # noqa: BLE001 - the last resort: report a defect of ours in one line
         return _complain(
             f"{type(error).__name__}: {error}. This is a defect of jobtrail; {TRACEBACK_VARIABLE}=1 shows where.",
             COULD_NOT_BE_DONE,
         )
     return status if isinstance(status, int) else 0
+
+
+def _refuse(error: click.ClickException, arguments: Sequence[str]) -> int:
+    """Print what is wrong with the arguments, with a hint for an argument that was read as an option."""
+    with contextlib.suppress(BrokenPipeError):
+        error.show()
+    if isinstance(error, click.NoSuchOption) and not error.possibilities and error.ctx is not None:
+        taken = next((word for word in arguments if word.startswith(error.option_name)), error.option_name)
+        if any(isinstance(parameter, click.Argument) for parameter in error.ctx.command.params):
+            warn(
+                f"An id or a file that begins with - goes after --: {error.ctx.command_path} -- {shlex.quote(taken)}"
+            )
+    return COULD_NOT_BE_DONE
+
+
+def _warn_of_unknown_names() -> None:
+    from cli.render.safe_text import safe
+    from settings.names import unknown_names
+
+    for unknown in unknown_names():
+        warn(f"jobtrail: {safe(unknown, 500)}")
 
 
 def _complain(what: object, status: int) -> int:
@@ -108,8 +185,8 @@ def _complain(what: object, status: int) -> int:
     if os.environ.get(TRACEBACK_VARIABLE):
         import traceback
 
-        click.echo(redact(traceback.format_exc()), err=True)
-    click.echo(f"jobtrail: {safe(' '.join(redact(str(what)).split()), 2_000)}", err=True)
+        warn(redact(traceback.format_exc()))
+    warn(f"jobtrail: {safe(' '.join(redact(str(what)).split()), 2_000)}")
     return status
 
 

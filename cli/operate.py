@@ -1,48 +1,68 @@
-"""Commands that run or prepare the services: provision, migrate, aggregate, metrics."""
+"""The commands that prepare and run the services: provision, migrate, aggregate, metrics."""
+
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.asking import say
+from cli.waiting import patiently, shortened, wait_option
+
+if TYPE_CHECKING:
+    from broker.provision import Difference
+
+_THERE = ("there", "registered", "on every partition")
+"""What is expected of things that either are on the broker or are not."""
 
 
 @click.command()
 @click.option(
-    "--check", is_flag=True, help="Change nothing; say what differs, and end with 1 if anything does."
+    "--check", is_flag=True, help="Change nothing; print what differs, and exit with 1 if anything does."
 )
+@wait_option("broker")
 @click.pass_context
-def provision(context: click.Context, check: bool) -> None:
+def provision(context: click.Context, check: bool, wait_seconds: float | None) -> None:
     """Set up the broker: tenant, Pulsar namespace, policies, topic, schema, subscriptions."""
     from broker.provision import run
     from cli.render.safe_text import safe
     from settings.provision import ProvisionSettings
 
-    differences = run(ProvisionSettings.load(), check)
+    settings = ProvisionSettings.load()
+    changed: list[Difference] = []
+
+    def attempt(left_seconds: float) -> "list[Difference]":
+        timeout = shortened(settings.pulsar_operation_timeout_seconds, left_seconds)
+        return run(settings.model_copy(update={"pulsar_operation_timeout_seconds": timeout}), check, changed)
+
+    differences = patiently(attempt, wait_seconds)
     for difference in differences:
-        said = safe(difference, 500)
-        say(f"differs: {said}" if check else f"set right: {said}")
+        say(safe(_difference(difference) if check else _change(difference), 500))
     if not differences:
-        say("the broker is as it should be.")
+        say("the broker is set up as it should be.")
     if check and differences:
         context.exit(1)
 
 
 @click.command()
-def migrate() -> None:
-    """Bring the database to this release's tables."""
-    import psycopg
-
-    from schemas.errors import StoreError
+@wait_option("database")
+def migrate(wait_seconds: float | None) -> None:
+    """Create or upgrade the tables in the database."""
     from settings.database import DatabaseSettings
     from store import migrate as migrations
+    from store.causes import Access, store_errors
     from store.connection import connect
 
-    try:
-        with connect(DatabaseSettings.load(), "jobtrail migrate") as connection:
-            applied = migrations.migrate(connection)
-    except psycopg.Error as error:
-        raise StoreError(
-            f"cannot migrate: {str(error).strip()}. Nothing of that migration was kept."
-        ) from error
+    settings = DatabaseSettings.load()
+
+    def attempt(left_seconds: float) -> list[str]:
+        timeout = shortened(settings.database_connect_timeout_seconds, left_seconds)
+        hasty = settings.model_copy(update={"database_connect_timeout_seconds": timeout})
+        with (
+            store_errors("migrate; nothing of that migration was kept", settings, Access.CHANGE),
+            connect(hasty, "jobtrail migrate") as connection,
+        ):
+            return migrations.migrate(connection)
+
+    applied = patiently(attempt, wait_seconds)
     for name in applied:
         say(f"applied {name}")
     if not applied:
@@ -52,7 +72,7 @@ def migrate() -> None:
 @click.command()
 @click.pass_context
 def aggregate(context: click.Context) -> None:
-    """Run the aggregator: events to failure groups, outcomes and lineage, until SIGTERM."""
+    """Run the aggregator until SIGTERM: write events to Postgres as failure groups, outcomes and lineage."""
     from consumers.aggregator.service import run
     from settings.aggregator import AggregatorSettings
 
@@ -61,12 +81,30 @@ def aggregate(context: click.Context) -> None:
 
 @click.command()
 @click.option(
-    "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Where /metrics is served; 0 = any."
+    "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port for /metrics; 0 chooses a free one."
 )
 @click.pass_context
 def metrics(context: click.Context, port: int | None) -> None:
-    """Run the metrics consumer: success rates for Prometheus, until SIGTERM."""
+    """Run the metrics consumer until SIGTERM: serve success rates to Prometheus."""
     from consumers.metrics.service import run
     from settings.metrics import MetricsSettings
 
     context.exit(run(MetricsSettings.load(metrics_port=port)))
+
+
+def _difference(found: "Difference") -> str:
+    """Return a difference in words: "missing: tenant jobtrail", "messageTTL: 3600, expected 0"."""
+    if found.expected in _THERE and found.got == "nothing":
+        return f"missing: {found.what}"
+    return f"{found.what}: {_value(found.got)}, expected {found.expected}"
+
+
+def _change(found: "Difference") -> str:
+    """Return a change in words: "created tenant jobtrail", "set messageTTL to 0, was 3600"."""
+    if found.expected in _THERE:
+        return f"created {found.what}"
+    return f"set {found.what} to {found.expected}, was {_value(found.got)}"
+
+
+def _value(got: str) -> str:
+    return "not set" if got == "nothing" else got

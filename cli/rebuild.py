@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.asking import Since, json_option, say, say_json
+from cli.asking import json_option, say, say_json, warn
+from cli.times import PastTime
 
 if TYPE_CHECKING:
     from consumers.rebuild.preflight import Preflight
@@ -21,7 +22,7 @@ COULD_NOT_BE_DONE = 2
 @click.option(
     "--from",
     "history_from",
-    type=Since(),
+    type=PastTime(),
     metavar="TIME",
     help="Read only what was published since: 90d, or 2026-11-22T20:51:03Z. What the tables hold from before may go.",
 )
@@ -72,7 +73,7 @@ def rebuild(
         context.exit(ANSWER_IS_NO if found.problems else 0)
     report = run.run(settings, options)
     if report is None:
-        click.echo("jobtrail: interrupted; `jobtrail rebuild` goes on from there", err=True)
+        warn("jobtrail: interrupted; `jobtrail rebuild` goes on from there")
         context.exit(COULD_NOT_BE_DONE)
     if as_json:
         say_json(report)

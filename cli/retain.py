@@ -22,24 +22,22 @@ def retain(dry_run: bool, as_json: bool) -> None:
 
     Aggregators do this by themselves unless JOBTRAIL_RETENTION_IN_AGGREGATOR is false. May be stopped at any time.
     """
-    import psycopg
-
     from cli.render import retention as form
-    from schemas.errors import StoreError
     from settings.retain import RetainSettings
+    from store.causes import Access, store_errors
     from store.connection import connect
     from store.migrate import check_version
 
     settings = RetainSettings.load()
     found: Plan | Done
-    try:
-        with connect(settings, "jobtrail retain", autocommit=True) as connection:
-            check_version(connection)
-            found = _plan(connection, settings) if dry_run else _retain(connection, settings)
-    except psycopg.Error as error:
-        raise StoreError(
-            f"retention broke off: {str(error).strip()}. The numbers are right; run it again, it goes on where it was."
-        ) from error
+    with (
+        store_errors(
+            "remove all that is older, and its numbers are right all the same", settings, Access.CHANGE
+        ),
+        connect(settings, "jobtrail retain", autocommit=True) as connection,
+    ):
+        check_version(connection)
+        found = _plan(connection, settings) if dry_run else _retain(connection, settings)
     if as_json:
         say_json(form.as_json(found))
     else:

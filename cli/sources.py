@@ -4,14 +4,15 @@ from datetime import datetime
 
 import click
 
-from cli.asking import Since, asking, json_option, namespace_option, say, say_json
+from cli.asking import asking, json_option, namespace_option, say, say_json
+from cli.times import PastTime
 
 
 @click.command()
 @namespace_option
 @click.option(
     "--since",
-    type=Since(),
+    type=PastTime(),
     default="24h",
     show_default=True,
     metavar="TIME",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.asking import Since, json_option, limit_option, say, say_json
+from cli.asking import json_option, limit_option, say, say_json
+from cli.times import PastTime
 from store.verify.difference import TABLES, Difference
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--since",
-    type=Since(),
+    type=PastTime(),
     metavar="TIME",
     help="Compare sums of hours, and jobs with their attempts, only since 30m, 24h, 7d, or a time.",
 )
@@ -75,25 +76,19 @@ def verify(
 
 @contextmanager
 def _connected() -> Iterator["psycopg.Connection"]:
-    """A connection without a limit on one query's time; what the database refuses is a StoreError."""
-    import psycopg
-
-    from schemas.errors import StoreError
+    """Connect without a limit on one query's time. Raises StoreError that says why the database could not compare."""
     from settings.database import DatabaseSettings
+    from store.causes import Access, store_errors
     from store.connection import connect
     from store.migrate import check_version
 
-    try:
-        with connect(DatabaseSettings.load(), "jobtrail verify", autocommit=True) as connection:
-            check_version(connection)
-            yield connection
-    except psycopg.errors.LockNotAvailable as error:
-        raise StoreError(
-            "a table was kept locked by another session for longer than JOBTRAIL_DATABASE_LOCK_TIMEOUT_SECONDS; "
-            "nothing is known of what was not compared yet. Run it again."
-        ) from error
-    except psycopg.Error as error:
-        raise StoreError(f"the database could not answer: {str(error).strip()}") from error
+    settings = DatabaseSettings.load()
+    with (
+        store_errors("compare its tables to the end", settings, Access.READ),
+        connect(settings, "jobtrail verify", autocommit=True) as connection,
+    ):
+        check_version(connection)
+        yield connection
 
 
 def _say_progress(done: "Progress") -> None:

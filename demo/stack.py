@@ -83,7 +83,7 @@ def stack(directory: Path, broker: str, screen: Screen) -> Iterator[Stack]:
             said(f"{len(running.command('migrate').splitlines())} migrations")
         if broker == "pulsar":
             with screen.step("jobtrail provision") as said:
-                said(f"{len(running.command('provision').splitlines())} things set right")
+                said(f"{len(running.command('provision').splitlines())} things set up")
         with screen.step("jobtrail aggregate, metrics") as said:
             consumers = {
                 running.aggregator_url: _consumer(directory, running, "aggregate"),

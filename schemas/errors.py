@@ -42,12 +42,24 @@ class BrokerError(JobtrailError):
     """The broker refused a request, or cannot be reached."""
 
 
+class BrokerAwayError(BrokerError):
+    """The broker is not running yet, or is starting: that passes by itself, and waiting helps."""
+
+
 class StoreError(JobtrailError):
     """The database refused a statement, cannot be reached, or has another version than this code."""
 
 
+class DatabaseAwayError(StoreError):
+    """The database is not running yet, is starting, or went away: that passes by itself, and waiting helps."""
+
+
 class InputError(JobtrailError):
     """A file or an argument that a person gave cannot be used."""
+
+
+class OutputError(JobtrailError):
+    """The answer cannot be written: the disk is full, or nobody reads it."""
 
 
 class NotFoundError(JobtrailError):

@@ -6,6 +6,7 @@ from settings.base import Settings
 
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
+_CENTURY = 100 * 365 * 24 * _HOUR
 
 
 class AnswersSettings(Settings):
@@ -15,13 +16,19 @@ class AnswersSettings(Settings):
         "", max_length=200, description="namespace to query; empty: inferred from the job's id"
     )
     stuck_floor_seconds: float = Field(
-        5 * _MINUTE, ge=0, description="a stage without progress for less than this is never stuck"
+        5 * _MINUTE,
+        ge=0,
+        le=_CENTURY,
+        description="a stage without progress for less than this is never stuck",
     )
     lost_floor_seconds: float = Field(
-        1 * _HOUR, ge=0, description="a job that executes for less than this is never lost"
+        1 * _HOUR, ge=0, le=_CENTURY, description="a job that executes for less than this is never lost"
     )
     lost_without_history_seconds: float = Field(
-        24 * _HOUR, ge=0, description="when a job counts as lost in a stage that has not finished one yet"
+        24 * _HOUR,
+        ge=0,
+        le=_CENTURY,
+        description="when a job counts as lost in a stage that has not finished one yet",
     )
     answers_statement_timeout_seconds: int = Field(
         60,

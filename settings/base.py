@@ -5,8 +5,9 @@ A service composes its settings from the classes of this package and validates t
 """
 
 import os
+import tomllib
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Literal, Self, get_origin
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -19,9 +20,13 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from schemas.errors import SettingsError
 from schemas.redaction import redact, shown_url
+from settings.durations import UNIT_SECONDS, duration_seconds, meant_duration
 
 PREFIX = "JOBTRAIL_"
 CONFIG_FILE_VARIABLE = "JOBTRAIL_CONFIG_FILE"
+
+_SHOWN_CHARACTERS = 60
+_UNITS_OF_NAMES = {"_seconds": 1, "_days": UNIT_SECONDS["d"]}
 
 
 class Settings(BaseSettings):
@@ -32,6 +37,7 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
+        allow_inf_nan=False,  # neither is a number of seconds
         hide_input_in_errors=True,  # a wrong value may be a secret in the wrong variable
     )
 
@@ -67,8 +73,13 @@ class Settings(BaseSettings):
         try:
             return cls(**given)
         except ValidationError as error:
-            problems = "; ".join(_problem(item) for item in error.errors(include_url=False))
+            problems = "; ".join(_problem(cls, item) for item in error.errors(include_url=False))
             raise SettingsError(f"settings cannot be used: {problems}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise SettingsError(
+                f"{CONFIG_FILE_VARIABLE} names {os.environ.get(CONFIG_FILE_VARIABLE)!r}, which cannot be read: {error}. "
+                "Expected a file in TOML."
+            ) from None
         except UnreadableSetting as error:
             raise SettingsError(
                 f'settings cannot be used: {error}. A list is written as JSON, in a variable as well: ["5m", "1h"].'
@@ -79,9 +90,33 @@ def _shown(value: str) -> str:
     return shown_url(value) if "://" in value and "@" in value else redact(value)
 
 
-def _problem(item: object) -> str:
-    assert isinstance(item, dict)
-    name = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
+def _problem(settings_class: type[BaseSettings], item: Any) -> str:
+    """Return what is wrong with one setting: its variable, what was expected, and its value unless that may be a secret."""
+    name = str(item["loc"][0])
+    variable = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
     if item["type"] == "missing":
-        return f"{name} is not set (set it in the environment or in the file named by {CONFIG_FILE_VARIABLE})"
-    return f"{name}: {item['msg']}"
+        return f"{variable} is not set (set it in the environment or in the file named by {CONFIG_FILE_VARIABLE})"
+    field = settings_class.model_fields.get(name)
+    given = item["input"]
+    if field is None or not _is_plain(field.annotation):
+        return f"{variable}: {item['msg']}"
+    shown = repr(given if len(str(given)) <= _SHOWN_CHARACTERS else f"{str(given)[:_SHOWN_CHARACTERS]}…")
+    return f"{variable}: {item['msg']}, got {redact(shown)}{_hint(name, given)}"
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Return whether a setting of this type is a number, a switch or a choice, whose value is never a secret."""
+    return annotation in (int, float, bool) or get_origin(annotation) is Literal
+
+
+def _hint(name: str, given: Any) -> str:
+    """Return what was probably meant by a value that is not a number."""
+    if not isinstance(given, str):
+        return ""
+    if given.startswith("tcp://"):
+        return ": Kubernetes sets this for a Service of that name; `enableServiceLinks: false` in the pod ends that"
+    unit = next((unit for suffix, unit in _UNITS_OF_NAMES.items() if name.endswith(suffix)), None)
+    seconds = duration_seconds(meant_duration(given) or "")
+    if unit is None or seconds is None:
+        return ""
+    return f"; did you mean {seconds / unit:.15g}?"

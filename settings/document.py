@@ -54,7 +54,8 @@ Written by `make docs` from `settings/`; do not edit.
 
 From the environment, else from the TOML file that `JOBTRAIL_CONFIG_FILE` names, where `JOBTRAIL_PULSAR_URL` is `pulsar_url`. An empty
 variable counts as unset. Lists are JSON: `JOBTRAIL_METRICS_WINDOWS='["5m", "1h"]'`. A wrong value stops the program at its start, with
-everything that is wrong in one line. Secrets are never printed. The SDK's own settings are in
+everything that is wrong in one line. A name that no setting has is ignored; every command names it on standard error and every
+service in its log (`unknown_setting`), with the name that was probably meant. Secrets are never printed. The SDK's own settings are in
 [workers/README.md](../workers/README.md#settings).
 """
 

@@ -1,22 +1,23 @@
-"""Connections to Postgres: UTC, our schema first, and limits on how long a session of ours may hold others up."""
+"""Connect to Postgres: in UTC, with our schema on the search path, and with limits on how long a session may block others."""
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from schemas.errors import StoreError
 from settings.database import DatabaseSettings
+from store.causes import connection_error
 
 SCHEMA = "jobtrail"
-"""The schema of the derived tables, as the headers of the migrations name it."""
+"""The schema of the derived tables, as named in the headers of the migrations."""
 REBUILD_SCHEMA = "jobtrail_rebuild"
-"""Where a rebuild makes them anew."""
+"""Where a rebuild makes the new tables."""
 OLD_SCHEMA = "jobtrail_old"
-"""What the tables that a rebuild replaced are called until they are dropped."""
+"""Where the tables that a rebuild replaced stay until they are dropped."""
 
-# A writer that was stopped (SIGSTOP, a lost host) must not keep its locks for longer than the server can notice.
+# A writer that stopped (SIGSTOP, a lost host) must lose its locks as soon as the server can notice.
 _CLIENT_CHECK_MS = 10_000
 _TCP_KEEPALIVES_IDLE_SECONDS = 30
-# Keepalives are not sent while data is under way: what was sent and is never acknowledged is given up after this.
+# No keepalives are sent while data is in flight: give up after this when sent data is not acknowledged.
 _TCP_USER_TIMEOUT_MS = 60 * 1_000
 
 
@@ -28,15 +29,15 @@ def connect(
     statement_timeout_seconds: int = 0,
     schema: str = SCHEMA,
 ) -> psycopg.Connection:
-    """A new connection with ``search_path`` set to the schema of the derived tables, or to another ``schema``.
+    """Return a new connection whose ``search_path`` is the schema of the derived tables, or another ``schema``.
 
-    Raises StoreError that names host and database, never the password.
+    Raises StoreError that says why and what to do, without the password; DatabaseAwayError where waiting helps.
     """
-    _parts(settings)
+    _check_url(settings)
     options = {
         "search_path": schema,
         "timezone": "UTC",
-        # Messages are acknowledged after the commit, so it has to be on disk, whatever the role or database says.
+        # Messages are acknowledged after the commit, so it must be on disk, whatever role or database are set to.
         "synchronous_commit": "on",
         "default_transaction_isolation": "read\\ committed",
         "lock_timeout": f"{settings.database_lock_timeout_seconds}s",
@@ -44,46 +45,34 @@ def connect(
         "idle_in_transaction_session_timeout": f"{settings.database_idle_in_transaction_seconds}s",
         "client_connection_check_interval": f"{_CLIENT_CHECK_MS}ms",
     }
+    conninfo = make_conninfo(
+        settings.database_url.get_secret_value(),
+        application_name=application_name,
+        connect_timeout=settings.database_connect_timeout_seconds,
+        keepalives_idle=_TCP_KEEPALIVES_IDLE_SECONDS,
+        keepalives_interval=10,
+        keepalives_count=3,
+        tcp_user_timeout=_TCP_USER_TIMEOUT_MS,
+        client_encoding="UTF8",
+        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+    )
     try:
-        return psycopg.connect(
-            settings.database_url.get_secret_value(),
-            autocommit=autocommit,
-            application_name=application_name,
-            connect_timeout=settings.database_connect_timeout_seconds,
-            keepalives_idle=_TCP_KEEPALIVES_IDLE_SECONDS,
-            keepalives_interval=10,
-            keepalives_count=3,
-            tcp_user_timeout=_TCP_USER_TIMEOUT_MS,
-            client_encoding="UTF8",
-            options=" ".join(f"-c {name}={value}" for name, value in options.items()),
-        )
+        return psycopg.connect(conninfo, autocommit=autocommit)
     except psycopg.Error as error:
-        # Without its traceback: that holds psycopg's frame, which holds the error and, after a timeout, the half-open
-        # connection, until Python looks for cycles; and a consumer that waits for Postgres makes too little garbage for that.
-        raise StoreError(
-            f"cannot connect to the database {describe(settings)}: {str(error).strip()}. "
-            "Check that Postgres runs there and that JOBTRAIL_DATABASE_URL is right."
-        ) from error.with_traceback(None)
+        # Without its traceback, which holds psycopg's frame, and with it the error and, after a timeout, the half-open
+        # connection. That is a cycle, and a consumer that waits for Postgres makes too little garbage to have it collected.
+        raise connection_error(conninfo, error) from error.with_traceback(None)
 
 
-def describe(settings: DatabaseSettings) -> str:
-    """Host, port and name of the database, without the password."""
-    try:
-        parts = _parts(settings)
-    except StoreError:
-        return "(JOBTRAIL_DATABASE_URL is not a libpq URL)"
-    return f"{parts.get('dbname', '')} at {parts.get('host', 'the local socket')}:{parts.get('port', 5432)}"
-
-
-def _parts(settings: DatabaseSettings) -> dict[str, str]:
-    """The URL in its parts. Raises StoreError, without what libpq says of it: that repeats the URL, password included."""
+def _check_url(settings: DatabaseSettings) -> None:
+    """Raise StoreError for a URL that cannot be used; not in libpq's words, which repeat the password."""
     try:
         found = conninfo_to_dict(settings.database_url.get_secret_value())
     except psycopg.Error:
         parts = None
     else:
         parts = {name: str(value) for name, value in found.items() if value is not None}
-    # A password with an @ or a / that is not escaped goes on in what libpq takes for host, port and name.
+    # The rest of a password with an unescaped @ or / ends up in what libpq reads as host, port or database name.
     if (
         parts is None
         or "@" in parts.get("host", "")
@@ -93,4 +82,3 @@ def _parts(settings: DatabaseSettings) -> dict[str, str]:
         raise StoreError(
             "JOBTRAIL_DATABASE_URL is not a libpq URL; escape reserved characters in user and password with %XX"
         )
-    return parts

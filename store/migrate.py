@@ -1,7 +1,7 @@
-"""Migrations: each file one transaction together with its row in ``jobtrail_control.migrations``.
+"""Apply migrations: each file is one transaction, together with its row in ``jobtrail_control.migrations``.
 
-A file says in its header which schema it is for and the oldest release of the code (counted in migrations) that can
-still work with the database after it. So replicas of the release before go on, and code that is too old refuses to.
+The header of a file names its schema, and the oldest release of the code (counted in migrations) that can still work with the
+database afterwards. So replicas of the previous release go on, and code that is too old refuses to start.
 """
 
 import re
@@ -36,7 +36,7 @@ class Migration:
 
 
 def released() -> list[Migration]:
-    """All migrations this code knows, in order. Raises StoreError when a file has no valid name or header."""
+    """Return the migrations that this code knows, in order. Raises StoreError when a file has no valid name or header."""
     found = []
     for entry in files("store").joinpath("migrations").iterdir():
         named = _FILE.match(entry.name)
@@ -53,14 +53,14 @@ def released() -> list[Migration]:
         )
     found.sort(key=lambda migration: migration.version)
     if [migration.version for migration in found] != list(range(1, len(found) + 1)):
-        raise StoreError(f"migrations are to be numbered 1, 2, …; found {[m.version for m in found]}")
+        raise StoreError(f"expected migrations numbered 1, 2, …; found {[m.version for m in found]}")
     return found
 
 
 def migrate(connection: psycopg.Connection) -> list[str]:
-    """Bring the database to this code's version; returns the names of what was applied.
+    """Bring the database to this code's version, and return the names of the migrations applied.
 
-    Two that start at once take turns. Raises StoreError when the database is too new for this code, is not in
+    Two processes that migrate at once take turns. Raises StoreError when the database is too new for this code, is not in
     UTF-8, or is too busy to take new partitions.
     """
     connection.rollback()
@@ -68,7 +68,7 @@ def migrate(connection: psycopg.Connection) -> list[str]:
     _demand_utf8(connection)
     applied = []
     with connection.transaction():
-        # Waiting for another one that migrates must not end in lock_timeout.
+        # Waiting for another process that migrates must not end in lock_timeout.
         connection.execute("SET LOCAL lock_timeout = 0")
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
     try:
@@ -89,9 +89,9 @@ def migrate(connection: psycopg.Connection) -> list[str]:
 
 
 def create_derived(connection: psycopg.Connection, schema: str) -> None:
-    """The derived tables of this release, empty, in a schema of another name; in the caller's transaction.
+    """Create the derived tables of this release, empty, in a schema of another name; in the caller's transaction.
 
-    Raises psycopg.errors.DuplicateSchema when it is there already.
+    Raises psycopg.errors.DuplicateSchema when the schema exists.
     """
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     connection.execute("SELECT set_config('search_path', %s, true)", [schema])
@@ -101,7 +101,7 @@ def create_derived(connection: psycopg.Connection, schema: str) -> None:
 
 
 def check_version(connection: psycopg.Connection) -> None:
-    """Raises StoreError unless this code can work with the database: migrated far enough, and not too far."""
+    """Raise StoreError unless this code can work with the database: neither too old nor too new."""
     with connection.transaction():
         version, minimum = _version(connection)
     known = len(released())
@@ -117,7 +117,7 @@ def check_version(connection: psycopg.Connection) -> None:
 
 
 def applied_version(connection: psycopg.Connection) -> int:
-    """The newest migration that the database has; 0 for an empty one."""
+    """Return the newest migration that the database has; 0 for an empty database."""
     return _version(connection)[0]
 
 
@@ -132,17 +132,16 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> None:
 
 
 def _create_partitions(connection: psycopg.Connection) -> None:
-    """What is created stays, so that every try has less to do. Between two the writers go on."""
+    """Create the partitions of the coming days. What is created stays, so each try has less to do; writers go on between tries."""
     for left in reversed(range(_PARTITION_TRIES)):
         try:
             partitions.ensure_near_days(connection)
         except psycopg.errors.LockNotAvailable as error:
             if not left:
                 raise StoreError(
-                    "every migration is applied, but partitions of the coming days could not be made: other sessions "
-                    f"kept attempts_default locked in {_PARTITION_TRIES} tries. Days without a partition fall into "
-                    "it and lose nothing; run `jobtrail migrate` again, or leave it to the aggregator, which tries "
-                    "every hour."
+                    "every migration is applied, but the partitions of the coming days could not be created: other sessions "
+                    f"kept attempts_default locked in {_PARTITION_TRIES} tries. Nothing is lost: rows of days without a "
+                    "partition go there. Run `jobtrail migrate` again, or leave it to the aggregator, which tries every hour."
                 ) from error
             time.sleep(_PARTITION_PAUSE_SECONDS)
         else:
@@ -150,7 +149,7 @@ def _create_partitions(connection: psycopg.Connection) -> None:
 
 
 def _version(connection: psycopg.Connection) -> tuple[int, int]:
-    """(the newest migration applied, the least that code must know); (0, 0) for an empty database."""
+    """Return (newest migration applied, oldest that code must know); (0, 0) for an empty database."""
     exists = connection.execute("SELECT to_regclass('jobtrail_control.migrations') IS NOT NULL").fetchone()
     if exists is None or not exists[0]:
         return 0, 0

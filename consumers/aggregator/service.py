@@ -14,7 +14,7 @@ from consumers.aggregator.partitions import PartitionUpkeep
 from consumers.aggregator.retention import RetentionUpkeep
 from consumers.aggregator.self_metrics import AggregatorMetrics
 from consumers.process.health import Health, serve
-from consumers.process.log import configure_log
+from consumers.process.log import configure_log, log_unknown_names
 from consumers.process.progress import MinuteReport
 from consumers.process.stop import stop_on_signals
 from consumers.receiving.decode import Received
@@ -22,10 +22,9 @@ from consumers.receiving.loop import Service, consume
 from consumers.receiving.watchdog import DeliveryStoppedError, say_stopped
 from consumers.writing.pipeline import Committed, Pipeline
 from derive.fingerprint import VERSION
-from schemas.errors import StoreError
 from settings.aggregator import AggregatorSettings
+from store.causes import Access, statement_error
 from store.connection import connect as connect_database
-from store.connection import describe
 from store.migrate import check_version
 from store.writing.writer import check_fingerprint_version
 
@@ -40,6 +39,7 @@ def run(settings: AggregatorSettings) -> int:
     Raises JobtrailError when it cannot work at all: the database is of another version, the port is taken.
     """
     configure_log(settings, "aggregator")
+    log_unknown_names()
     stop = stop_on_signals()
     health = Health(
         silent_after_seconds=max(
@@ -66,11 +66,8 @@ def run(settings: AggregatorSettings) -> int:
                     consume(Service(settings, stop, health, aggregation))
         except DeliveryStoppedError as error:
             return say_stopped(error)
-        except psycopg.ProgrammingError as error:
-            raise StoreError(
-                f"the tables in {describe(settings)} are not those of this release: {str(error).strip()}. "
-                "Run `jobtrail migrate`."
-            ) from error
+        except psycopg.Error as error:
+            raise statement_error("take the events", error, settings, Access.CHANGE) from error
         finally:
             pipeline.close()
     log.info("stopped")

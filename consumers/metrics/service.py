@@ -16,7 +16,7 @@ from consumers.metrics.page import TallyCollector
 from consumers.metrics.self_metrics import ServiceMetrics
 from consumers.metrics.tally import Tally
 from consumers.process.health import Health, serve
-from consumers.process.log import configure_log
+from consumers.process.log import configure_log, log_unknown_names
 from consumers.process.progress import MinuteReport
 from consumers.process.stop import stop_on_signals
 from consumers.receiving.decode import Received
@@ -33,6 +33,7 @@ def run(settings: MetricsSettings) -> int:
     Raises JobtrailError when it cannot work at all: the port is taken, the token cannot be read.
     """
     configure_log(settings, "metrics")
+    log_unknown_names()
     stop = stop_on_signals()
     health = Health(silent_after_seconds=max(60, 2 * settings.pulsar_operation_timeout_seconds))
     registry = CollectorRegistry()

@@ -1,12 +1,15 @@
 """How the services log: events with fields to standard error, one a line."""
 
+import io
 import logging
+import os
 import sys
-from typing import Final
+from typing import Final, TextIO, cast
 
 import structlog
 
 from schemas.redaction import REDACTED, Redactor
+from settings.names import unknown_names
 from settings.service import ServiceSettings
 
 _REDACTOR: Final = Redactor()
@@ -39,7 +42,41 @@ def configure_log(settings: ServiceSettings, service: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[settings.log_level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def log_unknown_names() -> None:
+    """Log every variable, and every setting in the file, that no setting knows."""
+    log = structlog.get_logger(__name__)
+    for unknown in unknown_names():
+        log.warning(
+            "unknown_setting",
+            name=unknown.name,
+            file=unknown.file,
+            did_you_mean=unknown.nearest,
+            then="is ignored",
+        )
+
+
+class _StandardError(io.TextIOBase):
+    """Standard error, as long as somebody reads it: a log that nobody reads must not stop a service."""
+
+    def write(self, text: str) -> int:
+        try:
+            sys.stderr.write(text)
+        except BrokenPipeError:
+            self._discard()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            sys.stderr.flush()
+        except BrokenPipeError:
+            self._discard()
+
+    def _discard(self) -> None:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stderr.fileno())

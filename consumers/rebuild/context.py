@@ -10,6 +10,7 @@ import psycopg
 from broker.admin import Admin, admin
 from broker.client import Client
 from broker.client import connect as connect_broker
+from broker.reach import check_reachable
 from consumers.process.stop import Stop
 from consumers.rebuild.progress import ProgressReporter
 from settings.rebuild import RebuildSettings
@@ -49,6 +50,7 @@ class Broker:
 @contextmanager
 def broker_of(settings: RebuildSettings) -> Iterator[Broker]:
     """Connect to the broker for the block. Raises BrokerError."""
+    check_reachable(settings)
     client = connect_broker(settings)
     try:
         with admin(settings) as rest:

@@ -216,8 +216,5 @@ def _rows(rows: RowsBefore) -> str:
 
 def format_time(time: datetime | None) -> str:
     """Return a time in the form that `--from` takes."""
-    return (
-        "nothing"
-        if time is None
-        else f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z".replace(".000000Z", "Z")
-    )
+    # Not strftime, which does not pad years before 1000.
+    return "nothing" if time is None else time.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

@@ -154,6 +154,11 @@ def _start_us(trace: Trace, planned: ImportedRun, pace: float, *, original_times
             f"{trace.path}: expected times from 2000 to 2099, the years an event may have, but a run of "
             f"{planned.makespan_seconds:.0f} s {when} is not within them."
         )
+    if original_times and start + makespan > time.time_ns() // 1_000:
+        raise InputError(
+            f"{trace.path}: executedAt is {trace.executed_at_text[:60]!r}: a run of {planned.makespan_seconds:.0f} s from then on "
+            "ends in the future. Correct it, or import without --original-times: the run then ends now."
+        )
     return start
 
 

@@ -35,7 +35,12 @@ def by_time(connection: psycopg.Connection, since: datetime | None) -> Iterator[
 
     ``since``: from the hour it lies in.
     """
-    first = "-infinity" if since is None else f"{since.astimezone(UTC):%Y-%m-%dT%H:00:00Z}"
+    # Not strftime, whose %Y does not fill up years before 1000.
+    first = (
+        "-infinity"
+        if since is None
+        else since.astimezone(UTC).replace(minute=0, second=0, microsecond=0).isoformat()
+    )
     with snapshot(connection):
         bounds = [bound for (bound,) in rows_of(connection, _QUERIES["partition_bounds"], {"first": first})]
     begins = [first, *bounds]

@@ -161,11 +161,29 @@ def test_a_certificate_of_another_host_is_refused_by_both_unless_told_otherwise(
     )
     with pytest.raises(BrokerError, match="Hostname mismatch"):
         run(other, check=True)
-    with pytest.raises(BrokerError, match="is its certificate for that host"):
+    with pytest.raises(BrokerError, match="the broker's certificate is not for the host 'localhost'"):
         subscribed(other)
     careless = other.model_copy(update={"pulsar_tls_validate_hostname": False})
     assert run(careless, check=True) == []
     assert subscribed(careless)
+
+
+def test_a_plain_address_of_a_port_that_speaks_tls_is_told_apart(settings: ProvisionSettings) -> None:
+    plain = settings.model_copy(
+        update={
+            "pulsar_url": settings.pulsar_url.replace("pulsar+ssl", "pulsar"),
+            "pulsar_admin_url": settings.pulsar_admin_url.replace("https", "http"),
+            "pulsar_operation_timeout_seconds": 3,
+        }
+    )
+    with pytest.raises(
+        BrokerError, match=r"accepts only TLS\. Begin JOBTRAIL_PULSAR_URL with pulsar\+ssl://"
+    ):
+        subscribed(plain)
+    with pytest.raises(
+        BrokerError, match=r"accepts only TLS\. Begin JOBTRAIL_PULSAR_ADMIN_URL with https://"
+    ):
+        run(plain, check=True)
 
 
 def test_a_trust_file_that_is_not_there_is_named(settings: ProvisionSettings) -> None:

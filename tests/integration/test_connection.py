@@ -9,7 +9,8 @@ from psycopg.conninfo import make_conninfo
 
 from schemas.errors import StoreError
 from settings.database import DatabaseSettings
-from store.connection import connect, describe
+from store.connection import connect
+from store.diagnosis import addresses, error_in, options_of
 from store.migrate import migrate
 
 
@@ -35,12 +36,13 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
     assert "s3cret" not in str(raised.value)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
-    assert "s3cret" not in describe(settings)
 
 
 def test_an_escaped_password_and_several_hosts_are_no_mistake() -> None:
-    url = "postgresql://jobtrail:s3%40c%2Fret@one:5432,two:5433/x"
-    assert describe(DatabaseSettings.load(database_url=url)) == "x at one,two:5432,5433"
+    url = "postgresql://jobtrail:s3%40c%2Fret@one.invalid:5432,two.invalid:5433/x"
+    with pytest.raises(StoreError, match=r"x at one\.invalid:5432: no host has the name 'one\.invalid'"):
+        connect(DatabaseSettings.load(database_url=url), "jobtrail tests")
+    assert list(map(str, addresses(options_of(url)))) == ["x at one.invalid:5432", "x at two.invalid:5433"]
 
 
 def test_an_attempt_that_got_no_answer_in_time_is_hung_up() -> None:
@@ -50,7 +52,7 @@ def test_an_attempt_that_got_no_answer_in_time_is_hung_up() -> None:
             database_url=f"postgresql://jobtrail@127.0.0.1:{silent.getsockname()[1]}/jobtrail",
             database_connect_timeout_seconds=2,
         )
-        with pytest.raises(StoreError, match="timeout expired") as raised:
+        with pytest.raises(StoreError, match="the connection is accepted, but nothing answers") as raised:
             connect(settings, "jobtrail tests")
         taken, _ = silent.accept()
         with taken:
@@ -58,6 +60,25 @@ def test_an_attempt_that_got_no_answer_in_time_is_hung_up() -> None:
             while taken.recv(1024):
                 pass  # what it asked before; then comes the end, and not the timeout
     assert isinstance(raised.value.__cause__, psycopg.errors.ConnectionTimeout)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "routine"),
+    [
+        ('S "FATAL" V "FATAL" C "28P01" M "password authentication failed" F "auth.c" L "3" R "auth_failed" \\x00', "28P01", "auth_failed"),
+        ('S "FATAL" V "FATAL" C "3D000" M "Datenbank »x« existiert nicht" F "a.c" L "3" R "InitPostgres" \\x00', "3D000", "InitPostgres"),
+        ('S "FATAL" V "FATAL" C "28000" M "role "x" C "42501" R "y" is not" F "a.c" L "3" R "Real" \\x00', "28000", "Real"),
+        ('S "FATAL" V "FATAL" C "42501" M "two\nlines" D "User R "x"\nmore" F "a.c" L "3" R "Check" \\x00', "42501", "Check"),
+        ('S "ERROR" C "08P01" M "no such database: x" \\x00', "08P01", ""),
+    ],
+)  # fmt: skip
+def test_the_code_of_a_refusal_is_read_whatever_its_message_says(
+    fields: str, code: str, routine: str
+) -> None:
+    """The server writes the message in its own language, and names in it as they are."""
+    before = 'F\t9\tSSLRequest\t 1234 5679\nB\t23\tAuthenticationSASL\t "SCRAM-SHA-256" ""\n'
+    assert error_in(f'{before}B\t97\tErrorResponse\t {fields}\nB\t5\tOther\t R "No"\n') == (code, routine)
+    assert error_in(before) == ("", "")
 
 
 def test_a_commit_is_on_disk_and_a_dead_peer_noticed_whatever_the_database_says(database_url: str) -> None:

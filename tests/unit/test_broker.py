@@ -68,7 +68,8 @@ def test_an_unreachable_broker_is_said_with_what_where_and_the_cure() -> None:
             receiver_queue=1,
         )
     assert str(raised.value).startswith(f"cannot subscribe as 'aggregator' to {settings.topic} at {url}: ")
-    assert "is the broker running" in str(raised.value)
+    assert "nothing listens at 127.0.0.1:" in str(raised.value)
+    assert "Start the broker, or correct the address in JOBTRAIL_PULSAR_URL" in str(raised.value)
     client.close()
 
 

@@ -12,17 +12,17 @@ from schemas.contract import STATES
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
-def test_an_interrupted_command_ends_with_2(
+def test_an_interrupted_command_ends_with_130_without_a_word(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], interruption: type[BaseException]
 ) -> None:
-    """Every command ends with 0, 1 or 2; it could not be done."""
+    """As what SIGINT ends does, so that a script stops as well."""
 
     def interrupted(*_: object, **__: object) -> None:
         raise interruption
 
-    monkeypatch.setattr(main.command, "main", interrupted)
-    assert main.run(["lineage"]) == 2
-    assert capsys.readouterr().err == "jobtrail: interrupted before it was done\n"
+    monkeypatch.setattr(jobs, "callback", interrupted)
+    assert main.run(["lineage", "jobs", "12345"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -330,8 +330,13 @@ def _words(line: str) -> list[str]:
 def problem_of(words: list[str]) -> str | None:
     """Say what of a call does not exist; None when all of it does."""
     here: click.Command = command
+    arguments_only = False
     for word in (word.strip("[],") for word in words):
-        if re.match(r"--?[a-z]", word):
+        if word == "--":
+            arguments_only = True
+        elif arguments_only:
+            continue
+        elif re.match(r"--?[a-z]", word):
             name = word.split("=")[0]
             options = {
                 name for option in here.params if isinstance(option, click.Option) for name in option.opts

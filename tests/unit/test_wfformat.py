@@ -19,10 +19,11 @@ import jobtrail
 from jobtrail import _runtime
 from publishers.wfformat.events import count_events, events, job_id
 from publishers.wfformat.plan import Change, makespan_us, steps, timings
+from publishers.wfformat.play import run
 from publishers.wfformat.read import Task, read
 from publishers.wfformat.sending import Sending
 from schemas.contract import FINISHED, RANKS, SCHEMA
-from schemas.errors import BrokerError
+from schemas.errors import BrokerError, InputError
 from settings.broker import BrokerSettings
 from tests.unit.workflow_files import DIAMOND, a_document, a_task, executed, refused, specified, written
 
@@ -380,3 +381,11 @@ def test_import_that_did_not_arrive_shows_the_address_without_its_password() -> 
             sending.finish("the import")
     finally:
         _runtime._runtime.reset()
+
+
+def test_original_times_that_lie_in_the_future_are_refused(tmp_path: Path) -> None:
+    """Before anything is published: events of tomorrow would count in no window and in no answer of today."""
+    document = copy.deepcopy(DIAMOND)
+    document["workflow"]["execution"]["executedAt"] = "2090-12-28T16:54:52+00:00"
+    with pytest.raises(InputError, match=r"executedAt is '2090-.*ends in the future"):
+        run((written(tmp_path, document),), "ns", original_times=True)

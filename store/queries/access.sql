@@ -1,0 +1,6 @@
+-- Who may do what, for the cure of a refusal. `store/causes.py` asks.
+
+-- name: owner_of_tables
+SELECT pg_get_userbyid(nspowner)
+FROM pg_namespace
+WHERE nspname = 'jobtrail_control'
