@@ -20,39 +20,39 @@ from workers.tests.reading import Topic
 
 @pytest.fixture(autouse=True)
 def spool_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A spool of the test's own: none of it stays in the user's state directory."""
+    """Give the tests a spool directory, so that none of their events stay in the user's state directory."""
     monkeypatch.setenv("JOBTRAIL_SPOOL_DIR", str(tmp_path / "spool"))
     return tmp_path / "spool"
 
 
 @pytest.fixture(scope="session")
 def pulsar_url(pulsar: Pulsar) -> str:
-    """The real broker."""
+    """Return the URL of the real Pulsar."""
     return pulsar.url
 
 
 @pytest.fixture(scope="session")
 def lite_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A pulsar-lite."""
+    """Return the URL of a pulsar-lite."""
     with LiteServer(tmp_path_factory.mktemp("pulsar-lite")) as server:
         yield server.url
 
 
 @pytest.fixture(params=["pulsar-lite", "pulsar"])
 def any_url(request: pytest.FixtureRequest) -> str:
-    """Runs the test on both brokers."""
+    """Run the test on both brokers."""
     return str(request.getfixturevalue("lite_url" if request.param == "pulsar-lite" else "pulsar_url"))
 
 
 @pytest.fixture
 def topic(lite_url: str) -> Topic:
-    """A topic of the test's own on pulsar-lite."""
+    """Return a new topic on pulsar-lite."""
     return Topic(lite_url, new_topic())
 
 
 @pytest.fixture
 def events(topic: Topic) -> Iterator[Topic]:
-    """The SDK set up for a topic of the test's own; `events.read()` flushes and gives what was published."""
+    """Set up the SDK for a new topic; `events.read()` flushes and returns the published events."""
     fresh()
     jobtrail.configure(
         namespace="tests", pulsar_url=topic.url, topic=topic.name, linger_seconds=0, spool_after_seconds=60
@@ -64,7 +64,7 @@ def events(topic: Topic) -> Iterator[Topic]:
 
 @pytest.fixture
 def unsent() -> Iterator[None]:
-    """The SDK set up for a broker that is not there, without a spool."""
+    """Set up the SDK for a broker that does not exist, without a spool."""
     fresh()
     (port,) = free_ports(1)
     jobtrail.configure(

@@ -1,4 +1,4 @@
-"""Programs that use the SDK, run in an interpreter of their own."""
+"""Runs programs that use the SDK, each in a new interpreter."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from workers.tests.reading import Topic
 
 
 def run(program: str, topic: Topic, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run a program that publishes to the topic; settings are environment variables. Raises when it takes two minutes."""
+    """Run a program that publishes to the topic; settings become environment variables. Raises after two minutes."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("JOBTRAIL")},
         "JOBTRAIL_SPOOL_DIR": os.environ["JOBTRAIL_SPOOL_DIR"],

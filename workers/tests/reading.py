@@ -1,4 +1,4 @@
-"""Reading back what the SDK published, with Pulsar's own client and fastavro: nothing of the SDK takes part."""
+"""Reads back what the SDK published, with Pulsar's client and fastavro, and no code of the SDK."""
 
 import io
 import json
@@ -28,7 +28,7 @@ CONTRACT = fastavro.parse_schema(_plain(json.loads(_SCHEMA_FILE.read_text())))
 
 
 def decode(payload: bytes) -> Event:
-    """Decode one event with the contract's file; nothing may be left over."""
+    """Decode one event with the contract's file; no byte may be left over."""
     buffer = io.BytesIO(payload)
     event = fastavro.schemaless_reader(buffer, CONTRACT, None)
     assert buffer.tell() == len(payload)
@@ -37,26 +37,26 @@ def decode(payload: bytes) -> Event:
 
 
 class Topic(NamedTuple):
-    """A topic of a test's own."""
+    """The topic of one test."""
 
     url: str
     name: str
 
     def read(self, *, flush: bool = True) -> list[Event]:
-        """Flush the SDK, then give every event of the topic in the order of publishing."""
+        """Flush the SDK, then return every event of the topic in the order of publishing."""
         if flush:
             assert jobtrail.flush(30), jobtrail.stats()
         return [decode(payload) for _, payload in self.messages()]
 
     def await_events(self, enough: Callable[[list[Event]], bool], seconds: float = 30) -> list[Event]:
-        """Read until there is enough."""
+        """Read until ``enough`` accepts the events, and return them."""
         end = time.monotonic() + seconds
         while not enough(found := self.read(flush=False)):
             assert time.monotonic() < end, f"not enough after {seconds} s: {found}"
         return found
 
     def messages(self, patience_seconds: float = 0.5) -> list[tuple[str, bytes]]:
-        """Give key and payload of every message; the topic is at its end when nothing comes for a while."""
+        """Return key and payload of every message; the topic has ended when no message comes for a while."""
         client = pulsar.Client(self.url, logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull))
         found = []
         try:
@@ -75,11 +75,11 @@ class Topic(NamedTuple):
 
 
 def only(events: list[Event], **wanted: object) -> Event:
-    """Give the one event that has these values."""
+    """Return the only event that has these values."""
     (found,) = those(events, **wanted)
     return found
 
 
 def those(events: list[Event], **wanted: object) -> list[Event]:
-    """Give the events that have these values."""
+    """Return the events that have these values."""
     return [event for event in events if all(event[name] == value for name, value in wanted.items())]

@@ -1,4 +1,4 @@
-"""What an exception says: category by table, origin in the job's own code, both ends of the trace."""
+"""Describing an exception: category by table, origin in the job's own code, both ends of the trace."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ class SoldOut(BookingError):
 def raised(function: Callable[[], object]) -> Exception:
     try:
         function()
-    except Exception as error:  # noqa: BLE001  # it is what is tested
+    except Exception as error:  # noqa: BLE001  # any exception is tested
         return error
     raise AssertionError("nothing was raised")
 
@@ -67,21 +67,21 @@ def test_table_of_the_user_comes_first_by_class_or_name_along_the_mro() -> None:
     assert category_of(TimeoutError(), {"builtins.OSError": "system"}) == "system"
 
 
-def test_error_tells_type_message_and_fingerprint() -> None:
+def test_error_has_type_message_and_fingerprint() -> None:
     error = error_of(SoldOut("showtime 4711"), {}, ())
     assert error["type"].endswith("test_classify.SoldOut")
     assert (error["message"], error["fingerprint"]) == ("showtime 4711", "sold-out")
 
 
-def test_origin_is_the_innermost_frame_outside_of_installed_code() -> None:
+def test_origin_is_the_innermost_frame_outside_installed_code() -> None:
     error = raised(lambda: json.loads("{"))
     assert origin_of(error.__traceback__, ()).endswith(
-        "test_classify:test_origin_is_the_innermost_frame_outside_of_installed_code.<locals>.<lambda>"
+        "test_classify:test_origin_is_the_innermost_frame_outside_installed_code.<locals>.<lambda>"
     )
     assert origin_of(None, ()) == ""
 
 
-def test_own_code_says_where_origins_are_looked_for() -> None:
+def test_own_code_limits_where_the_origin_is_looked_for() -> None:
     library = types.ModuleType("kino.fetch")
     exec("def fetch(go):\n    return go()", vars(library))
     error = raised(lambda: library.fetch(fail))
@@ -159,7 +159,7 @@ class Unprintable(Exception):
         return super().__getattribute__(name)
 
 
-def test_unprintable_exception_is_told_all_the_same() -> None:
+def test_unprintable_exception_is_still_described() -> None:
     def throw() -> None:
         raise Unprintable
 

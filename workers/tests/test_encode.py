@@ -1,4 +1,4 @@
-"""What the SDK encodes, anybody decodes by the contract's file; and the contract inside the SDK is that file."""
+"""Events that the SDK encodes can be decoded with the contract's file, and the SDK contains that same file."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ from schemas import generate
 from schemas.generate_record import generate_record
 from workers.tests.reading import CONTRACT, decode
 
-# Short ones, ones that come again, and lengths about those where the length itself takes one byte more.
+# Short texts, repeated texts, and lengths around those where the length prefix needs one more byte.
 TEXT = (
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
     | st.sampled_from(["", "cpu", "MoviePageJob", "żółć", "🎬"])
@@ -34,7 +34,7 @@ LONG = (
 )
 INT = st.integers(min_value=-1, max_value=2**31 - 1) | st.integers(min_value=-1, max_value=300)
 ERROR = st.fixed_dictionaries(
-    {"category": TEXT.filter(lambda text: len(text.encode()) <= 100)}  # the SDK's bound, the least of all
+    {"category": TEXT.filter(lambda text: len(text.encode()) <= 100)}  # the smallest of the SDK's limits
     | dict.fromkeys(("type", "message", "stacktrace", "origin", "fingerprint"), TEXT)
 )
 EVENT = st.fixed_dictionaries(
@@ -64,12 +64,12 @@ EVENT = st.fixed_dictionaries(
         "meta": st.dictionaries(TEXT, TEXT, max_size=3),
     }
 )
-# What most events do not have, and by which another way is taken.
+# Fields that most events do not have; with them the encoder takes its slow path.
 RARE: dict[str, Any] = {"args": "", "meta": {}, "expected_children": {}, "depends_on": [], "error": None}
 
 
 @given(EVENT)
-def test_encoded_event_is_decoded_to_the_same(event: dict[str, Any]) -> None:
+def test_encoded_event_decodes_to_the_same_values(event: dict[str, Any]) -> None:
     assert decode(encode(event)[1]) == event
 
 
@@ -80,12 +80,12 @@ def bytes_of_fastavro(event: dict[str, Any]) -> bytes:
 
 
 @given(EVENT)
-def test_bytes_are_those_of_fastavro_with_the_file_as_it_is(event: dict[str, Any]) -> None:
+def test_bytes_equal_those_that_fastavro_writes_by_the_contract(event: dict[str, Any]) -> None:
     assert encode(event)[1] == bytes_of_fastavro(event)
 
 
 @given(EVENT, st.sets(st.sampled_from(sorted(jobtrail.JobEvent.__optional_keys__))))
-def test_bytes_of_events_without_rare_fields_and_without_others(
+def test_bytes_equal_those_of_fastavro_with_any_rare_fields_missing(
     event: dict[str, Any], left: set[str]
 ) -> None:
     event = {name: value for name, value in {**event, **RARE}.items() if name not in left}
@@ -93,7 +93,7 @@ def test_bytes_of_events_without_rare_fields_and_without_others(
 
 
 @given(LONG)
-def test_any_number_is_written_as_fastavro_writes_it(number: int) -> None:
+def test_any_number_is_written_as_by_fastavro(number: int) -> None:
     buffer = io.BytesIO()
     fastavro.schemaless_writer(buffer, {"type": "long"}, number)
     assert long(number) == moment(number) == NUMBERS[number] == buffer.getvalue()
@@ -105,7 +105,7 @@ def test_number_beyond_64_bits_is_refused(number: int) -> None:
         moment(number)
 
 
-def test_texts_that_never_come_again_are_not_kept_for_ever() -> None:
+def test_remembered_texts_are_bounded() -> None:
     texts = Texts(limit_bytes=500)
     for number in range(10_000):
         assert texts[f"job-{number}"] == texts[f"job-{number}"]
@@ -114,8 +114,8 @@ def test_texts_that_never_come_again_are_not_kept_for_ever() -> None:
     assert "x" * 300 not in texts
 
 
-def test_text_that_looks_like_one_seen_before_is_fitted_all_the_same() -> None:
-    """An enum of strings equals its value, and a job may put anything into a field."""
+def test_value_equal_to_a_remembered_text_is_still_fitted() -> None:
+    """A member of a string enum equals its value, and a job may put any object into a field."""
 
     class Queue(StrEnum):
         CPU = "cpu"
@@ -144,7 +144,7 @@ def test_text_that_looks_like_one_seen_before_is_fitted_all_the_same() -> None:
         assert decode(encode({**base, "queue": queue})[1])["queue"] == wanted
 
 
-def test_what_an_event_does_not_say_has_the_default_of_the_contract() -> None:
+def test_missing_fields_get_the_defaults_of_the_contract() -> None:
     event = decode(
         encode(
             {
@@ -186,7 +186,7 @@ def test_any_text_is_repaired_and_cut(text: str, has_rare_fields: bool) -> None:
     assert found["job_id"] == job_id
 
 
-def test_fields_that_most_events_do_not_have_are_kept_within_their_own_limits() -> None:
+def test_rare_fields_are_cut_to_their_limits() -> None:
     base = {"namespace": "n", "job_id": "1", "worker": "w", "queue": "q", "state": "discarded", "attempt": 1}
     base["occurred_at"] = 1
     assert len(decode(encode({**base, "error": {"category": "c" * 150}})[1])["error"]["category"]) == 100
@@ -199,13 +199,13 @@ def test_fields_that_most_events_do_not_have_are_kept_within_their_own_limits() 
 
 
 @pytest.mark.parametrize("broken", [{"attempt": "x"}, {"state": "lost"}, {"occurred_at": 2**70}, {}])
-def test_what_is_no_event_is_refused(broken: dict[str, Any]) -> None:
+def test_record_that_is_not_an_event_is_refused(broken: dict[str, Any]) -> None:
     event = {"namespace": "n", "job_id": "j", "worker": "w", "queue": "", "state": "completed"}
     with pytest.raises((ValueError, TypeError, KeyError, OverflowError)):
         encode({**event, **broken})
 
 
-def test_contract_in_the_sdk_is_the_file_of_the_contract() -> None:
+def test_contract_in_the_sdk_is_the_contract_file() -> None:
     text = Path(generate.SOURCE).read_text()
     assert text == jobtrail.SCHEMA_TEXT
     assert hashlib.sha256(text.encode()).hexdigest() == jobtrail.SCHEMA_SHA256
@@ -226,7 +226,7 @@ def test_generated_contract_follows_the_schema() -> None:
 
 
 def test_generated_writer_follows_the_schema() -> None:
-    """Other fields in another order are written by what is made for them, without a line of the SDK changed."""
+    """Other fields in another order are written by the code generated for them, with no line of the SDK changed."""
     schema = json.loads(generate.SOURCE.read_text())
     schema["fields"].append({"name": "tries", "type": {"type": "array", "items": "int"}, "default": []})
     schema["fields"].append({"name": "zone", "type": "string", "default": "UTC"})
@@ -242,15 +242,15 @@ def test_generated_writer_follows_the_schema() -> None:
 
 
 @pytest.mark.parametrize("kind", ["double", "JobState", ["string", "null"], {"type": "fixed", "size": 2}])
-def test_kind_of_field_that_nothing_writes_is_refused_when_the_writer_is_made(kind: Any) -> None:
+def test_field_type_without_a_writer_is_refused_when_the_code_is_generated(kind: Any) -> None:
     schema = json.loads(generate.SOURCE.read_text())
     schema["fields"].append({"name": "strange", "type": kind})
     with pytest.raises(ValueError, match=r"strange: cannot generate code for .*generate_record\.py"):
         generate_record(schema)
 
 
-def test_a_job_id_of_a_class_of_its_own_becomes_plain_text() -> None:
-    """What is kept and sent as the message's key has no code of the job's in it."""
+def test_job_id_of_a_str_subclass_becomes_plain_text() -> None:
+    """The key that is kept and sent is a plain str: it runs no code of the job."""
 
     class Id(str):
         pass
@@ -264,5 +264,5 @@ def test_a_job_id_of_a_class_of_its_own_becomes_plain_text() -> None:
         "attempt": 1,
         "occurred_at": 1_790_000_000_000_000,
     }
-    encode(event)  # the text is known by now
+    encode(event)  # by now the text is remembered
     assert type(encode({**event, "job_id": Id("7")})[0]) is str

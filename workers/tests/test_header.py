@@ -1,4 +1,4 @@
-"""The header crosses any queue, and a broken or hostile one never harms."""
+"""The header passes through any queue, and a broken or hostile one does no harm."""
 
 import base64
 import contextlib
@@ -86,12 +86,12 @@ def test_hostile_header_is_counted_and_ignored(value: object, events: Topic) -> 
 
 
 @given(st.text(max_size=300) | st.binary(max_size=300))
-def test_any_header_gives_a_ticket_or_a_value_error(value: str | bytes) -> None:
+def test_any_header_yields_a_ticket_or_a_value_error(value: str | bytes) -> None:
     with contextlib.suppress(ValueError):
         _header.read({"jobtrail": value})
 
 
-def test_no_header_is_no_fault() -> None:
+def test_missing_header_is_not_an_error() -> None:
     assert _header.read(None) is None
     assert _header.read({}) is None
     assert _header.read({"other": "x"}) is None

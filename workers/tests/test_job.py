@@ -1,4 +1,4 @@
-"""What a job says of itself: its states, its lineage, its failures."""
+"""What is recorded for a job: its states, its lineage, its failures."""
 
 import asyncio
 import concurrent.futures
@@ -14,7 +14,7 @@ from workers.tests.reading import Topic, only, those
 
 
 class MovieNotReady(Exception):
-    """A failure of the user's own vocabulary."""
+    """A failure with the user's own category."""
 
 
 def test_job_is_executing_then_completed_and_its_end_repeats_everything(events: Topic) -> None:
@@ -80,7 +80,7 @@ def test_root_names_itself_and_a_job_inside_is_its_child(events: Topic) -> None:
     assert only(found, job_id="detail")["source"] == "kino"
 
 
-def test_exception_goes_on_unchanged_and_is_final_when_no_attempt_is_left(events: Topic) -> None:
+def test_exception_propagates_unchanged_and_is_final_when_no_attempt_is_left(events: Topic) -> None:
     failure = ValueError("no rows")
     for attempt in (1, 2):
         with (
@@ -120,7 +120,7 @@ def test_outcomes_by_exception(events: Topic, failure: BaseException, state: str
         assert end["error"]["category"] == "gone"
 
 
-def test_job_says_its_outcome_itself(events: Topic) -> None:
+def test_job_can_set_its_own_outcome(events: Topic) -> None:
     with jobtrail.job("PageJob", job_id="a", max_attempts=3) as job:
         job.discard("movie_not_ready", "film 4711 has no details")
     with jobtrail.job("PageJob", job_id="b") as job:
@@ -130,12 +130,12 @@ def test_job_says_its_outcome_itself(events: Topic) -> None:
     found = events.read()
     discarded = only(found, job_id="a", state="discarded")
     assert discarded["error"]["category"] == "movie_not_ready"
-    assert discarded["error"]["origin"].endswith(":test_job_says_its_outcome_itself")
+    assert discarded["error"]["origin"].endswith(":test_job_can_set_its_own_outcome")
     assert only(found, job_id="b", state="retryable")
     assert only(found, job_id="c", state="cancelled")["error"]["message"] == "superseded"
 
 
-def test_expectation_is_said_at_once_and_repeated_at_the_end(events: Topic) -> None:
+def test_expected_children_are_published_at_once_and_repeated_at_the_end(events: Topic) -> None:
     with jobtrail.job("SyncJob", expect={"LogJob": 1}):
         jobtrail.expect("MoviePageJob", 108)
         told = events.read()
@@ -145,7 +145,7 @@ def test_expectation_is_said_at_once_and_repeated_at_the_end(events: Topic) -> N
     assert events.read()[-1]["expected_children"] == {"LogJob": 1, "MoviePageJob": 108}
 
 
-def test_expectation_outside_of_a_job_is_ignored(events: Topic) -> None:
+def test_expect_outside_a_job_is_ignored(events: Topic) -> None:
     jobtrail.expect("MoviePageJob", 108)
     assert events.read() == []
 

@@ -1,4 +1,4 @@
-"""A topic of several partitions, on the real broker: all events arrive, and none counts as sent that did not."""
+"""A topic of several partitions, on the real broker: all events arrive, and only events that arrived count as sent."""
 
 import itertools
 import urllib.request
@@ -29,7 +29,7 @@ JOBS = [f"job-{number}" for number in range(300)]
 
 @pytest.fixture
 def parts(pulsar: Pulsar) -> Iterator[list[Topic]]:
-    """The SDK set up for a topic of three partitions, and each of them to be read apart."""
+    """Set up the SDK for a topic of three partitions, and return each partition as a topic to read."""
     name = new_topic()
     ask(pulsar, "PUT", name, "/partitions", b"%d" % PARTITIONS)
     fresh()
@@ -40,7 +40,7 @@ def parts(pulsar: Pulsar) -> Iterator[list[Topic]]:
 
 
 def ask(pulsar: Pulsar, method: str, topic: str, what: str, body: bytes | None = None) -> None:
-    """Ask something of a topic over the admin REST; raises when it is refused."""
+    """Send a request about a topic to the admin REST API; raises when it is refused."""
     path = topic.replace("persistent://", "persistent/")
     request = urllib.request.Request(
         f"{pulsar.admin_url}/admin/v2/{path}{what}",
@@ -59,13 +59,13 @@ def test_all_events_arrive_and_those_of_a_job_share_a_partition(parts: list[Topi
     assert jobtrail.flush(30)
     found = [[event["job_id"] for event in part.read(flush=False)] for part in parts]
     assert all(found), "a partition got nothing"
-    # Both events of each job, one after the other, in one partition.
+    # Both events of each job are in one partition, one after the other.
     assert sorted(itertools.chain(*found)) == sorted(2 * JOBS)
     assert sum(len(set(jobs)) for jobs in found) == len(JOBS)
 
 
-def test_what_one_partition_does_not_take_never_counts_as_taken(parts: list[Topic], pulsar: Pulsar) -> None:
-    """Pulsar's client says of a flush what the last partition to finish says, and the broken one finishes first."""
+def test_event_that_one_partition_refuses_never_counts_as_sent(parts: list[Topic], pulsar: Pulsar) -> None:
+    """Pulsar's client reports a flush by the partition that finishes last, and the broken one finishes first."""
     connection = connect(_runtime.config())
     messages = [encode({**EVENT, "job_id": job_id}) for job_id in JOBS]
     connection.publish(messages)

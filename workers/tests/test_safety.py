@@ -1,4 +1,4 @@
-"""Nothing that a job gives to the SDK makes it raise; what cannot be used is counted."""
+"""No value that a job passes makes the SDK raise; values that cannot be used are counted."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from workers.tests.reading import Topic, only
 
 
 class Hostile:
-    """Raises whatever one asks of it."""
+    """An object whose string and truth value raise."""
 
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -68,7 +68,7 @@ def test_job_takes_any_options(unsent: None, options: dict[str, Any]) -> None:
         ran = True
     assert ran
     assert jobtrail.current() is None
-    # One option that cannot be used costs neither the events nor the others.
+    # An option that cannot be used costs neither the events nor the other options.
     assert jobtrail.stats().accepted >= accepted + 2
     assert "internal" not in jobtrail.stats().dropped
 
@@ -97,7 +97,7 @@ def test_event_takes_any_fields(unsent: None, fields: dict[str, Any]) -> None:
     before = jobtrail.stats()
     accepted = jobtrail.event(**{"job_id": "1", "worker": "W", "state": "completed", **fields})
     after = jobtrail.stats()
-    # What it returns is what became of the event: it is counted as accepted, or as dropped for a reason.
+    # The result matches the counts: the event is accepted, or dropped for a reason.
     assert after.accepted - before.accepted == int(accepted)
     assert sum(after.dropped.values()) - sum(before.dropped.values()) == int(not accepted)
 
@@ -115,14 +115,14 @@ def test_options_of_a_call_that_fail_are_left_out(events: Topic) -> None:
 
 
 @pytest.mark.parametrize("meta", ["x", Hostile(), 7], ids=["text", "hostile", "number"])
-def test_meta_that_a_job_sets_to_no_mapping_is_left_out(events: Topic, meta: Any) -> None:
+def test_meta_that_is_not_a_mapping_is_left_out(events: Topic, meta: Any) -> None:
     with jobtrail.job("PageJob") as job:
         job.meta = meta
     assert only(events.read(), state="completed")["meta"] == {}
     assert jobtrail.stats().dropped == {"left_out": 1}
 
 
-def test_settings_of_the_environment_that_cannot_be_used_do_not_stop_a_job(
+def test_unusable_environment_variables_do_not_stop_a_job(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unsent: None
 ) -> None:
     _runtime._runtime.config = None
@@ -221,7 +221,7 @@ def test_event_publishes_any_field(events: Topic) -> None:
     assert found["namespace"] == "tests"
 
 
-def test_more_dependencies_than_an_event_may_name_go_on_further_ones(events: Topic) -> None:
+def test_dependencies_beyond_the_limit_go_into_further_events(events: Topic) -> None:
     names = [f"job-{number}" for number in range(2_500)]
     jobtrail.event(job_id="1", worker="W", state="executing", depends_on=names)
     found = events.read()
@@ -229,7 +229,7 @@ def test_more_dependencies_than_an_event_may_name_go_on_further_ones(events: Top
     assert [name for event in found for name in event["depends_on"]] == names
 
 
-def test_job_of_another_namespace_is_no_parent(events: Topic) -> None:
+def test_job_of_another_namespace_is_not_the_parent(events: Topic) -> None:
     with jobtrail.job("Outer"), jobtrail.job("Inner", namespace="elsewhere", job_id="inner") as inner:
         assert inner.lineage == ("", "inner", 0)
         assert jobtrail.enqueued("Below")

@@ -20,7 +20,7 @@ from workers.tests.conftest import LiteServer, fresh, new_topic
 from workers.tests.programs import run
 from workers.tests.reading import Topic, those
 
-# Longer than any call of the SDK may take on a machine that others use as well, and far shorter than a broker's timeout.
+# Longer than any call of the SDK may take on a shared machine, and far shorter than a broker's timeout.
 AT_ONCE_SECONDS = 0.5
 
 
@@ -36,8 +36,8 @@ def test_events_reach_both_brokers(any_url: str) -> None:
     assert jobtrail.shutdown(5)
 
 
-def test_refused_schema_is_said_in_one_line_with_the_cure(pulsar_url: str) -> None:
-    """In a program of its own: the library's logger is set once in a process, by whoever makes the first client."""
+def test_refused_schema_is_logged_in_one_line_with_the_cure(pulsar_url: str) -> None:
+    """Run in its own process: pulsar-client's logger is set once in a process, by the first client made."""
 
     class Other(pulsar.schema.Record):  # type: ignore[misc]  # pulsar-client carries no types
         number = pulsar.schema.Integer()
@@ -61,7 +61,7 @@ def test_refused_schema_is_said_in_one_line_with_the_cure(pulsar_url: str) -> No
     lines = (ended.stdout + ended.stderr).splitlines()
     assert "incompatible" in lines[0]
     assert topic.name in lines[0]
-    assert len(lines) <= 2, lines  # the second: what became of the event at the end
+    assert len(lines) <= 2, lines  # the second: the drop of the event at the end
     assert not any("IncompatibleSchema" in line for line in lines)
 
 
@@ -113,8 +113,8 @@ def test_events_made_while_the_broker_is_away_arrive_when_it_is_back(tmp_path: P
     fresh()
 
 
-def test_bell_that_nobody_hears_is_rung_once() -> None:
-    """While events come without a pause, the sender's thread never goes to sleep, and each batch rings for it."""
+def test_bell_is_rung_once_until_it_is_heard() -> None:
+    """While events come without a pause, the sender's thread never sleeps, and each batch would ring again."""
     sender = Sender(Config(spool=False), _counts.Counts())
     for _ in range(1_000):
         sender._ring()
@@ -155,11 +155,11 @@ def test_drops_are_logged_at_once_and_then_once_a_minute(caplog: pytest.LogCaptu
     assert all(record.levelno == logging.WARNING and record.name == "jobtrail" for record in caplog.records)
 
 
-def test_event_that_cannot_be_encoded_harms_no_other(events: Topic) -> None:
+def test_event_that_cannot_be_encoded_costs_no_other_event(events: Topic) -> None:
     with jobtrail.job("Before"):
         pass
     with jobtrail.job("Broken") as job:
-        job.max_attempts = "three"  # type: ignore[assignment]  # what a careless program does
+        job.max_attempts = "three"  # type: ignore[assignment]  # a careless program
     with jobtrail.job("After"):
         pass
     found = events.read()
@@ -168,7 +168,7 @@ def test_event_that_cannot_be_encoded_harms_no_other(events: Topic) -> None:
 
 
 def test_more_expected_children_than_an_event_may_name_are_left_out(events: Topic) -> None:
-    """Whole, it would be more than the broker takes, and more than the consumers take."""
+    """With all of them, the event would be larger than the broker and the consumers accept."""
     expected = {f"{number:05}{'w' * 295}": 1 for number in range(22_000)}
     jobtrail.event(job_id="1", worker="W", state="completed", expected_children=expected)
     jobtrail.event(job_id="2", worker="W", state="completed")
@@ -178,10 +178,10 @@ def test_more_expected_children_than_an_event_may_name_are_left_out(events: Topi
     assert jobtrail.stats().dropped == {"left_out": 1}
 
 
-def test_event_larger_than_the_broker_takes_is_dropped_and_said(
+def test_event_larger_than_the_broker_takes_is_dropped_and_logged(
     events: Topic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Pulsar's client would give no answer for it, and those beside it would look sent."""
+    """Pulsar's client would not answer for it, and the events beside it would look sent."""
     monkeypatch.setattr(_encode, "PAYLOAD_LIMIT_BYTES", 1_000)
     jobtrail.event(job_id="large", worker="W", state="completed", args="x" * 1_000)
     jobtrail.event(job_id="small", worker="W", state="completed")

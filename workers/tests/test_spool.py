@@ -1,4 +1,4 @@
-"""The spool: what the broker does not take is on disk, and arrives later, sent by whoever lives then."""
+"""The spool: events that the broker does not take are kept on disk and arrive later, sent by any living process."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ MESSAGES: list[Message] = [(f"job-{number}", bytes([number]) * 50) for number in
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Spool]:
-    """Makes views of one spool, as processes that share it have."""
+    """Return a function that opens the same spool again, as another process would."""
 
     def made(
         max_bytes: int = 1 << 20, directory: Path | None = None, destination: Destination = HERE
@@ -39,7 +39,7 @@ def make(tmp_path: Path) -> Callable[..., Spool]:
 
 
 def claimed_messages(spool: Spool) -> list[Message]:
-    """Take everything that can be claimed, as a process that sends it does."""
+    """Claim and return all events that can be claimed, as a sending process does."""
     found: list[Message] = []
     while (claimed := spool.claim()) is not None:
         found += claimed.messages
@@ -69,7 +69,7 @@ def test_segment_of_a_living_writer_is_not_claimed(make: Callable[..., Spool]) -
     assert claimed_messages(make()) == MESSAGES
 
 
-def test_last_record_cut_off_anywhere_costs_that_record_alone() -> None:
+def test_last_record_cut_off_anywhere_costs_only_that_record() -> None:
     whole = head(HERE, SCHEMA_TEXT) + records(MESSAGES[:2])
     data = whole + records(MESSAGES[2:3])
     for length in range(len(whole) + 1, len(data)):
@@ -78,7 +78,7 @@ def test_last_record_cut_off_anywhere_costs_that_record_alone() -> None:
     assert read(data).damaged == 0
 
 
-def test_changed_byte_anywhere_costs_one_record_alone() -> None:
+def test_changed_byte_anywhere_costs_only_one_record() -> None:
     start = head(HERE, SCHEMA_TEXT)
     data = start + records(MESSAGES[:3])
     for at in range(len(start), len(data)):
@@ -90,7 +90,7 @@ def test_changed_byte_anywhere_costs_one_record_alone() -> None:
         assert set(contents.messages) < set(MESSAGES[:3])
 
 
-def test_head_cut_off_or_changed_makes_the_file_none_of_ours() -> None:
+def test_file_with_a_cut_or_changed_head_is_refused() -> None:
     data = head(HERE, SCHEMA_TEXT)
     for length in range(len(data)):
         with pytest.raises(ValueError, match=r"it does not begin|its head"):
@@ -108,14 +108,14 @@ def test_spool_never_holds_more_than_its_bytes(make: Callable[..., Spool]) -> No
     assert len(claimed_messages(make(max_bytes=70_000))) == accepted * len(MESSAGES)
 
 
-def test_files_are_the_owners_alone(make: Callable[..., Spool]) -> None:
+def test_only_the_owner_may_read_the_files(make: Callable[..., Spool]) -> None:
     spool = make()
     assert spool.append(MESSAGES)
     assert spool.directory.stat().st_mode & 0o777 == 0o700
     assert [path.stat().st_mode & 0o777 for path in spool.directory.iterdir()] == [0o600]
 
 
-def test_foreign_files_harm_nothing_and_stay(make: Callable[..., Spool], tmp_path: Path) -> None:
+def test_foreign_files_do_no_harm_and_stay(make: Callable[..., Spool], tmp_path: Path) -> None:
     spool = make()
     assert spool.append(MESSAGES)
     spool.seal()
@@ -148,7 +148,7 @@ def test_file_of_another_user_is_left_alone(make: Callable[..., Spool]) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 kB."""
+    """Return a directory on a file system of 64 kB."""
     place = tmp_path / "small"
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
@@ -180,7 +180,7 @@ def test_full_disk_loses_nothing_that_was_accepted(
     spool.seal()
 
 
-def test_directory_that_cannot_be_made_is_said_and_raises_nothing(
+def test_directory_that_cannot_be_made_is_logged_and_raises_nothing(
     make: Callable[..., Spool], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -202,7 +202,7 @@ def test_failed_fsync_accepts_nothing(make: Callable[..., Spool], monkeypatch: p
 
 
 def test_events_outlive_the_broker_and_the_process(tmp_path: Path) -> None:
-    """Made while the broker is away, by a process that ends then; sent by the next one."""
+    """A process makes events while the broker is away, and ends; the next process sends them."""
     with LiteServer(tmp_path) as server:
         topic = Topic(server.url, new_topic())
         server.stop()
@@ -233,7 +233,7 @@ def test_events_outlive_the_broker_and_the_process(tmp_path: Path) -> None:
         assert found == {f"early-{number}" for number in range(1_500)} | {"late"}
 
 
-def test_broker_that_never_answers_keeps_nobody_waiting(tmp_path: Path, spool_directory: Path) -> None:
+def test_broker_that_never_answers_delays_no_job(tmp_path: Path, spool_directory: Path) -> None:
     fresh()
     with LiteServer(tmp_path) as server:
         topic = Topic(server.url, new_topic())
@@ -263,8 +263,8 @@ def test_broker_that_never_answers_keeps_nobody_waiting(tmp_path: Path, spool_di
     fresh()
 
 
-def test_forked_and_killed_workers_lose_nothing_they_were_promised(tmp_path: Path) -> None:
-    """The broker is away; forked workers share a spool and are killed at work; another process sends it all."""
+def test_forked_and_killed_workers_lose_no_accepted_event(tmp_path: Path) -> None:
+    """The broker is away; forked workers share a spool and are killed at work; another process sends everything."""
     (tmp_path / "tally").mkdir()
     with LiteServer(tmp_path) as server:
         topic = Topic(server.url, new_topic())
@@ -303,14 +303,14 @@ def test_forked_and_killed_workers_lose_nothing_they_were_promised(tmp_path: Pat
 
 
 def tally(place: Path) -> set[str]:
-    """What the workers were promised."""
+    """Return the job ids that the workers noted as accepted."""
     return {
         line for path in (place / "tally").glob("*.accepted") for line in path.read_text().split("\n")[:-1]
     }
 
 
 def test_child_does_not_keep_the_parents_segments_locked(make: Callable[..., Spool]) -> None:
-    """A lock made by flock is inherited: it would outlive the parent."""
+    """A child inherits a flock, so the lock would outlive the parent."""
     spool = make()
     assert spool.append(MESSAGES)
     goes_on, end_it = os.pipe()
@@ -331,7 +331,7 @@ def test_child_does_not_keep_the_parents_segments_locked(make: Callable[..., Spo
         os.waitpid(child, 0)
 
 
-def test_job_that_is_away_from_the_broker_drops_only_what_has_no_room(tmp_path: Path) -> None:
+def test_without_a_broker_only_events_without_room_are_dropped(tmp_path: Path) -> None:
     fresh()
     (port,) = free_ports(1)
     jobtrail.configure(

@@ -12,7 +12,7 @@ from jobtrail._redact import args_json
 from jobtrail._redaction import Redactor
 from jobtrail._text import clean, cut_end, cut_middle, identifier, small_map, text_of
 
-# With lone surrogates and NUL, which st.text() leaves out or finds seldom.
+# With lone surrogates and NUL, which st.text() omits or rarely finds.
 ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from("\0\ud800\udfff😀ąz"), max_size=200)
 LIMITS = st.integers(min_value=40, max_value=120)
 RULES = Redactor()
@@ -23,7 +23,7 @@ def fits(text: str, limit: int) -> bool:
 
 
 @given(ANY_TEXT, LIMITS)
-def test_identifier_fits_and_stays_as_it_is_when_made_again(text: str, limit: int) -> None:
+def test_identifier_fits_and_is_unchanged_when_fitted_again(text: str, limit: int) -> None:
     made = identifier(text, limit)
     assert fits(made, limit)
     assert identifier(made, limit) == made
@@ -55,7 +55,7 @@ def test_cut_middle_fits_and_keeps_both_ends(text: str, limit: int) -> None:
         assert len(tail) >= len(head)
 
 
-def test_text_that_raises_when_asked_is_named() -> None:
+def test_object_that_raises_in_str_gets_a_placeholder() -> None:
     class Hostile:
         def __str__(self) -> str:
             raise RuntimeError("no")
@@ -88,7 +88,7 @@ def test_args_are_json_when_not_cut(value: object) -> None:
     assert fits(args_json(value, RULES, 64), 64)
 
 
-def test_what_is_not_json_is_given_as_text() -> None:
+def test_value_that_is_not_json_is_recorded_as_text() -> None:
     class Odd:
         def __repr__(self) -> str:
             return "odd"
@@ -101,7 +101,7 @@ def test_what_is_not_json_is_given_as_text() -> None:
     }
 
 
-def test_hostile_args_are_recorded_as_such() -> None:
+def test_hostile_args_are_replaced_by_a_note() -> None:
     class Hostile(Mapping[str, str]):
         def __getitem__(self, key: str) -> str:
             raise RuntimeError("no")

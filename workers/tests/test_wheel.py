@@ -1,4 +1,4 @@
-"""The wheel that is built installs into an empty environment, imports, and brings its types and its contract."""
+"""The built wheel installs into an empty environment, can be imported, and contains its types and its contract."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def pip(*arguments: str) -> None:
 def test_built_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    # A copy, so that building leaves nothing in the checkout.
+    # A copy, so that the build leaves no files in the checkout.
     for path in PROJECT.rglob("*"):
         relative = path.relative_to(PROJECT)
         if (
@@ -43,7 +43,7 @@ def test_built_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     python = environment / "bin" / "python"
     site = next((environment / "lib").glob("python*/site-packages"))
     pip("install", "--no-deps", "--no-index", "--target", str(site), str(wheel))
-    # What it depends on comes from here instead of the network.
+    # Dependencies come from this environment instead of the network.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     program = (
         "import jobtrail, pathlib; from jobtrail import _encode\n"

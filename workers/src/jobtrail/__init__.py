@@ -1,11 +1,11 @@
-"""Say what your background jobs do: lifecycle events, lineage and failures, sent to Apache Pulsar.
+"""Record what your background jobs do: lifecycle events, lineage and failures, sent to Apache Pulsar.
 
     import jobtrail
 
     @jobtrail.job(queue="scraping", max_attempts=3)
     def import_movie(movie_id): ...
 
-Nothing here raises into a job or holds it up: events are queued, sent in the background, and counted when dropped.
+Nothing here raises into a job or delays it: events are queued, sent in the background, and counted when dropped.
 Importing this package does no work; it connects when the first event is made.
 """
 
@@ -33,9 +33,9 @@ def job(worker: str = "", **options: Unpack[JobOptions]) -> Job: ...
 def job(worker: Any = "", **options: Unpack[JobOptions]) -> Any:
     """Record a job: ``with jobtrail.job("MoviePageJob") as job:``, ``async with``, or a decorator.
 
-    At entry it is reported as executing; at its end as completed, or after an exception as retryable (attempts are
-    left), discarded (none are) or cancelled. The exception goes on unchanged. ``worker`` is the function's qualified
-    name on a decorator, and that of the headers with headers, when not given. The options are those of JobOptions.
+    On entry it is reported as executing, and on exit as completed. After an exception it is retryable (attempts are
+    left), discarded (no attempt is left) or cancelled. The exception goes on unchanged. The default of ``worker`` is
+    the function's qualified name for a decorator, and the headers' worker with headers. JobOptions lists the options.
     """
     if isinstance(worker, str):
         return Job(worker, options)
@@ -43,7 +43,7 @@ def job(worker: Any = "", **options: Unpack[JobOptions]) -> Any:
 
 
 def expect(worker: str, count: int) -> None:
-    """Say that the current job is going to spawn ``count`` children of a kind: ``expect("MoviePageJob", 108)``."""
+    """Announce that the current job will spawn ``count`` children of a worker: ``expect("MoviePageJob", 108)``."""
     running = current()
     if running is not None:
         running.expect(worker, count)

@@ -1,11 +1,11 @@
-"""What an exception says of a failure: category, type, message and origin. Nothing here raises.
+"""Describes a failure from its exception: category, type, message and origin. Nothing here raises.
 
 Category: the exception's own ``jobtrail_category``; else the first class of its MRO found in the user's table; else
 the first found in the default one; else ``error``. An exception group is classified by its first leaf.
 
 Origin: ``module:function`` of the innermost frame of the traceback in the job's own code. Own code is what the
-setting ``own_code`` names (modules, with all below them); without it, whatever is neither installed (site-packages,
-dist-packages), nor the standard library, nor this SDK.
+setting ``own_code`` names (modules, and all modules below them). Without the setting it is all code that is not
+installed (site-packages, dist-packages), not in the standard library and not in this SDK.
 """
 
 import os
@@ -30,7 +30,7 @@ UNKNOWN_CATEGORY: Final = "error"
 
 Categories = Mapping[type[BaseException] | str, str]
 
-# Names in place of classes: nothing is imported for the sake of this table.
+# Names instead of classes, so that this table needs no import.
 DEFAULT_CATEGORIES: Final[dict[type[BaseException] | str, str]] = {
     TimeoutError: "timeout",
     "concurrent.futures._base.TimeoutError": "timeout",
@@ -84,7 +84,7 @@ def error_of(error: BaseException, categories: Categories, own_code: tuple[str, 
 
 
 def category_of(error: BaseException, categories: Categories) -> str:
-    """Give the category of an exception, by the rule of the module's docstring."""
+    """Return the category of an exception, by the rule in the module's docstring."""
     leaf = _first_leaf(error)
     said = _attribute(error, "jobtrail_category") or _attribute(leaf, "jobtrail_category")
     if said:
@@ -95,7 +95,7 @@ def category_of(error: BaseException, categories: Categories) -> str:
 
 
 def origin_of(trace: TracebackType | None, own_code: tuple[str, ...]) -> str:
-    """Give ``module:function`` of the innermost own frame; without one, of the innermost frame outside the SDK."""
+    """Return ``module:function`` of the innermost own frame; without one, of the innermost frame outside the SDK."""
     own: FrameType | None = None
     other: FrameType | None = None
     for _ in range(_WALK_LIMIT):
@@ -136,7 +136,7 @@ def _library_directories() -> tuple[str, ...]:
 
 
 def _module_of(frame: FrameType) -> str:
-    """Give the frame's module by the name it is imported by, also when it runs as ``python -m``."""
+    """Return the import name of the frame's module, also when it runs as ``python -m``."""
     name = frame.f_globals.get("__name__")
     if name == "__main__":
         name = getattr(frame.f_globals.get("__spec__"), "name", None) or name

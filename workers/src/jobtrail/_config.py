@@ -1,6 +1,6 @@
-"""The SDK's settings: what ``configure()`` was given, else environment variables, else defaults.
+"""The SDK's settings: from ``configure()``, else from environment variables, else defaults.
 
-Read when the first event is made, never at import. The variables carry the names of the pipeline's settings.
+They are read when the first event is made, never at import. The variables have the names of the pipeline's settings.
 """
 
 import logging
@@ -30,13 +30,13 @@ class Config:
     """Every setting of the SDK. ``pulsar_url`` is ``JOBTRAIL_PULSAR_URL`` in the environment, and so on."""
 
     namespace: str = "default"
-    """The system that the jobs belong to: cinegraph-production."""
+    """The system that the jobs belong to, such as cinegraph-production."""
     release: str = ""
     """The version of the jobs' code."""
     executor: str = ""
-    """Who runs the jobs; host and process id when empty."""
+    """The process that runs the jobs; host and process id when empty."""
     enabled: bool = True
-    """False: nothing is recorded or sent (for a program's own tests)."""
+    """False: nothing is recorded or sent (for your own tests)."""
 
     pulsar_url: str = field(default="pulsar://127.0.0.1:6650", repr=False)
     topic: str = "persistent://jobtrail/lifecycle/job-events"
@@ -46,26 +46,26 @@ class Config:
     pulsar_tls_validate_hostname: bool = True
 
     queue_max_events: int = 10_000
-    """Events held for sending; further ones are dropped and counted."""
+    """The most events held for sending; further ones are dropped and counted."""
     queue_max_bytes: int = 16 * 1024 * 1024
-    """Bytes of events held for sending, by estimate."""
+    """The most bytes of events held for sending, estimated."""
     linger_seconds: float = 0.05
     """How long the sender gathers events before it sends them."""
     shutdown_timeout_seconds: float = 5.0
-    """How long the end of the program waits for events to be sent."""
+    """How long the program's exit waits for events to be sent."""
     spool: bool = True
     """Whether events that the broker does not take go to disk, and are sent later. Not on Windows."""
     spool_dir: str = ""
-    """Where; `jobtrail/spool` in the user's state directory when empty. Programs may share it."""
+    """The spool's directory; `jobtrail/spool` in the user's state directory when empty. Programs may share it."""
     spool_max_bytes: int = 256 * 1024 * 1024
-    """Bytes of the spool directory, of all programs that share it."""
+    """The most bytes in the spool directory, for all programs that share it together."""
     spool_after_seconds: float = 1.0
     """How long the broker may keep an event waiting before the spool takes it."""
 
     categories: Categories = field(default_factory=dict)
-    """Error categories by exception class or dotted name of one, before the default table."""
+    """Error categories by exception class or its dotted name; looked up before the default table."""
     own_code: tuple[str, ...] = ()
-    """Modules (with all below them) where the origin of a failure is looked for."""
+    """Modules (and all below them) in which the origin of a failure is looked for."""
     redact_keys: tuple[str, ...] = ()
     """Further names of secrets, to be found anywhere in a name, beside those that the rules know."""
     redactor: Redactor = field(init=False, repr=False, compare=False)
@@ -85,10 +85,10 @@ class Config:
 
     @classmethod
     def load(cls, environment: Mapping[str, str], **given: Any) -> Self:
-        """Compose the settings. What is given wins over the environment.
+        """Return the settings; an argument wins over the environment.
 
-        Raises ConfigurationError when a given setting cannot be used. A variable that cannot be used is logged and
-        left out: the environment must not stop a job.
+        Raises ConfigurationError when an argument cannot be used. A variable that cannot be used is logged and
+        ignored: the environment must not stop a job.
         """
         unknown = given.keys() - {item.name for item in fields(cls) if item.init}
         if unknown:
@@ -110,7 +110,7 @@ class Config:
 
 
 def state_directory(environment: Mapping[str, str], system: str = sys.platform) -> Path:
-    """Give where the spool lies when no setting says. Raises RuntimeError when the user has no home."""
+    """Return the default directory of the spool. Raises RuntimeError when the user has no home directory."""
     if system == "darwin":
         return Path.home() / "Library" / "Application Support" / "jobtrail" / "spool"
     given = environment.get("XDG_STATE_HOME", "")

@@ -1,6 +1,6 @@
-"""Which job is running here: a context variable, so that a job started inside a job is its child.
+"""Holds the running job in a context variable, so that a job started inside a job becomes its child.
 
-asyncio tasks inherit it by themselves. Threads do not (on Python up to 3.13): wrap what they run.
+asyncio tasks inherit it. Threads do not (on Python up to 3.13): wrap the functions they run.
 """
 
 import functools
@@ -19,7 +19,7 @@ current_job: Final[ContextVar["Job | None"]] = ContextVar("jobtrail_current_job"
 
 
 class Lineage(NamedTuple):
-    """Where a job stands: parent and root by job id, and steps from the root; empty and -1 where not known."""
+    """The job ids of a job's parent and root, and its depth; empty and -1 where not known."""
 
     parent_job_id: str = ""
     root_job_id: str = ""
@@ -27,12 +27,12 @@ class Lineage(NamedTuple):
 
 
 def current() -> "Job | None":
-    """Give the job that runs here, None outside of any."""
+    """Return the job that runs here, or None outside a job."""
     return current_job.get()
 
 
 def wrap(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function run inside the job that is current *now*, in whatever thread it is called later.
+    """Return a function that runs inside the job that is current *now*, in any thread, at any later time.
 
     ``pool.submit(jobtrail.wrap(fetch), url)``: jobs that ``fetch`` starts or enqueues are children of this one.
     Coroutine functions stay coroutine functions.

@@ -1,4 +1,4 @@
-"""What became of the events: accepted, sent, dropped and why. Drops are logged at once, then once a minute at most."""
+"""Counts events accepted, sent and dropped, with the reason. Drops are logged at once, then at most once a minute."""
 
 import logging
 import threading
@@ -13,38 +13,41 @@ REPORT_INTERVAL_SECONDS: Final = 60.0
 
 # Why an event is dropped, and what a person can do about it.
 CURES: Final[dict[str, str]] = {
-    "queue_full": "the broker is away or slower than the jobs, without a spool; see spool, queue_max_events, queue_max_bytes",
-    "spool_full": "the broker is away or slower than the jobs, and the spool holds its bytes; see spool_max_bytes",
+    "queue_full": "the broker is away or slow, and there is no spool; see spool, queue_max_events, queue_max_bytes",
+    "spool_full": "the broker is away or slower than the jobs, and the spool is full; see spool_max_bytes",
     "spool_failed": "the broker is away or slower than the jobs, and the spool cannot be written; see spool_dir",
-    "spool_damaged": "records of the spool that were cut off by a kill, and so never accepted, or changed on the disk",
+    "spool_damaged": "records of the spool were cut off by a kill, and so never accepted, or changed on the disk",
     "invalid": "a field cannot be used; the log line of the first one names it",
     "left_out": "something given to a job cannot be used; its events went on without it",
     "header": "a `jobtrail` header could not be read; the job was recorded without its parent",
     "unsent_at_exit": "the program ended before the broker or the spool took them; see shutdown_timeout_seconds",
     "shut_down": "events came after shutdown()",
-    "internal": "a fault of the SDK: please report it with the log line of the first one",
+    "internal": "a fault in the SDK: please report it with the log line of the first one",
 }
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Counts since the process started. ``accepted`` = ``sent`` + ``spooled`` + ``queued`` + those dropped after acceptance."""
+    """Counts since the process started.
+
+    ``accepted`` = ``sent`` + ``spooled`` + ``queued`` + events dropped after acceptance.
+    """
 
     accepted: int
     """Events taken into the queue."""
     sent: int
     """Events that the broker acknowledged."""
     queued: int
-    """Events waiting, or on their way."""
+    """Events that wait or are being sent."""
     dropped: dict[str, int]
-    """Events that were dropped, by reason; and headers ("header") and options ("left_out") that events went on without.
-    "spool_damaged" are records, of any process."""
+    """Events dropped, by reason. "header" and "left_out" count headers and options that could not be used: their
+    events went on without them. "spool_damaged" counts records of the spool, written by any process."""
     spooled: int = 0
-    """Events that the spool accepted instead of the broker; whatever process sends them."""
+    """Events that the spool accepted instead of the broker; any process may send them."""
     sent_from_spool: int = 0
-    """Events of the spool, of any process, that the broker acknowledged to this one."""
+    """Events from the spool, of any process, that this process sent and the broker acknowledged."""
     spool_failures: int = 0
-    """How often the spool could not be written: no room on the disk, no right to, a broken disk."""
+    """How often the spool could not be written: the disk was full, broken, or not writable."""
 
 
 class Counts:
@@ -74,7 +77,7 @@ class Counts:
             self._spooled += count
 
     def send_spooled(self, count: int) -> None:
-        """Count events that the spool had accepted to be safe, and the broker took after all."""
+        """Count as sent the events that the spool accepted as a precaution, and that the broker then took."""
         with self._lock:
             self._spooled -= count
             self._sent += count
@@ -88,7 +91,7 @@ class Counts:
             self._spool_failures += 1
 
     def drop(self, reason: str, count: int = 1, detail: str = "") -> None:
-        """Count events dropped; ``detail`` of the latest goes into the log line."""
+        """Count dropped events; the latest ``detail`` goes into the log line."""
         with self._lock:
             self._dropped[reason] = self._dropped.get(reason, 0) + count
             if detail:
@@ -107,7 +110,7 @@ class Counts:
             )
 
     def report(self) -> bool:
-        """Log what was dropped since the last report, unless that was less than a minute ago. Says if it did."""
+        """Log the drops since the last report, at most once a minute; return whether a line was logged."""
         with self._lock:
             now = self._clock()
             new = {

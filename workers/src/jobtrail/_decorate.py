@@ -1,4 +1,4 @@
-"""`@jobtrail.job(…)`: each call of a function is a job of its own."""
+"""`@jobtrail.job(…)`: records each call of a function as a job."""
 
 import functools
 import inspect
@@ -13,9 +13,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def decorate(function: F, worker: str, options: JobOptions) -> F:
-    """Wrap a function or a coroutine function. Headers come with a call as the keyword ``jobtrail_headers``.
+    """Wrap a function or a coroutine function. A call may pass headers as the keyword ``jobtrail_headers``.
 
-    Raises TypeError for a generator function, whose call does no work yet.
+    Raises TypeError for a generator function, because calling one does no work yet.
     """
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(

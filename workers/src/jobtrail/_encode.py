@@ -1,4 +1,4 @@
-"""An event's fields made fit for the contract, and its bytes. Runs in the sender's thread, not in the job's."""
+"""Makes an event's fields fit the contract and encodes it. Runs in the sender's thread, not in the job's."""
 
 from itertools import islice
 from typing import Any, Final
@@ -30,7 +30,7 @@ from jobtrail._text import (
     text_of,
 )
 
-# What a field is when the event does not say; the job's thread only names what it knows.
+# The limits of an event's texts, in bytes. A missing field gets its default: the job's thread sets only what it knows.
 _TEXT_LIMITS: Final = (
     ("namespace", NAMESPACE_LIMIT),
     ("job_id", JOB_ID_LIMIT),
@@ -44,12 +44,12 @@ _TEXT_LIMITS: Final = (
     ("executor", EXECUTOR_LIMIT),
 )
 _COUNT_MAX: Final = 2**31 - 1
-# The broker refuses what is larger than 5 MiB, which Pulsar's client only tells who asks for the answer to each message.
-# No event with its texts cut comes near.
+# The broker refuses messages above 5 MiB, and Pulsar's client reports that only to callers that wait for each answer.
+# An event with its texts cut is far smaller.
 PAYLOAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 
-# What these give needs nothing to be done to it, whichever field it is in.
+# A text that these encode fits every field as it is.
 _FIT_CHARACTERS: Final = min(limit for _, limit in _TEXT_LIMITS)
 _FIT_TEXTS: Final = Texts(_FIT_CHARACTERS)
 _TEXTS: Final = Texts(PAYLOAD_LIMIT_BYTES)
@@ -63,7 +63,7 @@ def encode(event: dict[str, Any], redactor: Redactor = _RULES) -> tuple[str, byt
 
     The arguments were redacted when they were written as JSON.
 
-    Raises ValueError, TypeError, KeyError, OverflowError or AttributeError when it is no event whatever one does.
+    Raises ValueError, TypeError, KeyError, OverflowError or AttributeError when it cannot be made an event.
     """
     get = event.get
     args = get("args")
@@ -77,7 +77,7 @@ def encode(event: dict[str, Any], redactor: Redactor = _RULES) -> tuple[str, byt
     ):
         event = _fit(event, redactor)
     else:
-        # Most events have none of these, and texts that are fit: nothing needs to be asked of them.
+        # Most events have none of these, and their texts fit: no field needs a check.
         try:
             if "://" in get("external_id", "") or "://" in get("source", ""):
                 event = {**event, **_redacted_addresses(event, redactor)}
@@ -117,15 +117,15 @@ def _fit(event: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
 
 
 def left_out(event: dict[str, Any]) -> str:
-    """Say what `encode` leaves out of an event because the contract has no room for it; empty when nothing."""
+    """Return what `encode` leaves out of an event because the contract has no room for it; empty when nothing."""
     kinds = len(event.get("expected_children") or ())
     if kinds <= EXPECTED_CHILDREN_ENTRIES:
         return ""
-    return f"expected_children of {kinds} kinds, an event has the first {EXPECTED_CHILDREN_ENTRIES}"
+    return f"expected_children names {kinds} workers, an event has room for the first {EXPECTED_CHILDREN_ENTRIES}"
 
 
 def expected_counts(expected: dict[Any, Any]) -> dict[str, int]:
-    """Give worker to number of children, as many and each within what the contract holds."""
+    """Return the number of children by worker, within the contract's limits: of entries, and of each number."""
     return {
         identifier(worker, WORKER_LIMIT): min(max(int(count), 0), _COUNT_MAX)
         for worker, count in islice(expected.items(), EXPECTED_CHILDREN_ENTRIES)

@@ -1,4 +1,4 @@
-"""Saying that a job was put into a queue: the event, and the header that travels with the job."""
+"""Records that a job was put into a queue, and makes the header that travels with it."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -47,11 +47,12 @@ def enqueued(
     expect: Mapping[str, int] | None = None,
     namespace: str = "",
 ) -> dict[str, str]:
-    """Say that a job was enqueued, as a child of the current one, and give the headers to put beside it in its queue.
+    """Record that a job was enqueued, as a child of the current one; return the headers to put beside it in its queue.
 
-    Who takes it from there runs it in ``jobtrail.job(worker, headers=headers)``. A ``scheduled_at`` in the future
-    makes it scheduled, else it is available. ``source`` is the current job's when not given. ``parent`` is a Job or a
-    job id, "" for a root. Never raises; what cannot be recorded is counted, and the headers are then empty.
+    The process that takes it from the queue runs it in ``jobtrail.job(worker, headers=headers)``. With a
+    ``scheduled_at`` in the future it is scheduled, else available. ``source`` defaults to the current job's.
+    ``parent`` is a Job or a job id, "" for a root. Never raises: a job that cannot be recorded is counted, and its
+    headers are empty.
     """
     try:
         settings = _runtime.config()

@@ -1,14 +1,16 @@
-"""The exceptions of the SDK. Only ``Discard``, ``Retry`` and ``Cancel`` are for jobs to raise; the others say that the
-program's own use of the SDK is wrong, and are raised at set-up or on request (``strict=True``), never into a job.
+"""The exceptions of the SDK.
+
+Jobs raise ``Discard``, ``Retry`` and ``Cancel``. The others mean that a program uses the SDK wrongly. They are raised
+at set-up or on request (``strict=True``), never into a job.
 """
 
 
 class JobtrailError(Exception):
-    """The top of the tree."""
+    """The base of the SDK's errors."""
 
 
 class ConfigurationError(JobtrailError, ValueError):
-    """A setting given to ``configure()`` cannot be used."""
+    """A setting passed to ``configure()`` cannot be used."""
 
 
 class InvalidEvent(JobtrailError, ValueError):
@@ -16,7 +18,7 @@ class InvalidEvent(JobtrailError, ValueError):
 
 
 class _Outcome(Exception):
-    """An exception by which a job says how its attempt ends. It propagates like any other."""
+    """An exception that a job raises to set its attempt's outcome. It propagates like any other."""
 
     def __init__(self, message: str = "", *, category: str = "", fingerprint: str = "") -> None:
         super().__init__(message)
@@ -25,12 +27,12 @@ class _Outcome(Exception):
 
 
 class Discard(_Outcome):
-    """Raised in a job: this failure is final, whatever attempts are left."""
+    """Raised in a job: this failure is final, even when attempts are left."""
 
 
 class Retry(_Outcome):
-    """Raised in a job: this attempt failed and the job will be tried again, whatever ``max_attempts`` says."""
+    """Raised in a job: this attempt failed, and the job will be retried, even beyond ``max_attempts``."""
 
 
 class Cancel(_Outcome):
-    """Raised in a job: the job is no longer wanted; neither a success nor a failure."""
+    """Raised in a job: the job is no longer wanted. It neither succeeded nor failed."""

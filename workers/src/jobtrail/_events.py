@@ -1,4 +1,4 @@
-"""The low level: one event at a time, with any field of the record. For bridges and imports; jobs use `job()`."""
+"""Publishes one event at a time, with any field of the record. For bridges and imports; jobs use `job()`."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -36,15 +36,16 @@ _ERROR_FIELDS: Final = frozenset(JobError.__annotations__)
 
 
 def event(*, strict: bool = False, **fields: object) -> bool:
-    """Publish one event. Needed: ``job_id``, ``worker``, ``state``; the other fields are those of the record.
+    """Publish one event; return whether it was taken for sending.
 
-    ``namespace``, ``release`` and ``executor`` are those of the settings when not given, ``attempt`` is 1 and
-    ``occurred_at`` is now. Times are datetimes with a time zone, or microseconds since 1970. ``args`` may be anything
-    (recorded as redacted JSON). ``error`` is a dict of category, type, message, stacktrace, origin, fingerprint. The
-    lineage is not guessed: say parent, root and depth (a root says itself and 0).
+    ``job_id``, ``worker`` and ``state`` are required; the other fields are those of the record. The settings give
+    ``namespace``, ``release`` and ``executor`` their defaults; ``attempt`` is 1 and ``occurred_at`` is now by default.
+    Times are datetimes with a time zone, or microseconds since 1970. ``args`` may be anything (recorded as redacted
+    JSON). ``error`` is a dict of category, type, message, stacktrace, origin, fingerprint. The lineage is not guessed:
+    pass parent, root and depth (a root has its own id as root, and depth 0).
 
-    True when it was taken for sending. An event that cannot be used is dropped, counted and logged, and False given;
-    with ``strict`` InvalidEvent is raised instead, naming the field, the value and the cure.
+    An event that cannot be used is dropped, counted and logged, and False is returned. With ``strict``, InvalidEvent
+    is raised instead; it names the field, the value and the cure.
     """
     try:
         record = _record(fields)
@@ -60,7 +61,7 @@ def event(*, strict: bool = False, **fields: object) -> bool:
 
 
 def submit(record: dict[str, Any]) -> bool:
-    """Hand a record to the sender, in pieces when it depends on more jobs than one event may name."""
+    """Hand a record to the sender; as several events when it depends on more jobs than one event may name."""
     size = EVENT_BYTES + len(record.get("args", ""))
     error = record.get("error")
     if error is not None:
@@ -93,7 +94,7 @@ def _record(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
     for name, value in fields.items():
         if type(value) is str and name in _TEXTS:
-            record[name] = value  # what most of them are
+            record[name] = value  # most fields
         elif value is not None:
             record[name] = _value(name, value)
     record.setdefault("occurred_at", now())

@@ -1,7 +1,7 @@
-"""The one header by which lineage and times cross a queue: ``jobtrail: 1.<base64url of a JSON array>``.
+"""The one header that carries lineage and times through a queue: ``jobtrail: 1.<base64url of a JSON array>``.
 
-Printable ASCII without spaces or quotes, of at most LIMIT characters, so that any queue and any HTTP hop carries it.
-A header of another version, or a broken or hostile one, is ignored as a whole.
+It is printable ASCII without spaces or quotes, at most LIMIT characters long, so any queue and any HTTP hop can carry
+it. A header that has another version, or is broken or hostile, is ignored as a whole.
 """
 
 import base64
@@ -30,7 +30,7 @@ _TIME_MAX: Final = 253_402_300_799_999_999  # the end of the year 9999, in micro
 
 
 class Ticket(NamedTuple):
-    """What is known of a job when it is enqueued. Times in microseconds since 1970, 0 when not known."""
+    """What is known about a job when it is enqueued. Times are in microseconds since 1970, 0 when not known."""
 
     namespace: str
     job_id: str
@@ -49,8 +49,8 @@ class Ticket(NamedTuple):
 
 _values_of: Final = itemgetter(*Ticket._fields)
 
-# The JSON is an array in the order of Ticket's fields: the header travels with every job and is written in the job's
-# time. Another order or another field is another version.
+# The JSON is an array in the order of Ticket's fields: the header travels with every job, and writing it takes the
+# job's time. Another order or another field needs another version.
 _TEXTS: Final = (
     ("namespace", NAMESPACE_LIMIT),
     ("job_id", JOB_ID_LIMIT),
@@ -71,12 +71,12 @@ _NUMBERS: Final = (
 
 
 def ticket_of(event: Mapping[str, Any]) -> Ticket:
-    """Give what the header says of the job of an event that names all of a ticket's fields."""
+    """Return the ticket of an event's job. The event must have all fields of a ticket."""
     return Ticket(*_values_of(event))
 
 
 def write(ticket: Ticket) -> dict[str, str]:
-    """Give the headers to put beside the job in its queue. What is longer than LIMIT loses what is not lineage."""
+    """Return the headers to put beside the job in its queue. If too long, they lack external id, source and queue."""
     value = _encode(ticket)
     if len(value) > LIMIT:
         value = _encode(ticket._replace(external_id="", source="", queue=""))
@@ -84,21 +84,21 @@ def write(ticket: Ticket) -> dict[str, str]:
 
 
 def read(headers: Mapping[Any, Any] | None) -> Ticket | None:
-    """Give what the header says, None where there is none.
+    """Return the header's ticket, or None when there is no header.
 
-    Raises ValueError when there is one that cannot be read, and nothing else.
+    Raises only ValueError: there is a header, but it cannot be read.
     """
     try:
         value = _find(headers)
         return _ticket(_decode(value)) if value else None
     except ValueError:
         raise
-    except Exception as error:  # RecursionError of nested JSON, whatever a mapping of one's own raises
+    except Exception as error:  # RecursionError from nested JSON, or any error that a custom mapping raises
         raise ValueError(describe(error)) from error
 
 
 def _find(headers: Mapping[Any, Any] | None) -> str:
-    """Find the header by its name in any case, its value as text or bytes (AMQP and Kafka give bytes)."""
+    """Find the header by its name in any letter case; the value is text or bytes (AMQP and Kafka use bytes)."""
     if not headers:
         return ""
     value = headers.get(NAME)
@@ -114,7 +114,7 @@ def _find(headers: Mapping[Any, Any] | None) -> str:
 
 
 def _encode(ticket: Ticket) -> str:
-    # By hand: for so little, json spends most of its time on making itself ready.
+    # By hand: for an array this small, json would spend most of its time on its own set-up.
     values = [encode_basestring(value) if isinstance(value, str) else str(value) for value in ticket]
     value = base64.urlsafe_b64encode(f"[{','.join(values)}]".encode())
     return _VERSION + value.decode("ascii").rstrip("=")
@@ -141,5 +141,5 @@ def _ticket(values: Any) -> Ticket:
         checked.append(number)
     ticket = Ticket(*checked)
     if not ticket.namespace or not ticket.job_id:
-        raise ValueError("namespace and job_id are empty")
+        raise ValueError("namespace or job_id is empty")
     return ticket

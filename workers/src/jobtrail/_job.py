@@ -1,7 +1,7 @@
-"""A running job: what it knows of itself, and the events at its entry and its end.
+"""A running job: its fields, and the events at its start and its end.
 
-`jobtrail.job(…)` makes a Job that is entered once for each attempt, or decorates a function so that each call is one.
-Nothing here raises into the code it surrounds, and exceptions pass through it unchanged.
+`jobtrail.job(…)` makes a Job that is entered once for each attempt, or decorates a function so that each call is a
+job. Nothing here raises into the code it surrounds, and exceptions pass through unchanged.
 """
 
 import os
@@ -33,9 +33,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Job:
-    """One job. Enter it (``with`` or ``async with``) for an attempt; entered again, it is the next attempt.
+    """One job. Enter it (``with`` or ``async with``) for an attempt; enter it again for the next attempt.
 
-    ``source``, ``external_id``, ``queue`` and ``meta`` may be set while it runs; the events that follow say so.
+    ``source``, ``external_id``, ``queue`` and ``meta`` may be set while it runs; later events have the new values.
     """
 
     def __init__(self, worker: str = "", options: JobOptions | None = None) -> None:
@@ -63,10 +63,10 @@ class Job:
     def __repr__(self) -> str:
         return f"<jobtrail.Job {self.worker} {self.job_id} attempt {self.attempt}>"
 
-    # Said by the job itself.
+    # Called by the job's own code.
 
     def expect(self, worker: str, count: int) -> None:
-        """Say that this job is going to spawn ``count`` children of a kind; said again, the greater number counts."""
+        """Announce that this job will spawn ``count`` children of a worker. Of several calls the greatest counts."""
         try:
             self.expected[text_of(worker)] = int(count)
             if self._running:
@@ -77,19 +77,19 @@ class Job:
             _runtime.unusable("expect()", error)
 
     def discard(self, category: str = "", message: str = "", *, fingerprint: str = "") -> None:
-        """Say that this attempt failed for good. The job goes on; its end is reported as discarded."""
+        """Mark this attempt as failed for good. The job goes on; its end is reported as discarded."""
         self._say("discarded", category, message, fingerprint)
 
     def retry(self, category: str = "", message: str = "", *, fingerprint: str = "") -> None:
-        """Say that this attempt failed and the job will be tried again. Its end is reported as retryable."""
+        """Mark this attempt as failed, with a retry to come. Its end is reported as retryable."""
         self._say("retryable", category, message, fingerprint)
 
     def cancel(self, message: str = "") -> None:
-        """Say that the job is no longer wanted. Its end is reported as cancelled."""
+        """Mark the job as no longer wanted. Its end is reported as cancelled."""
         self._say("cancelled", "cancelled", message, "")
 
     def requeued(self, *, scheduled_at: Time = None, queue: str | None = None) -> dict[str, str]:
-        """Say that the job waits for its next attempt, and give the headers to put beside it in its queue."""
+        """Record that the job waits for its next attempt; return the headers to put beside it in its queue."""
         try:
             moment = now()
             due = time_of("scheduled_at", scheduled_at)
@@ -106,7 +106,7 @@ class Job:
             _runtime.failed(error)
             return {}
 
-    # Entry and end.
+    # Start and end.
 
     def __enter__(self) -> Self:
         try:
@@ -132,7 +132,7 @@ class Job:
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: F) -> F:
-        """Decorate a function or a coroutine function: each call is a job of its own."""
+        """Decorate a function or a coroutine function: each call is a job."""
         from jobtrail._decorate import decorate
 
         return decorate(function, self.worker, self._options)
@@ -194,18 +194,18 @@ class Job:
     def _finish(self, error: BaseException | None) -> None:
         self._running = False
         if not self.job_id:
-            return  # what made its start fail was counted
+            return  # its start failed, and was counted
         if self._token is not None:
             try:
                 current_job.reset(self._token)
-            except ValueError:  # ended in another context than it began in, as async generators do
+            except ValueError:  # it ended in another context than it began in, as in async generators
                 current_job.set(self._token.old_value if self._token.old_value is not Token.MISSING else None)
             self._token = None
         if error is None:
             outcome = self._said or COMPLETED
         else:
             outcome = raised(error, self._said, self.attempt, self.max_attempts, _runtime.config())
-        # A clock that was set back must not make the job end before it began.
+        # When the clock was set back, the job must still not end before it began.
         event = self._event(outcome.state, max(now(), self.started_at))
         event["error"] = outcome.error
         if self.expected:
@@ -219,7 +219,7 @@ class Job:
             _runtime.failed(error)
 
     def _event(self, state: JobState, occurred_at: int) -> dict[str, Any]:
-        # Everything is repeated on every event: the pipeline's sums read the finishing one alone.
+        # Every event repeats everything: the pipeline's aggregates read only the finishing one.
         parent, root, depth = self.lineage
         event: dict[str, Any] = {
             "namespace": self.namespace,
@@ -241,7 +241,7 @@ class Job:
             "release": self._release,
             "executor": self._executor,
         }
-        # The job may have set it to anything, which must not cost the event.
+        # The job may have set any value; that must not cost the event.
         try:
             if self.meta:
                 event["meta"] = dict(self.meta)
@@ -268,7 +268,7 @@ class Job:
 
 
 def lineage_of(parent: "Job | str | None", above: Job | None, namespace: str, job_id: str) -> Lineage:
-    """Give where a job stands. A parent of another namespace is none: job ids mean something only in their own."""
+    """Return a job's lineage. A parent in another namespace is ignored: a job id is unique only in its namespace."""
     if parent is None or isinstance(parent, Job):
         above = parent or above
         if above is None or above.namespace != namespace or not above.job_id:

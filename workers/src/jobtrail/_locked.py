@@ -1,7 +1,7 @@
-"""Files that one process holds at a time, by flock: open, lock, close, and what a fork does to them.
+"""Opens, locks and closes files that only one process holds at a time, by flock; closes them in a fork's child.
 
-A lock made by flock belongs to the open file, which a fork's child inherits: a child that kept it open would keep its
-parent's segments locked after the parent died. So every such file is noted here, and closed in the child.
+A flock belongs to the open file, and a fork's child inherits that: a child that kept it open would keep its parent's
+segments locked after the parent died. So every such file is listed here, and the child closes it.
 """
 
 import os
@@ -31,18 +31,18 @@ _open: Final = _Open()
 
 
 def create(path: Path) -> int:
-    """Make a file that nobody but its owner may read, locked by this process. Raises OSError."""
+    """Create a file that only its owner may read, locked by this process; return its descriptor. Raises OSError."""
     return _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
 
 def take(path: Path) -> int | None:
-    """Open and lock a file of our own user's that no process holds; None for any other. Raises OSError."""
+    """Open and lock a file that belongs to our user and that no process holds, else return None. Raises OSError."""
     descriptor = _opened(path, os.O_RDONLY | os.O_NONBLOCK)
     if descriptor < 0:
         return None
     try:
         found, there = os.fstat(descriptor), os.lstat(path)
-        # Between opening and locking, the one who held it may have removed it.
+        # Between opening and locking, the process that held it may have removed it.
         ours = (
             stat.S_ISREG(found.st_mode)
             and found.st_uid == os.geteuid()
@@ -57,7 +57,7 @@ def take(path: Path) -> int | None:
 
 
 def close(descriptor: int) -> None:
-    """Close and unlock; in a fork's child, where it is closed already, nothing."""
+    """Close and unlock; do nothing in a fork's child, where it is already closed."""
     with _open.lock:
         if descriptor in _open.files:
             _open.files.discard(descriptor)
@@ -65,7 +65,7 @@ def close(descriptor: int) -> None:
 
 
 def _opened(path: Path, flags: int) -> int:
-    """Open and lock; -1 when another holds it."""
+    """Open and lock; return -1 when another process holds it."""
     _install_hooks()
     with _open.lock:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -88,7 +88,7 @@ def _install_hooks() -> None:
 
 
 def _before_fork() -> None:
-    # So that no file is open and not yet noted; a disk that hangs must not hold up the job that forks.
+    # With the lock held, every open file is listed. The wait is bounded: a hung disk must not delay a job that forks.
     _open.held_for_fork = _open.lock.acquire(timeout=_FORK_WAITS_SECONDS)
 
 

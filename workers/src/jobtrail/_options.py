@@ -1,7 +1,6 @@
-"""What one may say of a job when it is made, and how each of it is made fit for an event.
+"""The options of a job, and how each is made to fit an event.
 
-Pure but for the reading of headers, which counts those that cannot be read. Which option wins over which, and where a
-job stands among the others, is decided in `_job.py`.
+Options that cannot be used are counted. `_job.py` decides which option wins, and the job's lineage.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +32,7 @@ _NAME_LIMITS: Final = {
 }
 _LEAST: Final = {"attempt": 1, "max_attempts": 0}
 HEADERS_ARGUMENT: Final = "jobtrail_headers"
-# What is given as a callable is called with the arguments of the decorated function.
+# When one of these is callable, it is called with the arguments of the decorated function.
 PER_CALL: Final = (
     "job_id",
     "queue",
@@ -49,42 +48,42 @@ PER_CALL: Final = (
 
 
 class JobOptions(TypedDict, total=False):
-    """What `jobtrail.job()` takes beside the worker. On a decorator, those marked * may be functions of the call."""
+    """The options of `jobtrail.job()`. On a decorator, those marked * may be functions of the call's arguments."""
 
     job_id: str | Callable[..., str] | None
-    """* Unique in the namespace; a random one when neither given nor in the headers."""
+    """* Unique in the namespace. Default: the headers' job id, else a random one."""
     queue: str | Callable[..., str]
-    """* The queue it waited in."""
+    """* The queue the job waited in."""
     source: str | Callable[..., str]
-    """* Where the data comes from; the parent's when not given."""
+    """* Where the data comes from. Default: the current job's source."""
     external_id: str | Callable[..., str]
-    """* The thing being processed: movie:4711."""
+    """* The thing the job is about, such as movie:4711."""
     attempt: int | Callable[..., int]
-    """* The number of this run, from 1; that of the headers when not given."""
+    """* The number of this attempt, from 1. Default: the headers' attempt."""
     max_attempts: int | Callable[..., int]
-    """* How many runs the job may have; a failure with none left is final. 0: not known, every failure is final."""
+    """* How many attempts the job may have; a failure of the last is final. 0: not known, every failure is final."""
     args: Any
     """* Recorded as redacted JSON with the first event. On a decorator True records the call's arguments by name."""
     headers: Mapping[Any, Any] | Callable[..., Mapping[Any, Any]] | None
-    """* The headers that `enqueued()` gave."""
+    """* The headers that `enqueued()` returned."""
     parent: "Job | str | None"
-    """The job that spawned it, if not the current one; "" for a job that is a root wherever it runs."""
+    """The job that spawned it, if not the current one; "" makes it a root, even inside another job."""
     depends_on: Sequence[str] | Callable[..., Sequence[str]]
-    """* Jobs of the same run that had to finish first."""
+    """* Job ids of the same run that had to finish first."""
     meta: Mapping[str, object] | Callable[..., Mapping[str, object]]
-    """* Anything else, small."""
+    """* Anything else, if small."""
     expect: Mapping[str, int]
-    """How many children of each kind it is going to spawn."""
+    """How many children it will spawn, by worker."""
     enqueued_at: datetime | int | None
     scheduled_at: datetime | int | None
     namespace: str
-    """The system it belongs to, if not that of the settings."""
+    """The job's namespace, if not the setting's."""
 
 
 def take(job: "Job", name: str, value: Any) -> None:
-    """Set what one option says of a job; a name that is empty and a number that is none leave what was known.
+    """Set one option on a job. An empty name, or a number that is not one, changes nothing.
 
-    May raise whatever the value's own methods raise.
+    Raises any error that the value's own methods raise.
     """
     if name in _NAME_LIMITS:
         text = identifier(value, _NAME_LIMITS[name])
@@ -101,7 +100,7 @@ def take(job: "Job", name: str, value: Any) -> None:
 
 
 def read_headers(headers: Any) -> _header.Ticket | None:
-    """Give what the headers say, None where they say nothing; ones that cannot be read are counted."""
+    """Return the headers' ticket, or None when there is none; a header that cannot be read is counted."""
     try:
         return _header.read(headers)
     except ValueError as error:
@@ -110,7 +109,7 @@ def read_headers(headers: Any) -> _header.Ticket | None:
 
 
 def whole_number(value: object, default: int, *, least: int) -> int:
-    """Give an integer of the contract's range; what is none is the default."""
+    """Return an integer in the contract's range; the default when the value is not a number."""
     try:
         return default if value is None else min(max(int(value), least), _INT_MAX)  # type: ignore[call-overload]  # anything may be given
     except (TypeError, ValueError, OverflowError):
@@ -118,7 +117,7 @@ def whole_number(value: object, default: int, *, least: int) -> int:
 
 
 def time_of(what: str, value: object) -> int:
-    """Give a time in microseconds, 0 for one that cannot be used."""
+    """Return a time in microseconds; 0, and count it, when it cannot be used."""
     try:
         return micros(value)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How an attempt ended: the state and the error of its last event, from what the job said and what it raised."""
+"""Decides how an attempt ended: the state and error of its last event, from what the job set and what it raised."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from jobtrail._text import CATEGORY_LIMIT, FINGERPRINT_LIMIT, MESSAGE_LIMIT, cut
 
 
 class Outcome(NamedTuple):
-    """The state of the finishing event, and its error, None where there is nothing to say."""
+    """The state of the finishing event, and its error, or None without one."""
 
     state: JobState
     error: Mapping[str, Any] | None
@@ -24,7 +24,7 @@ _CANCELLING: Final = (Cancel, asyncio.CancelledError, KeyboardInterrupt, SystemE
 
 
 def said(state: JobState, category: str, message: str, fingerprint: str, frame: FrameType) -> Outcome:
-    """Give the outcome that a job says itself, in ``frame``."""
+    """Return the outcome that a job set itself, in ``frame``."""
     return Outcome(
         state,
         {
@@ -39,7 +39,7 @@ def said(state: JobState, category: str, message: str, fingerprint: str, frame: 
 def raised(
     error: BaseException, before: Outcome | None, attempt: int, max_attempts: int, settings: Config
 ) -> Outcome:
-    """Give the outcome of an attempt that ends with an exception; what the job said ``before`` has precedence."""
+    """Return the outcome of an attempt that ends with an exception; an outcome that the job set ``before`` wins."""
     found = error_of(error, settings.categories, settings.own_code)
     if before is None:
         return Outcome(_state_after(error, attempt, max_attempts), found)

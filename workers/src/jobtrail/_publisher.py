@@ -1,8 +1,8 @@
-"""The thread that waits for the broker: publishes batches as they come, and between them what lies in the spool.
+"""The thread that waits for the broker: publishes batches as they come, and events from the spool between them.
 
-Every call of Pulsar's client is made here, so that none of them keeps the sender's thread from the spool. When the
-broker is away it tries again, waiting longer each time. A batch of which nothing is known is published again, or was
-put into the spool meanwhile: at least once.
+All calls of Pulsar's client are made here, so that none keeps the sender's thread from writing the spool. While the
+broker is away it tries again, with longer and longer pauses. A batch whose fate is not known is published again,
+unless the spool has taken it meanwhile: delivery is at least once.
 """
 
 import logging
@@ -21,20 +21,20 @@ from jobtrail._spool import Claimed, Segment, Spool
 
 logger = logging.getLogger("jobtrail")
 
-# One batch: so many events are published and acknowledged before the next.
+# How many events are published and acknowledged before the next batch.
 BATCH_EVENTS: Final = 1_000
-# Batches that wait while one is on its way.
+# How many batches wait while one is being published.
 WAITING_BATCHES: Final = 2
 BACKOFF_SECONDS: Final = 0.25
 BACKOFF_MAX_SECONDS: Final = 15.0
-# The calls of Pulsar's client are bounded by less than this (see `_broker.py`).
+# A call of Pulsar's client takes less than this (see `_broker.py`).
 CALL_BOUND_SECONDS: Final = 20.0
-# How often it looks for segments that another process left behind.
+# How often to look for segments that another process left behind.
 SCAN_SECONDS: Final = 10.0
 
 
 class Batch:
-    """Encoded events, and what they take of the queue until they are settled: sent or spooled."""
+    """Encoded events, and their share of the queue's bounds until they are settled: sent or spooled."""
 
     def __init__(self, messages: list[Message], events: int, size: int, first: int) -> None:
         self.first = first
@@ -55,8 +55,9 @@ class Publisher:
         settle: Callable[[Batch], None],
         wake: Callable[[], None],
     ) -> None:
-        """Both are called from the thread: ``settle`` with each batch that the broker took and the spool had not,
-        ``wake`` when there is something for the sender to look at.
+        """Take two callbacks, which are called from the thread.
+
+        ``settle`` gets each batch that the broker took and the spool did not. ``wake`` tells the sender to look again.
         """
         self._config = config
         self._counts = counts
@@ -97,29 +98,29 @@ class Publisher:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all batches were settled."""
+        """Whether all batches are settled."""
         with self._turn:
             return not self._waiting and (self._flying is None or self._flying.insurance is not None)
 
     @property
     def away(self) -> bool:
-        """Whether the broker did not take what it was last given."""
+        """Whether the last publishing failed."""
         return self._failures > 0
 
     def unanswered_seconds(self) -> float:
-        """How long the batch on its way has been, 0 when there is none."""
+        """Return how long the broker has not answered for the batch being published, 0 without one."""
         with self._turn:
             return time.monotonic() - self._flying_since if self._flying is not None else 0.0
 
     def take_back(self) -> list[Batch]:
-        """Take back what waits; `offer` gives it again."""
+        """Take back the batches that wait; `offer` puts them in again."""
         with self._turn:
             batches = list(self._waiting)
             self._waiting.clear()
             return batches
 
     def insure(self, spool: Spool) -> Batch | None:
-        """Put the batch on its way into the spool as well. Gives it when that was done, to be settled."""
+        """Put the batch being published into the spool as well. Return it, to be settled, when that succeeded."""
         with self._turn:
             batch = self._flying
         if batch is None or batch.insurance is not None:
@@ -140,26 +141,26 @@ class Publisher:
         return None
 
     def spooled(self) -> None:
-        """Say that there is something in the spool to be sent."""
+        """Note that the spool has events to send."""
         with self._turn:
             self._backlog = True
             self._turn.notify_all()
 
     def hasten(self) -> None:
-        """Try again often, because the program ends."""
+        """Retry with short pauses, because the program is ending."""
         with self._turn:
             self._hastened = True
             self._retry_at = min(self._retry_at, time.monotonic() + BACKOFF_SECONDS)
             self._turn.notify_all()
 
     def end(self, deadline: float) -> None:
-        """End the thread: at once when the broker is away, else when the spool is empty, at ``deadline`` at the latest."""
+        """End the thread: at once if the broker is away, else when the spool is empty; at ``deadline`` at the latest."""
         with self._turn:
             self._ends_at = deadline
             self._turn.notify_all()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread's end, which a call of Pulsar's client under way may delay."""
+        """Wait for the thread to end; a running call of Pulsar's client may delay it."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
@@ -178,7 +179,7 @@ class Publisher:
             self._give_up_connection()
 
     def _step(self) -> bool:
-        """Publish one batch, or a part of the spool, when there is something and it is time. False at the end."""
+        """Publish one batch or a part of the spool, if any is due, else wait. Return False at the end."""
         with self._turn:
             now = time.monotonic()
             if self._ended(now):
@@ -261,7 +262,7 @@ class Publisher:
                 self._claimed = None
 
     def _try(self, messages: list[Message], schema: str) -> bool:
-        # Imported here: `import jobtrail` must not wait for pulsar, nor the first event.
+        # Imported here: neither `import jobtrail` nor the first event must wait for pulsar.
         from jobtrail import _broker
 
         try:

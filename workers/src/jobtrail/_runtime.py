@@ -1,4 +1,4 @@
-"""What this process has of the SDK: its settings, its sender, its counts. Made when first used, anew after a fork."""
+"""The SDK's settings, sender and counts in this process. Made at first use, and again after a fork."""
 
 import atexit
 import ctypes
@@ -33,7 +33,7 @@ _runtime: Final = _Runtime()
 
 
 def config() -> Config:
-    """Give the settings, read from the environment if ``configure()`` was not called."""
+    """Return the settings; read them from the environment if ``configure()`` was not called."""
     return _runtime.config or _configure_from_environment()
 
 
@@ -55,20 +55,20 @@ def submit(event: dict[str, Any], size: int) -> bool:
 
 
 def failed(error: BaseException) -> None:
-    """Count a fault of the SDK that must not reach the job."""
+    """Count a fault in the SDK that must not reach the job."""
     _runtime.counts.drop("internal", 1, describe(error))
 
 
 def unusable(what: str, error: BaseException) -> None:
-    """Count something given to a job that was left out; the event itself went on."""
+    """Count an option that was left out; its event went on without it."""
     _runtime.counts.drop("left_out", 1, f"{what}: {describe(error)}")
 
 
 def configure(**settings: Any) -> None:
-    """Set the SDK up; to be called once, at the start of the program.
+    """Set up the SDK. Call it once, at the start of the program.
 
-    Every setting can also come from an environment variable (``JOBTRAIL_`` and its name in capitals); what is given
-    here wins. Called again, it replaces all settings; events already made are sent with the old ones.
+    Every setting can also come from an environment variable (``JOBTRAIL_`` and its name in capitals); an argument here
+    wins. A second call replaces all settings; events already made are sent with the old ones.
 
     Raises ConfigurationError (a ValueError) that names the setting, its value and the cure.
     """
@@ -81,21 +81,22 @@ def configure(**settings: Any) -> None:
 
 
 def flush(timeout: float = 5.0) -> bool:
-    """Wait until every event made so far was sent, spooled or dropped; False after ``timeout`` seconds.
+    """Wait until every event made so far is sent, spooled or dropped; return False after ``timeout`` seconds.
 
-    Sent: the broker acknowledged it. Spooled: it is on the disk of this machine, and will be sent by this process or
-    another. Dropped events are counted in `stats()`.
+    Sent means that the broker acknowledged it. Spooled means that it is on this machine's disk, and this process or
+    another will send it. Dropped events are counted in `stats()`.
     """
     sender = _runtime.sender
     return sender is None or sender.flush(timeout)
 
 
 def shutdown(timeout: float | None = None) -> bool:
-    """Send or spool what is left, and end the sender's threads; later events are dropped until ``configure()`` is called again.
+    """Send or spool the events that are left, and end the sender's threads.
 
-    Called by itself at the end of the program. False when something could be neither sent nor spooled within
-    ``timeout`` seconds (``shutdown_timeout_seconds`` by default). While the broker answers, the rest of that time is for
-    events that wait in the spool. A hung broker may hold it up for 20 seconds more.
+    Later events are dropped until ``configure()`` is called again. This is called automatically when the program ends.
+    Returns False when an event could be neither sent nor spooled within ``timeout`` seconds (by default
+    ``shutdown_timeout_seconds``). While the broker answers, the rest of that time is used for events in the spool. A
+    hung broker may delay the return by 20 more seconds.
     """
     sender = _runtime.sender
     if sender is None:
@@ -104,7 +105,7 @@ def shutdown(timeout: float | None = None) -> bool:
 
 
 def stats() -> Stats:
-    """Give the counts of this process: accepted, sent, spooled, queued, dropped by reason."""
+    """Return this process's counts: accepted, sent, spooled, queued, and dropped by reason."""
     sender = _runtime.sender
     return _runtime.counts.stats(sender.queued if sender is not None else 0)
 
@@ -130,7 +131,7 @@ def _install_hooks() -> None:
         atexit.register(_at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_after_fork)
-    # A child of multiprocessing ends by os._exit, without atexit; it runs its own finalizers instead.
+    # A child of multiprocessing ends by os._exit, without atexit, but runs multiprocessing's own finalizers.
     multiprocessing_util = sys.modules.get("multiprocessing.util")
     process = sys.modules.get("multiprocessing.process")
     if multiprocessing_util is not None and process is not None and process.parent_process() is not None:
@@ -142,17 +143,17 @@ def _at_exit() -> None:
         shutdown()
         _runtime.counts.report()
     except Exception as error:
-        logger.debug("could not end in order: %r", error)
+        logger.debug("could not shut down at exit: %r", error)
 
 
 def _after_fork() -> None:
-    """In the child: forget the parent's sender, whose thread is not here and whose events the parent sends."""
+    """Forget the parent's sender, in the child: its thread is not here, and the parent sends its events."""
     sender, settings = _runtime.sender, _runtime.config
     _runtime.reset()
     if settings is not None:
         _runtime.config = _of_this_process(settings)
     if sender is not None:
-        # Its Pulsar client must never be destroyed here: that would wait for threads that do not exist.
+        # Its Pulsar client must never be destroyed in the child: that would wait for threads that do not exist here.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(sender))
 
 

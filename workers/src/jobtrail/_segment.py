@@ -1,7 +1,7 @@
-"""The bytes of a segment of the spool: a head that says whose events they are, and a record for each event. Pure.
+"""The bytes of a spool segment: a head that names its destination and schema, and a record for each event. Pure.
 
-A record is a mark, two lengths, a CRC-32, the job id and the encoded event. What was cut off or changed is found by
-length and CRC; the mark finds the next whole record after it.
+A record is a mark, two lengths, a CRC-32, the job id and the encoded event. Lengths and CRC reveal a record that is
+cut off or changed; the mark finds the next whole record after it.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 Message = tuple[str, bytes]
-"""A job id, by which the partition is chosen, and the bytes of an event."""
+"""A job id, which chooses the partition, and the bytes of an event."""
 
 MAGIC: Final = b"jobtrail spool 1\n"
 _HEAD: Final = struct.Struct("<II")
@@ -21,7 +21,7 @@ _RECORD: Final = struct.Struct("<4sIIH")
 
 
 class Destination(NamedTuple):
-    """Where events are to be sent: a segment goes nowhere else."""
+    """Where events are to be sent. A segment is sent nowhere else."""
 
     broker: str
     """The broker's address without user, password and query."""
@@ -29,30 +29,30 @@ class Destination(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What the names of its segments begin with."""
+        """The beginning of its segments' file names."""
         return hashlib.sha256(f"{self.broker}\n{self.topic}".encode()).hexdigest()[:12]
 
 
 class Contents(NamedTuple):
-    """What is in a segment."""
+    """The contents of a segment."""
 
     destination: Destination
     schema: str
     """The text of the schema that its events were encoded with."""
     messages: list[Message]
     damaged: int
-    """Places with a record cut off or changed, each at least one event that is given up."""
+    """How many places have a record that is cut off or changed. Each place means at least one lost event."""
 
 
 def head(destination: Destination, schema: str) -> bytes:
-    """Give the beginning of a segment."""
+    """Return the head of a segment."""
     said = {"broker": destination.broker, "topic": destination.topic, "schema": schema}
     body = json.dumps(said).encode()
     return MAGIC + _HEAD.pack(len(body), crc32(body)) + body
 
 
 def records(messages: Iterable[Message]) -> bytes:
-    """Give the records of events, to be put after what a segment has."""
+    """Return the records of events, to append to a segment."""
     parts = []
     for job_id, payload in messages:
         key = job_id.encode("utf-8", "replace")
@@ -62,7 +62,7 @@ def records(messages: Iterable[Message]) -> bytes:
 
 
 def read(data: bytes) -> Contents:
-    """Read a segment. Raises ValueError when the head is not one of ours: then the file is none of our business."""
+    """Read a segment. Raises ValueError when the head is not one of ours: then the file is left alone."""
     start = len(MAGIC) + _HEAD.size
     if not data.startswith(MAGIC) or len(data) < start:
         raise ValueError("it does not begin as a segment of this version")
@@ -91,7 +91,7 @@ def _read_records(data: bytes, at: int) -> tuple[list[Message], int]:
             at = end
             continue
         damaged += 1
-        # Whatever stands here, the next whole record counts again.
+        # Skip to the next whole record.
         at = data.find(_MARK, at + 1)
         while at >= 0 and not _whole(data, at):
             at = data.find(_MARK, at + 1)
@@ -101,7 +101,7 @@ def _read_records(data: bytes, at: int) -> tuple[list[Message], int]:
 
 
 def _whole(data: bytes, at: int) -> int:
-    """Give where the record that begins here ends, 0 when there is no whole one."""
+    """Return where the record that begins here ends, 0 when it is not whole."""
     if at + _RECORD.size > len(data):
         return 0
     mark, length, crc, key_length = _RECORD.unpack_from(data, at)

@@ -1,9 +1,9 @@
 """The bounded queue between the jobs and the broker, and the thread that empties it.
 
-A job only appends to a list, under a lock that is held for no longer than that. The thread sleeps while there is
-nothing, gathers for `linger_seconds`, encodes, and hands batches to the publisher (`_publisher.py`). What the broker
-does not take, because it is away or slower than the jobs, it puts into the spool (`_spool.py`). Without a spool, or when
-that takes nothing, events are kept; the queue fills up to its bounds, and what does not fit is dropped and counted.
+A job only appends to a list, under a lock that is held just for that. The thread sleeps while the list is empty. It
+gathers events for `linger_seconds`, encodes them, and hands batches to the publisher (`_publisher.py`). Batches that
+the broker does not take, because it is away or slower than the jobs, go to the spool (`_spool.py`). Without a spool,
+or when that takes nothing, the queue fills up to its bounds; events that do not fit are dropped and counted.
 """
 
 import logging
@@ -25,36 +25,37 @@ from jobtrail._text import describe
 
 logger = logging.getLogger("jobtrail")
 
-# So full a queue goes to the spool although the broker answers: it is slower than the jobs.
+# A queue this full goes to the spool although the broker answers, because the broker is slower than the jobs.
 CROWDED_SHARE: Final = 0.5
-# What an event takes beside its long texts, for the bound in bytes.
+# An event's estimated size without its long texts, for the bound in bytes.
 EVENT_BYTES: Final = 600
 
-# An event's fields and their estimated size. The fields are encoded later, in the sender's thread: what submits them
-# no longer changes them.
+# An event's fields and their estimated size. The sender's thread encodes the fields later: the caller must not change
+# them after submitting.
 _Item = tuple[dict[str, Any], int]
 
 
 class Sender:
-    """A queue and its threads, started by the first event. Belongs to one process: a fork's child makes its own."""
+    """A queue and its threads, started by the first event. It belongs to one process; a fork's child makes its own."""
 
     def __init__(self, config: Config, counts: Counts) -> None:
         self._config = config
         self._counts = counts
-        # Reentrant: a signal handler may make an event in the middle of one.
+        # Reentrant: a signal handler may make an event while another is being submitted.
         self._lock = threading.RLock()
         self._items: list[_Item] = []
         self._held_events = 0
         self._held_bytes = 0
         self._accepted = 0
-        # Events are numbered as they are accepted: how many were gathered, and the first one of each unsettled batch.
+        # Events are numbered as they are accepted. These are how many were gathered, and the first number of each
+        # unsettled batch.
         self._gathered = 0
         self._unsettled: set[int] = set()
         self._unsent = 0
         self._idle = True
         self._closing_at: float | None = None
         self._thread: threading.Thread | None = None
-        # SimpleQueue, because its put() may be called from anywhere, signal handlers and finalizers included.
+        # SimpleQueue, because its put() may be called from anywhere, also from signal handlers and finalizers.
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._progress = threading.Condition()
@@ -64,7 +65,7 @@ class Sender:
     # The jobs' side: never waits for the broker.
 
     def submit(self, event: dict[str, Any], size: int) -> bool:
-        """Take an event for sending. False when there is no room for it, or no longer a sender; that is counted."""
+        """Take an event for sending. Return False, and count it, when the queue is full or the sender has shut down."""
         with self._lock:
             if self._closing_at is not None:
                 self._counts.drop("shut_down")
@@ -94,7 +95,7 @@ class Sender:
         return self._held_events
 
     def flush(self, timeout: float) -> bool:
-        """Wait until every event taken before the call was sent, spooled or dropped. False when that took too long."""
+        """Wait until every event taken before the call is sent, spooled or dropped; return False after ``timeout``."""
         target = self._accepted
         self._hurry.set()
         with self._progress:
@@ -104,10 +105,10 @@ class Sender:
         return min(self._unsettled, default=self._gathered)
 
     def shutdown(self, timeout: float) -> bool:
-        """Send or spool what is held within ``timeout`` seconds, then end the threads. False when something was left.
+        """Send or spool all held events within ``timeout`` seconds, then end the threads. Return whether none was left.
 
-        Returns only when the thread has ended, which a call of Pulsar's client under way may delay (at most
-        CALL_BOUND_SECONDS): a process that ends in the middle of one is aborted by it.
+        Returns only when the thread has ended. A running call of Pulsar's client may delay that by up to
+        CALL_BOUND_SECONDS: the client aborts a process that ends in the middle of a call.
         """
         with self._lock:
             deadline = time.monotonic() + timeout
@@ -149,7 +150,7 @@ class Sender:
             self._end()
 
     def _step(self) -> bool:
-        """Encode one batch, if there is room for it, and see to it that it is safe. False when there is no more to do now."""
+        """Encode one batch, if there is room, and spool what is due. Return whether there is more to do now."""
         items: list[_Item] = []
         if self._publisher.has_room:
             items = self._gather()
@@ -166,7 +167,7 @@ class Sender:
         return bool(items) or (self._publisher.has_room and bool(self._items))
 
     def _gather(self) -> list[_Item]:
-        # Also between two batches: what came while one was published is seldom worth a batch of its own.
+        # Also between two batches: the few events that came while one was published are seldom worth a batch.
         if self._closing_at is None and len(self._items) < BATCH_EVENTS:
             self._hurry.wait(self._config.linger_seconds)
         with self._lock:
@@ -178,7 +179,7 @@ class Sender:
         return items
 
     def _encode(self, items: list[_Item]) -> list[Message]:
-        # Imported here: neither the first event nor `import jobtrail` must wait for its tables.
+        # Imported here: neither the first event nor `import jobtrail` must wait until its tables are built.
         from jobtrail._encode import encode, left_out
 
         messages = []
@@ -194,7 +195,7 @@ class Sender:
         return messages
 
     def _secure(self) -> None:
-        """Put into the spool what the broker does not take in time."""
+        """Put into the spool the batches that the broker does not take in time."""
         if self._spool is None:
             return
         unanswered = self._publisher.unanswered_seconds() >= self._config.spool_after_seconds
@@ -221,12 +222,12 @@ class Sender:
         )
 
     def _ends(self) -> bool:
-        """Whether nothing is held, or no time is left for it."""
+        """Return whether no event is held, or no time is left."""
         assert self._closing_at is not None
         return (self._publisher.is_idle and not self._items) or time.monotonic() >= self._closing_at
 
     def _pause_seconds(self) -> float:
-        """How long to sleep when nobody rings."""
+        """Return how long to sleep unless the bell rings."""
         if self._publisher.is_idle and self._closing_at is None:
             return REPORT_INTERVAL_SECONDS
         pause = max(0.05, self._config.spool_after_seconds - self._publisher.unanswered_seconds())
@@ -236,7 +237,7 @@ class Sender:
         return pause
 
     def _ring(self) -> None:
-        # Once is enough until it is heard: under lasting load the thread does not come to it for hours.
+        # One ring waits until it is heard: under lasting load the thread may not sleep, and so not hear it, for hours.
         if self._bell.empty():
             self._bell.put(None)
 
@@ -247,7 +248,7 @@ class Sender:
             return
 
     def _sent(self, batch: Batch) -> None:
-        """In the publisher's thread: the broker has it."""
+        """Settle a batch that the broker has. Called in the publisher's thread."""
         self._settle(batch)
 
     def _spooled(self, batch: Batch) -> None:
@@ -281,7 +282,7 @@ class Sender:
             self._progress.notify_all()
 
     def _secure_rest(self) -> None:
-        """No time is left: everything into the spool."""
+        """Put everything into the spool, because no time is left."""
         if self._spool is None:
             return
         try:
@@ -298,7 +299,7 @@ def _spool_of(config: Config, counts: Counts) -> Spool | None:
         return None
     if not _locked.AVAILABLE:
         if config.spool_dir:
-            logger.warning("no spool: this system has no flock; events wait in memory alone")
+            logger.warning("no spool: this system has no flock; events wait in memory only")
         return None
     try:
         directory = Path(config.spool_dir).expanduser() if config.spool_dir else state_directory(os.environ)

@@ -1,10 +1,10 @@
-"""The spool: a directory of segments on disk, for events that the broker does not take now. Shared by processes.
+"""The spool: a directory of segments on disk, for events that the broker does not take now. Processes share it.
 
-A segment belongs to the process that has it locked: the one that writes it, later the one that sends it. Closed or
-left behind by a process that died, it is anybody's who locks it. It is removed when the broker has all of it. An event
-is accepted when its record was written and fsync returned; until then it may be cut off again.
+A segment belongs to the process that has locked it: first the one that writes it, later the one that sends it. When it
+was closed, or its process died, any process may lock it. It is removed when the broker has all of its events. An event
+is accepted when its record is written and fsync has returned; until then it may be cut off again.
 
-Only the SDK's own threads come here, none of a job's.
+Only the SDK's own threads call this, never a job's thread.
 """
 
 import logging
@@ -25,17 +25,17 @@ logger = logging.getLogger("jobtrail")
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
 SUFFIX: Final = ".segment"
 _NEW: Final = ".new"
-# A file that its maker never finished, because it was killed, is removed after this.
+# A file that a killed process never finished is removed after this.
 _UNFINISHED_SECONDS: Final = 3_600
-# So long nothing is tried again after the spool was full or the disk failed.
+# The pause before the next try after the spool was full or the disk failed.
 PAUSE_SECONDS: Final = 1.0
 
 
 class Segment:
-    """A segment that this process writes, and holds locked until it closes or removes it."""
+    """A segment that this process writes, and keeps locked until it closes or removes it."""
 
     def __init__(self, path: Path, destination: Destination) -> None:
-        """Make it. Raises OSError."""
+        """Create the file. Raises OSError."""
         self.path = path
         unfinished = path.with_suffix(_NEW)
         self._descriptor = _locked.create(unfinished)
@@ -45,7 +45,7 @@ class Segment:
         try:
             self.write(head(destination, SCHEMA_TEXT))
             self.empty_size = self.size
-            # Others look at finished names only, so they never see one that is not locked yet.
+            # Other processes look only at finished names, so they never see a file that is not locked yet.
             os.rename(unfinished, path)
         except OSError:
             self._unlink(unfinished)
@@ -53,7 +53,7 @@ class Segment:
             raise
 
     def write(self, data: bytes) -> None:
-        """Put data at the end, all of it or nothing. Raises OSError."""
+        """Append data, all of it or nothing. Raises OSError."""
         view = memoryview(data)
         try:
             while view:
@@ -64,7 +64,7 @@ class Segment:
         self.size += len(data)
 
     def cut(self, size: int) -> None:
-        """Take back what was written after ``size``. A failure leaves a record that its CRC gives away, at worst."""
+        """Cut the file back to ``size`` bytes. At worst a failure leaves a record that its CRC reveals as damaged."""
         try:
             os.ftruncate(self._descriptor, size)
             os.lseek(self._descriptor, size, os.SEEK_SET)
@@ -73,11 +73,11 @@ class Segment:
         self.size = size
 
     def sync(self) -> None:
-        """Return when the disk has it. Raises OSError."""
+        """Wait until the data is on disk. Raises OSError."""
         os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Let anybody have it. One without an event is removed."""
+        """Release it for any process. A segment without an event is removed."""
         if self._descriptor >= 0 and self.size <= getattr(self, "empty_size", 0):
             self._unlink(self.path)
         descriptor, self._descriptor = self._descriptor, -1
@@ -97,7 +97,7 @@ class Segment:
 
 
 class Claimed:
-    """A segment that this process sends. No other does, until it is closed."""
+    """A segment that this process sends. No other process does until it is closed."""
 
     def __init__(self, path: Path, descriptor: int, contents: Contents) -> None:
         self.path = path
@@ -107,12 +107,12 @@ class Claimed:
         self.sent = 0
 
     def remove(self) -> None:
-        """Remove it, because the broker has all of it. What cannot be removed is sent again, which changes nothing."""
+        """Remove it, because the broker has all of it. If it stays, it is sent again, and duplicates change nothing."""
         Segment._unlink(self.path)
         self.close()
 
     def close(self) -> None:
-        """Leave it to anybody."""
+        """Release it for any process."""
         _locked.close(self._descriptor)
 
 
@@ -129,7 +129,7 @@ class Spool:
     ) -> None:
         self.directory = directory
         self.trouble = ""
-        """Why it takes no events now: "full", "failed", or empty."""
+        """Why the spool takes no events now: "full", "failed", or empty when it takes them."""
         self._max_bytes = max_bytes
         self._destination = destination
         self._counts = counts
@@ -143,7 +143,7 @@ class Spool:
         self._number = 0
 
     def append(self, messages: Sequence[Message]) -> bool:
-        """Accept events, all or none; True when they are on the disk. Never raises."""
+        """Accept all of these events or none; return whether they are on disk. Never raises."""
         with self._lock:
             if self._current is not None and self._current.size >= SEGMENT_BYTES:
                 self._close_current()
@@ -155,17 +155,17 @@ class Spool:
             return accepted is not None
 
     def insure(self, messages: Sequence[Message]) -> Segment | None:
-        """Accept events whose sending is under way into a segment of their own, which is removed if that succeeds."""
+        """Accept events that are being sent, in a segment of their own, which is removed if the sending succeeds."""
         with self._lock:
             return self._write(messages, self._new_segment)
 
     def seal(self) -> None:
-        """Let what was written so far be sent."""
+        """Close the segment being written, so that it can be sent."""
         with self._lock:
             self._close_current()
 
     def claim(self) -> Claimed | None:
-        """Give a segment that waits to be sent to this destination, locked; None when there is none. Never raises."""
+        """Lock and return a segment that waits for this destination; None when there is none. Never raises."""
         try:
             for path in self._waiting():
                 claimed = self._claim(path)
@@ -178,12 +178,12 @@ class Spool:
         return None
 
     def leave(self, claimed: Claimed, reason: str) -> None:
-        """Leave a segment, which this process cannot send, to another."""
+        """Leave a segment that this process cannot send to others."""
         claimed.close()
         self._leave(claimed.path, reason)
 
     def used_bytes(self) -> int:
-        """Bytes of all segments in the directory, of all processes and destinations. Raises OSError."""
+        """Return the bytes of all segments in the directory, of all processes and destinations. Raises OSError."""
         total = 0
         with os.scandir(self.directory) as entries:
             for entry in entries:
@@ -219,8 +219,8 @@ class Spool:
             is_new = segment.size == segment.empty_size
             before = segment.size
             segment.write(data)
-            # Looked at after writing, the bound holds without a lock among processes: of any that wrote at the same
-            # time, the last to look sees what all wrote. Both may step back; neither is beyond the bound.
+            # Checked after writing, the bound holds without a lock among processes: of several that write at the same
+            # time, the last to check sees the bytes of all. Each may step back; none stays beyond the bound.
             if self.used_bytes() > self._max_bytes:
                 segment.cut(before)
                 segment.close()
@@ -258,8 +258,8 @@ class Spool:
         self._pause_until = self._clock() + PAUSE_SECONDS
         self._say(
             "full",
-            f"the spool in {self.directory} holds its {self._max_bytes} bytes (spool_max_bytes): "
-            "events stay in memory, and are dropped when there is no more room there",
+            f"the spool in {self.directory} is full: it holds {self._max_bytes} bytes (spool_max_bytes). "
+            "Events stay in memory, and are dropped when the queue is full too",
         )
 
     def _failed(self, error: OSError) -> None:
@@ -268,8 +268,8 @@ class Spool:
         self._counts.spool_failed()
         self._say(
             "failed",
-            f"cannot write the spool in {self.directory}: {error}. Events stay in memory, and are dropped when there is "
-            "no more room there: give the disk room, or name another directory (spool_dir)",
+            f"cannot write the spool in {self.directory}: {error}. Events stay in memory, and are dropped when the "
+            "queue is full: give the disk room, or name another directory (spool_dir)",
         )
 
     # Reading.

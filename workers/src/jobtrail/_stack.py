@@ -1,7 +1,7 @@
 """Stack traces in two steps: captured in the job's thread, which is cheap; printed in the sender's, which is not.
 
-What is captured holds code objects and line numbers, never frames: a queued event must not keep a job's variables
-alive. What is printed is what Python prints, without the source's underlining. Nothing here raises.
+The capture holds code objects and line numbers, never frames: a queued event must not keep a job's variables alive.
+The text is what Python prints, without the underlining of the source. Nothing here raises.
 """
 
 import linecache
@@ -22,7 +22,7 @@ from jobtrail._text import (
     text_of,
 )
 
-# Frames kept of one traceback: those nearest to the failure. Exceptions kept of a chain or a group.
+# Frames kept from one traceback: those nearest to the failure. Exceptions kept from a chain or a group.
 FRAMES_LIMIT: Final = 60
 EXCEPTIONS_LIMIT: Final = 8
 _WALK_LIMIT: Final = 5_000
@@ -34,7 +34,7 @@ _GROUP: Final = "\nIn this group of exceptions there is:\n\n"
 
 
 class Part(NamedTuple):
-    """One exception of a chain: what links it to the part before it, and what is printed of it."""
+    """One exception of a chain: the line that links it to the part before it, and what is printed for it."""
 
     link: str
     frames: tuple[tuple[CodeType, int], ...]
@@ -43,7 +43,7 @@ class Part(NamedTuple):
 
 
 def capture(error: BaseException) -> tuple[Part, ...]:
-    """Take from an exception, its causes and the members of its group what `render` prints, the oldest cause first."""
+    """Capture an exception, its causes and the members of its group for `render`, the oldest cause first."""
     parts: list[Part] = []
     seen: set[int] = set()
     current: BaseException | None = error
@@ -68,22 +68,22 @@ def render(stack: Any, redactor: Redactor) -> str:
 
 
 def size_of(stack: Any) -> int:
-    """Estimate the bytes that `render` will give."""
+    """Estimate the bytes that `render` will return."""
     return len(stack) if isinstance(stack, str) else sum(100 + 120 * len(part.frames) for part in stack)
 
 
 def type_name(kind: type[BaseException]) -> str:
-    """Give a class as ``package.module.Class``, the builtin ones without their module."""
+    """Return a class's name as ``package.module.Class``; builtin classes without their module."""
     return identifier(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), ERROR_TYPE_LIMIT)
 
 
 def is_sdk(path: str) -> bool:
-    """Say whether a source file is one of this package."""
+    """Return whether a source file belongs to this package."""
     return path.startswith(_SDK_DIRECTORY)
 
 
 def _older(error: BaseException) -> tuple[BaseException | None, str]:
-    """Give the exception that one followed from, and what is printed between the two."""
+    """Return the exception that this one followed from, and the line printed between the two."""
     if error.__cause__ is not None:
         return error.__cause__, _CAUSE
     if error.__context__ is not None and not error.__suppress_context__:
@@ -97,7 +97,7 @@ def _part(error: BaseException, link: str) -> Part:
     count = 0
     while trace is not None and count < _WALK_LIMIT:
         code = trace.tb_frame.f_code
-        # The SDK's own frames say nothing of the failure.
+        # The SDK's own frames say nothing about the failure.
         if not code.co_filename.startswith(_SDK_DIRECTORY):
             frames.append((code, trace.tb_lineno))
             count += 1

@@ -1,13 +1,13 @@
-"""Times as the events carry them: microseconds since 1970 in UTC, 0 when not known."""
+"""Times as events carry them: microseconds since 1970 in UTC, 0 when not known."""
 
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 Time = datetime | int | None
-"""A datetime with a time zone, or microseconds since 1970; None is not known."""
+"""A datetime with a time zone, or microseconds since 1970; None means not known."""
 
-# The years 1 to 9999: what both datetime and Postgres hold.
+# The years 1 to 9999, which both datetime and Postgres can hold.
 LEAST: Final = -62_135_596_800_000_000
 MOST: Final = 253_402_300_799_999_999
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,9 +19,9 @@ def now() -> int:
 
 
 def micros(value: object) -> int:
-    """Give a time in microseconds since 1970.
+    """Return a time in microseconds since 1970.
 
-    Raises ValueError, with the cure, for a datetime without a time zone and for what is no time.
+    Raises ValueError, with the cure, for a datetime without a time zone and for a value that is not a time.
     """
     if value is None:
         return 0
@@ -32,5 +32,5 @@ def micros(value: object) -> int:
     if type(value) is int and LEAST <= value <= MOST:
         return value
     raise ValueError(
-        f"{value!r:.60} is no time: give a datetime with a time zone, or microseconds since 1970"
+        f"{value!r:.60} is not a time: give a datetime with a time zone, or microseconds since 1970"
     )
