@@ -1,4 +1,4 @@
-"""The demo: the incident that jobtrail was born from, played by real worker processes, and the questions answered.
+"""The demo: replays the incident that led to jobtrail with real worker processes, and answers the questions about it.
 
-`__main__` tells the story in order. It uses the SDK and the `jobtrail` command like anybody else.
+`__main__` shows the order of the steps. The demo uses the SDK and the `jobtrail` command as any user would.
 """

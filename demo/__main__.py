@@ -1,7 +1,7 @@
-"""`python -m demo`, or `make demo`: plays the incident and answers its questions. See docs/demo.md.
+"""`python -m demo`, or `make demo`: replays the incident and answers the questions about it. See docs/demo.md.
 
-Ends with 0 when what `jobtrail` says equals what the workers wrote down, 1 when it does not, 2 when the demo could not
-be played; with --once by itself, else when somebody says Ctrl-C.
+With --once it ends by itself, else at Ctrl-C. The exit status is 0 when the answers of `jobtrail` equal the workers'
+notes, 1 when they differ, and 2 when the demo could not be played.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _LOOK_EVERY_SECONDS = 0.5
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Play the demo; returns the exit status."""
+    """Play the demo; return the exit status."""
     options = _options(arguments)
     screen = Screen()
     forget_settings()
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         lifeline.begin()
         with workplace() as directory:
             status = _play(directory, tell(options.seed), options.broker, options.once, screen)
-    except BrokenPipeError:  # whoever read our output has enough
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Stopped as stopped:
@@ -84,7 +84,7 @@ def _play(directory: Path, story: Story, broker: str, once: bool, screen: Screen
 
 
 def _check(directory: Path, running: Stack, screen: Screen) -> int:
-    """Run the checker, as the separate program that it is; returns its verdict."""
+    """Run the checker as a separate program; return its exit status."""
     words = ["-m", "demo.checker", str(directory)]
     screen.quote(f"python {' '.join(words)}")
     return subprocess.run(
@@ -93,7 +93,7 @@ def _check(directory: Path, running: Stack, screen: Screen) -> int:
 
 
 def _stay(directory: Path, running: Stack, workers: Fleet, screen: Screen) -> None:
-    """Leave everything running until somebody says Ctrl-C."""
+    """Leave everything running until Ctrl-C."""
     screen.heading("Look further: all of it stays until Ctrl-C. In another terminal:")
     screen.say(
         f"""\

@@ -1,4 +1,4 @@
-"""The answers that the demo ends with: each question, the one command that answers it, and what that prints."""
+"""Prints the answers at the end of the demo: each question, the command that answers it, and its output."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -11,14 +11,14 @@ _METRIC = "jobtrail_failures_total"
 
 
 class Question(NamedTuple):
-    """What somebody asks, and the words after `jobtrail` that ask it."""
+    """A question, and the words after `jobtrail` that answer it."""
 
     asked: tuple[str, ...]
     words: tuple[str, ...]
 
 
 def questions(root: str, imported: str) -> list[Question]:
-    """The incident's questions, in the order in which one asks them, and two beyond it."""
+    """Return the questions about the incident, in the order in which one would ask them, and two more."""
     return [
         Question(("What became of the import?",), ("lineage", "tree", root)),
         Question(
@@ -52,9 +52,9 @@ def _jobs(root: str, worker: str, state: str) -> tuple[str, ...]:
 
 
 def print_answers(screen: Screen, running: Stack, root: str, imported: str) -> None:
-    """Ask everything and print what comes. Raises DemoError."""
+    """Ask every question and print the answers. Raises DemoError."""
     asked = questions(root, imported)
-    # Half of the time is the start of the command: two are asked at once, printed in their order.
+    # Half of the time is the start of the command, so two run at once; the answers are printed in order.
     with ThreadPoolExecutor(2) as pool:
         answers = pool.map(lambda question: running.command(*question.words), asked)
         for question, answer in zip(asked, answers, strict=True):

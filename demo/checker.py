@@ -1,7 +1,7 @@
-"""Whether what `jobtrail` says equals what the workers wrote down: `python -m demo.checker DIRECTORY`.
+"""Compares the answers of `jobtrail` with the workers' own notes: `python -m demo.checker DIRECTORY`.
 
-A program of its own that believes only the tallies of the workers and the recorded file itself, and asks jobtrail as
-anybody would: by its command, with --json. It prints each comparison, and ends with 0 only if all are equal.
+A separate program that believes only the workers' tallies and the recorded file. It asks jobtrail as any user would, by
+its command with --json. It prints each comparison, and exits with 0 only if all are equal.
 """
 
 import gzip
@@ -28,7 +28,7 @@ _DIFFERENCE_WIDTH = 500
 
 
 class Comparison(NamedTuple):
-    """One answer of jobtrail beside what it has to be."""
+    """An answer of jobtrail and the expected one."""
 
     what: str
     expected: object
@@ -39,7 +39,7 @@ Ask = Callable[..., Any]
 
 
 def compare(jobs: Jobs, ask: Ask) -> Iterator[Comparison]:
-    """Compare every answer about the run of these jobs; ``ask`` gives what a `jobtrail` command says."""
+    """Compare every answer about the run of these jobs; ``ask`` returns the answer of a `jobtrail` command."""
     (root,) = (job.job_id for job in jobs.values() if not job.parent)
     stages = ask("lineage", "stats", root)["stages"]
     said = {(stage["depth"], stage["worker"]): stage for stage in stages}
@@ -141,7 +141,7 @@ def _compare_failures(jobs: Jobs, source: str, ask: Ask) -> Iterator[Comparison]
 
 
 def compare_import(root: str, file: Path, ask: Ask) -> Iterator[Comparison]:
-    """Compare what jobtrail says of an imported run with the recorded file itself."""
+    """Compare jobtrail's answers about an imported run with the recorded file."""
     content = file.read_bytes()
     document = json.loads(gzip.decompress(content) if file.suffix == ".gz" else content)
     programs = expectations.tasks_by_program(document)
@@ -161,7 +161,7 @@ def compare_import(root: str, file: Path, ask: Ask) -> Iterator[Comparison]:
 
 
 def asker(environment: dict[str, str]) -> Ask:
-    """A function that runs a `jobtrail` command with --json and gives its answer."""
+    """Return a function that runs a `jobtrail` command with --json and returns its answer."""
 
     def ask(*words: str) -> Any:
         answer = subprocess.run(
@@ -183,7 +183,7 @@ def asker(environment: dict[str, str]) -> Ask:
 
 
 def _all(comparisons: Iterator[Comparison]) -> list[Comparison]:
-    """All of them; where jobtrail gives no answer, that is the last one, and wrong."""
+    """Return all comparisons; when jobtrail does not answer, the last one says so, and fails."""
     found: list[Comparison] = []
     try:
         found.extend(comparisons)
@@ -193,7 +193,7 @@ def _all(comparisons: Iterator[Comparison]) -> list[Comparison]:
 
 
 def differences(expected: object, got: object) -> list[str]:
-    """Say where two values differ: of dictionaries, the entries that do."""
+    """Return lines that say where two values differ; for dictionaries, the entries that differ."""
     if isinstance(expected, dict) and isinstance(got, dict):
         keys = sorted({key for key in (*expected, *got) if expected.get(key) != got.get(key)}, key=str)
         lines = [f"{key}: the workers say {expected.get(key)}, jobtrail says {got.get(key)}" for key in keys]
@@ -203,12 +203,12 @@ def differences(expected: object, got: object) -> list[str]:
 
 
 def main(directory: Path) -> int:
-    """Compare everything and print it; returns the exit status."""
+    """Compare everything and print it; return the exit status."""
     screen = Screen()
     ask = asker(read_environment(directory))
     jobs = tally.read(directory / "tally")
     imported = json.loads((directory / IMPORTED_FILE).read_text())
-    # The command takes its time to start: the two runs are asked about side by side.
+    # The command is slow to start, so the two runs are checked at the same time.
     with ThreadPoolExecutor(2) as pool:
         about_run = pool.submit(lambda: _all(compare(jobs, ask)))
         about_import = pool.submit(

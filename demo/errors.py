@@ -1,8 +1,8 @@
-"""The errors of the demo."""
+"""The demo's errors."""
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says why, with the end of a log where there is one."""
+    """The demo cannot go on. The message says why, with the end of the log if there is one."""
 
 
 class Late(DemoError):
@@ -10,7 +10,7 @@ class Late(DemoError):
 
 
 class Stopped(BaseException):
-    """Somebody asked the demo to end, by a signal. No `except Exception` is to swallow it."""
+    """A signal asked the demo to end. A BaseException, so that no `except Exception` swallows it."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)

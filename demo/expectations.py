@@ -1,6 +1,6 @@
-"""What `jobtrail` has to say if the workers' own files are true. Pure: from tallied jobs to the shape of each answer.
+"""Computes the answers expected of `jobtrail` from the workers' own files. Pure: tallied jobs in, expected answers out.
 
-Nothing here, or in what it reads, comes from jobtrail, its SDK or its tables.
+Nothing here, or in the files it reads, comes from jobtrail, its SDK or its tables.
 """
 
 from collections import Counter, defaultdict
@@ -17,7 +17,7 @@ _WAITING = frozenset({"available"})
 
 @dataclass(frozen=True)
 class Group:
-    """Failures that are one group, with the external ids among which its samples have to be."""
+    """A group of failures, with the external ids that its samples must be taken from."""
 
     category: str
     error_type: str
@@ -26,12 +26,12 @@ class Group:
 
 
 def depth(jobs: Jobs, job: TalliedJob) -> int:
-    """Steps from the root."""
+    """Return the number of steps from the root."""
     return 0 if not job.parent else 1 + depth(jobs, jobs[job.parent])
 
 
 def stages(jobs: Jobs) -> dict[tuple[int, str], dict[str, int]]:
-    """Jobs by depth and worker, then by state."""
+    """Return the number of jobs by depth and worker, then by state."""
     counts: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
     for job in jobs.values():
         counts[depth(jobs, job), job.worker][job.state] += 1
@@ -39,7 +39,7 @@ def stages(jobs: Jobs) -> dict[tuple[int, str], dict[str, int]]:
 
 
 def announced(jobs: Jobs) -> dict[tuple[int, str], int]:
-    """How many jobs of a stage their parents said there would be."""
+    """Return how many jobs of each stage their parents announced."""
     sums: Counter[tuple[int, str]] = Counter()
     for job in jobs.values():
         for worker, count in job.expected.items():
@@ -48,7 +48,7 @@ def announced(jobs: Jobs) -> dict[tuple[int, str], int]:
 
 
 def stuck(jobs: Jobs) -> set[tuple[int, str]]:
-    """Stages where jobs wait and none executes, in a fleet that is at rest."""
+    """Return the stages in which jobs wait and none executes, for a fleet at rest."""
     return {
         stage
         for stage, states in stages(jobs).items()
@@ -57,7 +57,7 @@ def stuck(jobs: Jobs) -> set[tuple[int, str]]:
 
 
 def rows(jobs: Jobs) -> dict[str, tuple[str, str, str, str, str]]:
-    """Of each job: worker, state, parent, external id, and why it failed."""
+    """Return for each job its worker, state, parent, external id, and failure category."""
     return {
         job.job_id: (job.worker, job.state, job.parent, job.external_id, job.category)
         for job in jobs.values()
@@ -65,7 +65,7 @@ def rows(jobs: Jobs) -> dict[str, tuple[str, str, str, str, str]]:
 
 
 def children(jobs: Jobs) -> dict[str, Counter[str]]:
-    """Of each job that spawned any: how many of each worker."""
+    """Return for each job with children how many it spawned of each worker."""
     spawned: dict[str, Counter[str]] = defaultdict(Counter)
     for job in jobs.values():
         if job.parent:
@@ -74,7 +74,7 @@ def children(jobs: Jobs) -> dict[str, Counter[str]]:
 
 
 def missing(jobs: Jobs) -> dict[tuple[str, str], tuple[int, int]]:
-    """Jobs that spawned another number of children of a worker than they announced: announced and spawned."""
+    """Return announced and spawned counts, by job and worker, where the two differ."""
     spawned = children(jobs)
     return {
         (job.job_id, worker): (count, spawned[job.job_id][worker])
@@ -85,7 +85,7 @@ def missing(jobs: Jobs) -> dict[tuple[str, str], tuple[int, int]]:
 
 
 def barren(jobs: Jobs) -> dict[tuple[str, str], frozenset[str]]:
-    """Completed jobs without a child of a worker that others of their kind have, by their worker and that one."""
+    """Return the childless jobs, by worker and child worker: completed, but without a child that their peers have."""
     spawned = children(jobs)
     completed = [job for job in jobs.values() if job.state == "completed"]
     kinds = {(job.worker, worker) for job in completed for worker in spawned[job.job_id]}
@@ -101,7 +101,7 @@ def barren(jobs: Jobs) -> dict[tuple[str, str], frozenset[str]]:
 
 
 def groups(jobs: Jobs) -> list[Group]:
-    """Failures by category and type: messages that differ by a film's number and title alone are one group."""
+    """Return failure groups by category and type: messages that differ only in a film's id and title are one group."""
     failed: dict[tuple[str, str], list[TalliedJob]] = defaultdict(list)
     for job in jobs.values():
         if job.state in _FAILED:
@@ -113,7 +113,7 @@ def groups(jobs: Jobs) -> list[Group]:
 
 
 def run(jobs: Jobs) -> dict[str, int]:
-    """The run in numbers, as `jobtrail runs list` has them."""
+    """Return the numbers of the run that `jobtrail runs list` shows."""
     states = Counter(job.state for job in jobs.values())
     return {
         "total": len(jobs),
@@ -125,13 +125,13 @@ def run(jobs: Jobs) -> dict[str, int]:
 
 
 def tasks_by_program(document: Mapping[str, Any]) -> dict[str, int]:
-    """The tasks of a recorded workflow (WfFormat 1.5) by the program that each ran."""
+    """Count the tasks of a recorded workflow (WfFormat 1.5) by the program that they ran."""
     executed: Iterable[Mapping[str, Any]] = document["workflow"]["execution"]["tasks"]
     return dict(Counter(task["command"]["program"] for task in executed))
 
 
 def longest_history(document: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
-    """The task of a recorded workflow that the most others had to finish before, and those others."""
+    """Return the task of a recorded workflow that waited for the most others, and those others."""
     parents = {task["id"]: task["parents"] for task in document["workflow"]["specification"]["tasks"]}
     history: dict[str, frozenset[str]] = {}
 

@@ -1,4 +1,4 @@
-"""The cinema's site and the worker processes that scrape it: started, watched, and killed in the end.
+"""Starts and stops the cinema's site and the worker processes that scrape it.
 
 The queue of MovieDetailJobs gets no worker: that is the incident.
 """
@@ -31,7 +31,7 @@ _FLUSH_TIMEOUT_SECONDS = 20
 
 @dataclass(frozen=True)
 class Fleet:
-    """The workers that run, by queue; ``root`` is the id of the SyncJob."""
+    """The number of running workers, by queue; ``root`` is the id of the SyncJob."""
 
     site: str
     queues: Queues
@@ -39,7 +39,7 @@ class Fleet:
     root: str
 
     def is_at_rest(self) -> bool:
-        """Whether nothing more can happen: what has a worker is done, and every page worker is held by the site."""
+        """Return whether nothing more can happen: other workers have no job, and the site holds every page worker."""
         load = self.queues.load()
         busy = sum(load[queue].running for queue in load if queue != PAGES)
         left = sum(load[queue].waiting for queue in (SYNC, SHOWTIMES) if queue in load)
@@ -54,7 +54,7 @@ class Fleet:
 
 @contextlib.contextmanager
 def fleet(directory: Path, running: Stack, story: Story) -> Iterator[Fleet]:
-    """Start the site and the workers, put the SyncJob into its queue, and yield; afterwards all are gone."""
+    """Start the site and the workers, put the SyncJob into its queue, and yield; kill them at the end of the block."""
     (port,) = free_ports(1)
     site = f"http://{HOST}:{port}"
     workers = Counter({SYNC: 1, PAGES: story.page_workers, SHOWTIMES: _SHOWTIME_WORKERS, DETAILS: 0})
@@ -72,7 +72,7 @@ def fleet(directory: Path, running: Stack, story: Story) -> Iterator[Fleet]:
 
 
 def _begin(directory: Path, running: Stack, story: Story, queues: Queues, site: str) -> str:
-    """Put the SyncJob in, as whatever schedules jobs would: a publisher of its own, this process."""
+    """Put the SyncJob into its queue as a scheduler would: this process is a publisher too."""
     jobtrail.configure(
         pulsar_url=running.settings["JOBTRAIL_PULSAR_URL"],
         spool_dir=running.settings["JOBTRAIL_SPOOL_DIR"],
@@ -97,7 +97,7 @@ def _start(
         directory=ROOT,
         environment=running.environment(JOBTRAIL_NAMESPACE=NAMESPACE, JOBTRAIL_RELEASE="demo"),
     )
-    started.callback(process.kill)  # in the middle of a held fetch: there is no other end for it
+    started.callback(process.kill)  # a worker in a held fetch ends in no other way
     return process
 
 

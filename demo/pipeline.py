@@ -1,7 +1,7 @@
-"""The scraping pipeline: four kinds of jobs. This is what code instrumented with the SDK looks like.
+"""The scraping pipeline: four kinds of jobs. It shows what code instrumented with the SDK looks like.
 
-A SyncJob reads the programme and spawns a MoviePageJob for each page; that one spawns a MovieDetailJob for each film
-and a ShowtimeProcessJob for each screening; a screening can only be stored for a film whose details are there.
+A SyncJob reads the programme and spawns a MoviePageJob for each page. A MoviePageJob spawns a MovieDetailJob for each
+film and a ShowtimeProcessJob for each screening. A screening can be stored only when its film's details are stored.
 """
 
 import json
@@ -20,23 +20,23 @@ from demo.tally import Tally
 SYNC, PAGES, DETAILS, SHOWTIMES = "sync", "movie_pages", "movie_details", "showtimes"
 FETCH_TIMEOUT_SECONDS = 60 * 60
 SITE_FILE = "site"
-"""The file in the demo's folder that says where the site is."""
+"""The file in the demo's folder that contains the site's URL."""
 
 
 class MovieNotReady(Exception):
-    """A screening of a film whose details were not fetched yet."""
+    """The details of a screening's film have not been fetched yet."""
 
 
 class PageBroken(Exception):
-    """The site answered with something else than a page."""
+    """The site's answer was not a page."""
 
 
 CATEGORIES = {MovieNotReady: "movie_not_ready", PageBroken: "page_broken"}
-"""What jobtrail is told of our exceptions: the category of each."""
+"""The category of each of our exceptions, for jobtrail."""
 
 
 class Child(NamedTuple):
-    """A job that is to be spawned."""
+    """A job to be spawned."""
 
     queue: str
     worker: str
@@ -46,7 +46,7 @@ class Child(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where jobs of this process run: the site, the database of films, the queues, and the process's own tally."""
+    """What the jobs of this process use: the site, the database of films, the queues, and the process's own tally."""
 
     site: str
     films: Path
@@ -55,7 +55,7 @@ class Place:
 
 
 def sync(place: Place, task: Task) -> None:
-    """Read the programme, and spawn a MoviePageJob for each page of it."""
+    """Read the programme, and spawn a MoviePageJob for each of its pages."""
     programme = fetch(f"{place.site}/programme")
     jobtrail.expect("MoviePageJob", programme["announced"])
     place.tally.note(task.job_id, task.worker, expected={"MoviePageJob": programme["announced"]})
@@ -91,7 +91,7 @@ def movie_page(place: Place, task: Task) -> None:
 
 
 def showtime_process(place: Place, task: Task) -> None:
-    """Store a screening. Raises MovieNotReady when the film's details are not there."""
+    """Store a screening. Raises MovieNotReady when the film's details are not stored."""
     movie_id, title = task.args["movie_id"], task.args["title"]
     with closing(sqlite3.connect(place.films)) as films:
         if films.execute("SELECT 1 FROM films WHERE movie_id = ?", (movie_id,)).fetchone() is None:
@@ -116,9 +116,9 @@ JOBS: dict[str, Callable[[Place, Task], None]] = {
 
 
 def spawn(place: Place, parent: Task | None, children: list[Child], source: str = "") -> range:
-    """Put jobs into their queues as children of the one that runs: each carries jobtrail's headers with it.
+    """Put jobs into their queues, with jobtrail's headers, as children of the running job.
 
-    Gives their ids.
+    Returns their ids.
     """
     tasks = []
     job_ids = place.queues.reserve(len(children))

@@ -1,6 +1,6 @@
 """The queues of the demo's own job system: one SQLite file that all its workers share.
 
-As in any queue, a job has an id, arguments, and headers that travel with it; nothing here knows jobtrail.
+As in any queue, a job has an id, arguments, and headers that travel with it. This module does not know jobtrail.
 """
 
 import json
@@ -36,14 +36,14 @@ class Task(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What is in one queue."""
+    """The numbers of jobs in one queue."""
 
     waiting: int
     running: int
 
 
 class Queues:
-    """The file, opened by one process. First come, first served."""
+    """The queue file, opened by one process. Jobs are taken in the order of their ids."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_SECONDS, isolation_level=None)
@@ -52,7 +52,7 @@ class Queues:
 
     @classmethod
     def create(cls, path: Path, first_job_id: int) -> Self:
-        """Make the file; the first job put in gets this id."""
+        """Create the file; the first job put in gets this id."""
         queues = cls(path)
         queues._connection.executescript(_TABLE)
         queues._connection.execute(
@@ -65,7 +65,7 @@ class Queues:
         self._connection.close()
 
     def reserve(self, count: int) -> range:
-        """Take so many job ids for jobs that will be put in."""
+        """Reserve job ids for jobs that will be put in."""
         with (
             self._transaction(),
             closing(
@@ -78,7 +78,7 @@ class Queues:
         return range(last - count + 1, last + 1)
 
     def put(self, tasks: list[Task]) -> None:
-        """Put jobs in, all or none."""
+        """Put in all jobs, or none."""
         with self._transaction():
             self._connection.executemany(
                 "INSERT INTO tasks (id, queue, worker, args, headers) VALUES (?, ?, ?, ?, ?)",
@@ -95,7 +95,7 @@ class Queues:
             )
 
     def take(self, queue: str) -> Task | None:
-        """Take the oldest job that waits, None when there is none."""
+        """Take and return the oldest waiting job; None when there is none."""
         with (
             self._transaction(),
             closing(
@@ -114,11 +114,11 @@ class Queues:
         return Task(job_id, name, worker, json.loads(args), json.loads(headers))
 
     def end(self, task: Task) -> None:
-        """Say that nobody works on the job any more, however it ended."""
+        """Mark a job as ended, with any outcome."""
         self._connection.execute("UPDATE tasks SET state = 'ended' WHERE id = ?", (task.job_id,))
 
     def load(self) -> dict[str, Load]:
-        """What waits and runs now, by queue."""
+        """Return the waiting and running jobs, by queue."""
         counts: dict[tuple[str, str], int] = {
             (queue, state): count
             for queue, state, count in self._connection.execute(

@@ -1,4 +1,4 @@
-"""What the demo shows while it works: a live line on a terminal, plain lines elsewhere."""
+"""Shows the demo's progress: a live line on a terminal, plain lines elsewhere."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns; what is not known is 80."""
+        """The width in columns; 80 when not known."""
         return shutil.get_terminal_size().columns
 
     def say(self, text: str = "") -> None:
@@ -32,20 +32,20 @@ class Screen:
         print(text, flush=True)
 
     def heading(self, *lines: str) -> None:
-        """Print what parts the following from what was."""
+        """Print an empty line and a heading."""
         self.say()
         for line in lines:
             self.say(self._styled("1", line))
 
     def quote(self, command: str) -> None:
-        """Print a command as a person would type it; on a terminal a long one goes on in a second line."""
+        """Print a command as a person would type it; on a terminal a long one is wrapped."""
         lines = self._wrapped(f"$ {command}", room_for=" \\")
         for line in lines[:-1]:
             self.say(self._styled("36", f"{line} \\"))
         self.say(self._styled("36", lines[-1]))
 
     def show(self, output: str) -> None:
-        """Print what a command printed. On a terminal, lines laid out in columns are cut where it ends, others wrap."""
+        """Print a command's output. Lines too long for the terminal are cut if they have columns, else wrapped."""
         for line in output.rstrip("\n").splitlines():
             if not self._is_terminal or len(line) <= self.width:
                 self.say(line)
@@ -55,16 +55,16 @@ class Screen:
                 self.say("\n".join(self._wrapped(line)))
 
     def done(self, text: str, note: str = "") -> None:
-        """Print that something is well."""
+        """Print that a step succeeded."""
         shown = f"{text:<{_NOTE_COLUMN}}  {self._styled('2', note)}" if note else text
         self.say(f"  {self._styled('32', '✓')} {shown}")
 
     def failed(self, text: str) -> None:
-        """Print that something is not."""
+        """Print that a step failed."""
         self.say(f"  {self._styled('31', '✗')} {text}")
 
     def now(self, text: str) -> None:
-        """Show how far it is: over the last such line on a terminal, else as a line of its own now and then."""
+        """Show the progress: on a terminal in place of the last such line, elsewhere as a new line now and then."""
         if self._is_terminal:
             shown = f"  … {text}"[: self.width - 1]
             if shown != self._live:
@@ -77,9 +77,9 @@ class Screen:
 
     @contextlib.contextmanager
     def step(self, text: str) -> Iterator[Callable[[str], None]]:
-        """Show that something is under way, and when the block ends well that it is done and how long it took.
+        """Show that a step is running, and how long it took when the block ends well.
 
-        The block may call what it is given with a note for that line.
+        Yields a function that adds a note to the final line.
         """
         notes: list[str] = []
         began = time.monotonic()

@@ -1,6 +1,6 @@
-"""The cinema's web site, as a process: `python -m demo.site SEED PORT`. It never answers for a slow page.
+"""Serves the cinema's web site: `python -m demo.site SEED PORT`. A request for a slow page is never answered.
 
-`/programme` is what the SyncJob reads, `/pages/…` what a MoviePageJob reads, `/held` says which requests are held now.
+The SyncJob reads `/programme`, a MoviePageJob reads `/pages/…`. `/held` lists the requests that are held now.
 """
 
 import json
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
-        """Nobody reads the access log of the demo."""
+        """Log nothing: nobody reads the demo's access log."""
 
 
 def _content(page: Page) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the demo runs on: a broker, a Postgres, and jobtrail's two consumers, each a process of its own."""
+"""Starts what the demo runs on: a broker, a Postgres, and jobtrail's two consumers, each in its own process."""
 
 import contextlib
 import os
@@ -30,18 +30,18 @@ _STOP_TIMEOUT_SECONDS = 10
 
 @dataclass(frozen=True)
 class Stack:
-    """What runs. ``settings``: the JOBTRAIL_… variables by which everything finds it."""
+    """The running services. ``settings`` are the JOBTRAIL_… variables with their addresses."""
 
     settings: Mapping[str, str]
     aggregator_url: str
     metrics_url: str
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of a process of the demo."""
+        """Return the environment for a process of the demo."""
         return {**os.environ, **self.settings, **more}
 
     def command(self, *words: str) -> str:
-        """Run a `jobtrail` command to its end and return what it printed. Raises DemoError when it could not answer."""
+        """Run a `jobtrail` command and return its output. Raises DemoError when it could not answer."""
         answer = subprocess.run(
             [str(PROGRAMS / "jobtrail"), *words],
             env=self.environment(),
@@ -59,10 +59,10 @@ class Stack:
 
 @contextlib.contextmanager
 def stack(directory: Path, broker: str, screen: Screen) -> Iterator[Stack]:
-    """Start everything, in the order in which it is needed, and yield it; afterwards it is gone.
+    """Start everything in order and yield it; stop everything at the end of the block.
 
-    The consumers subscribe before anybody publishes: pulsar-lite has no other way of making a subscription. Raises
-    ServerUnavailableError, DemoError.
+    The consumers subscribe before the first event is published: pulsar-lite has no other way to create a subscription.
+    Raises ServerUnavailableError, DemoError.
     """
     with contextlib.ExitStack() as parts:
         aggregator_port, metrics_port = free_ports(2)
@@ -74,7 +74,7 @@ def stack(directory: Path, broker: str, screen: Screen) -> Iterator[Stack]:
             "JOBTRAIL_STUCK_FLOOR_SECONDS": STUCK_FLOOR_SECONDS,
             "JOBTRAIL_AGGREGATOR_PORT": str(aggregator_port),
             "JOBTRAIL_METRICS_PORT": str(metrics_port),
-            # Not in the user's own folders: nothing of the demo is left behind.
+            # Not in the user's own folders, so that nothing is left behind.
             "JOBTRAIL_SPOOL_DIR": str(directory / "spool"),
         }
         settings |= parts.enter_context(_BROKERS[broker](directory, screen))
@@ -103,7 +103,7 @@ def _pulsar_lite(directory: Path, screen: Screen) -> Iterator[dict[str, str]]:
         server.start()
         said(_address(server.url))
     try:
-        # It has no schema registry: the bundled schema is the writer's.
+        # It has no schema registry, so messages are decoded with the bundled schema.
         yield {"JOBTRAIL_PULSAR_URL": server.url, "JOBTRAIL_SCHEMA_REGISTRY": "bundled"}
     finally:
         server.kill()

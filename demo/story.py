@@ -1,7 +1,7 @@
-"""The story that a seed tells: a cinema site's programme, and what becomes of it. Pure: no clock, no I/O.
+"""Draws the story of a seed: a cinema site's programme, and which of its pages are slow. Pure: no clock, no I/O.
 
-Seed 0 tells the incident with its own numbers; any other seed draws counts and names of its own. Only the site and the
-fleet are made from a story. Who checks the answers knows nothing of it.
+Seed 0 has the numbers of the real incident; any other seed draws its own counts and names. Only the site and the fleet
+use the story. The checker does not know it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ INCIDENT_SEED = 0
 
 
 class Movie(NamedTuple):
-    """A film on a page; without ``has_details`` its link to the details is missing there."""
+    """A film on a page; without ``has_details`` the page has no link to its details."""
 
     movie_id: int
     title: str
@@ -22,7 +22,7 @@ class Movie(NamedTuple):
 
 
 class Showtime(NamedTuple):
-    """One screening of a film of the page."""
+    """One screening of a film on the page."""
 
     movie_id: int
     cinema: str
@@ -41,7 +41,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Story:
-    """All that the seed decides. ``announced``: how many pages the programme says it has."""
+    """Everything that the seed decides. ``announced`` is the number of pages that the programme claims to have."""
 
     seed: int
     city: str
@@ -56,7 +56,7 @@ class _Counts(NamedTuple):
     completed: int
     held: int
     waiting: int
-    unlisted: int  # announced by the programme, and not in its list
+    unlisted: int  # announced by the programme, but not in its list
     barren: int  # pages that complete without a MovieDetailJob
     details: int
     showtimes: int
@@ -109,7 +109,7 @@ _SLUGS = ("premiery", "klasyka", "dzieci", "festiwal", "dokument", "maraton", "k
 
 
 def tell(seed: int) -> Story:
-    """Draw the story of a seed; the same one every time."""
+    """Return the story of a seed, always the same one."""
     random = Random(f"jobtrail demo {seed}")
     is_incident = seed == INCIDENT_SEED
     counts = _INCIDENT if is_incident else _draw_counts(random)
@@ -139,10 +139,10 @@ def _draw_counts(random: Random) -> _Counts:
 
 
 def _draw_pages(random: Random, counts: _Counts) -> list[Page]:
-    """Pages in the order in which they are taken.
+    """Draw the pages in the order in which they are taken.
 
-    Each slow page takes a worker out of service, and the last worker is gone with the last slow page: so as many pages
-    complete as stand before it and are not slow, whoever takes which.
+    Each slow page holds one worker for ever, and the last slow page holds the last worker. So exactly the pages before
+    it that are not slow complete, no matter which worker takes which page.
     """
     before = counts.completed + counts.held
     slow = {*random.sample(range(before // 3, before - 1), counts.held - 1), before - 1}
@@ -178,6 +178,6 @@ def _draw_showtime(random: Random, movies: Sequence[Movie]) -> Showtime:
 
 
 def _split(random: Random, whole: int, parts: int) -> list[int]:
-    """Cut a number into so many parts of at least 1."""
+    """Split a number at random into parts of at least 1."""
     cuts = sorted(random.sample(range(1, whole), parts - 1))
     return [end - start for start, end in zip([0, *cuts], [*cuts, whole], strict=True)]

@@ -1,6 +1,6 @@
-"""What the workers did, as they wrote it down themselves: files of lines of JSON, one file a process, outside the SDK.
+"""The workers' own notes of what they did: files of JSON lines, one file for each process, written without the SDK.
 
-Reading them gives, for each job, who spawned it and where it stands; that is all the checker believes in.
+They say, for each job, its parent and its state. The checker believes only these notes.
 """
 
 import json
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# A later line counts; between processes the order of lines is not known, the order of states is.
+# A later state wins. The order of lines is not known between processes, but the order of states is.
 _RANKS = {"available": 0, "executing": 1, "completed": 2, "discarded": 2}
 
 
 @dataclass
 class TalliedJob:
-    """One job as the workers saw it; ``parent`` and ``category`` are empty where there is none."""
+    """One job as the workers saw it. ``parent`` and ``category`` are empty when the job has none."""
 
     job_id: str
     worker: str = ""
@@ -30,7 +30,7 @@ class TalliedJob:
 
 
 class Tally:
-    """The file of one process; each line is written out at once."""
+    """The file of one process; each line is flushed at once."""
 
     def __init__(self, directory: Path, process: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -41,14 +41,14 @@ class Tally:
         self._file.close()
 
     def note(self, job_id: int, worker: str, **what: object) -> None:
-        """Write down that a job is in a state now, or that it expects children."""
+        """Note that a job is now in a state, or that it expects children."""
         self._file.write(
             json.dumps({"job_id": str(job_id), "worker": worker, "at": time.time(), **what}) + "\n"
         )
 
 
 def read(directory: Path) -> dict[str, TalliedJob]:
-    """Put the files of all processes together, by job id. A line that is still being written does not count."""
+    """Return the jobs in the files of all processes, by job id. A line that is still being written is ignored."""
     jobs: dict[str, TalliedJob] = {}
     for path in sorted(directory.glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):

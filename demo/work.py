@@ -1,4 +1,4 @@
-"""While the fleet works: the import beside it, how far everything is, and when all of it is in the tables."""
+"""Waits while the fleet works: imports a workflow meanwhile, shows the progress, and ends when everything is stored."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ _ENDED = frozenset({"completed", "discarded"})
 
 @dataclass(frozen=True)
 class _Import:
-    """`jobtrail import wfformat` under way."""
+    """A running `jobtrail import wfformat`."""
 
     process: subprocess.Popen[bytes]
     directory: Path
@@ -35,7 +35,7 @@ class _Import:
         return self.process.poll() is not None
 
     def tasks(self) -> int:
-        """How many tasks it says it imported. Raises DemoError when it failed."""
+        """Return the number of tasks that it printed as imported. Raises DemoError when it failed."""
         if self.process.returncode:
             said = (self.directory / _LOG).read_text(encoding="utf-8")
             raise DemoError(f"`jobtrail import` ended with status {self.process.returncode}: {said.strip()}")
@@ -44,10 +44,10 @@ class _Import:
 
 
 def work(directory: Path, running: Stack, watching: Watch, workers: Fleet, screen: Screen) -> None:
-    """Return when the fleet is at rest, the import has ended, and jobtrail has taken all of it in.
+    """Wait until the fleet is at rest, the import has ended, and jobtrail has stored and counted everything.
 
-    Raises DemoError when something fails or the work takes too long. What jobtrail does not take in within its time is
-    only said here: that is for the checker to judge.
+    Raises DemoError when a process fails or the work takes too long. When jobtrail takes too long to store it, this
+    only prints that: the checker decides.
     """
 
     def wait(what: str, holds: Callable[[], bool], seconds: float) -> None:

@@ -1,6 +1,6 @@
 """A worker process: `python -m demo.worker QUEUE NAME DIRECTORY` runs the jobs of one queue, one at a time.
 
-It ends when it is killed. Beside telling jobtrail, by the SDK, it writes down in its own tally what it did.
+It runs until it is killed. It reports to jobtrail through the SDK, and also notes each step in its own tally.
 """
 
 import sys
@@ -33,7 +33,7 @@ def main(queue: str, name: str, directory: Path) -> None:
 
 
 def run(place: Place, task: Task) -> None:
-    """Run one job, and write down how it ended."""
+    """Run one job, and note how it ended."""
     place.tally.note(task.job_id, task.worker, state="executing")
     try:
         with jobtrail.job(headers=task.headers, max_attempts=1):

@@ -1,7 +1,7 @@
-"""The demo's own folder, and the promise that nothing of the demo is left behind: no process, no file.
+"""The demo's folder, and its clean-up: no process and no file is left behind.
 
-Ctrl-C, SIGTERM and a closed terminal raise Stopped where the demo stands; from then on, and in every orderly end, further
-signals are ignored, because what cleans up must not be interrupted.
+Ctrl-C, SIGTERM and a closed terminal raise Stopped in the running code. From then on, and whenever the demo ends,
+further signals are ignored, because they must not interrupt the clean-up.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def workplace() -> Iterator[Path]:
-    """Yield a folder for the block. Afterwards it is gone, and so are all processes that were started in the block."""
+    """Yield a folder for the block. At its end, remove the folder and kill all processes started in the block."""
     for number in _SIGNALS:
         signal.signal(number, _stop)
     directory = make_folder("jobtrail-demo-")
@@ -35,15 +35,15 @@ def workplace() -> Iterator[Path]:
 
 
 def ignore_signals() -> None:
-    """From here on the end is near anyway."""
+    """Ignore further signals, because the demo is ending anyway."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def forget_settings() -> None:
-    """Take settings of jobtrail out of this process's environment: they are of another broker and database.
+    """Remove jobtrail's settings from this process's environment: they belong to another broker and database.
 
-    What is for tests stays: JOBTRAIL_TEST_CACHE says where the real broker's programs are.
+    The settings of tests stay: JOBTRAIL_TEST_CACHE says where the real broker's programs are.
     """
     for name in [name for name in os.environ if name.startswith("JOBTRAIL_")]:
         if not name.startswith("JOBTRAIL_TEST_"):
@@ -51,7 +51,7 @@ def forget_settings() -> None:
 
 
 def write_environment(directory: Path, settings: Mapping[str, str], programs: Path) -> Path:
-    """Write the settings to a file that a shell can source, with the folder of `jobtrail` put on PATH."""
+    """Write the settings to a file that a shell can source; it also puts the folder of `jobtrail` on PATH."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
     path = directory / ENVIRONMENT_FILE
     path.write_text("\n".join([*lines, f'export PATH={shlex.quote(str(programs))}:"$PATH"', ""]))
@@ -59,7 +59,7 @@ def write_environment(directory: Path, settings: Mapping[str, str], programs: Pa
 
 
 def read_environment(directory: Path) -> dict[str, str]:
-    """The settings that were written to that file."""
+    """Return the settings that `write_environment` wrote."""
     words = [shlex.split(line) for line in (directory / ENVIRONMENT_FILE).read_text().splitlines()]
     pairs = (assignment.partition("=") for _, assignment in words)
     return {name: value for name, _, value in pairs if name != "PATH"}
@@ -71,7 +71,7 @@ def _stop(signal_number: int, frame: object) -> None:
 
 
 def _end_all_children() -> None:
-    """What is still there now was started in the moment that a signal came."""
+    """Kill the processes that are left: they were being started when a signal came."""
     children = psutil.Process().children(recursive=True)
     for child in children:
         with contextlib.suppress(psutil.NoSuchProcess):
