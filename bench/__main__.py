@@ -1,7 +1,7 @@
-"""`make bench`: every measurement in one run, printed with the machine it was made on, and its aims.
+"""`make bench`: runs every measurement and prints the results, their aims, and the machine.
 
-Without options it takes some 15 minutes on two cores. --only names parts of it: --list says which there are. --json keeps
-the results as data, and --picture draws them; `python -m bench.picture RESULTS.json PICTURE.svg` draws kept ones.
+Without options it takes some 15 minutes on two cores. --only runs some parts; --list names all parts. --json keeps the
+results as data, and --picture draws them; `python -m bench.picture RESULTS.json PICTURE.svg` draws kept results.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> int:
         print(f"\n{part.name}: {part.about}\n\n{found.table}", flush=True)
         if found.aims:
             print("\n" + "\n".join(aim.line() for aim in found.aims), flush=True)
-        # After each part: what was measured by then is kept when a later one fails.
+        # After each part, so that earlier results are kept when a later part fails.
         _keep(results, options.json, options.picture)
     return 0
 
@@ -48,16 +48,18 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     defaults = Options()
-    parser.add_argument("--list", action="store_true", help="name the parts and end")
-    parser.add_argument("--only", metavar="NAME[,NAME]", help="these parts alone; all by default")
+    parser.add_argument("--list", action="store_true", help="list the parts and exit")
+    parser.add_argument("--only", metavar="NAME[,NAME]", help="run only these parts; default: all")
     parser.add_argument(
         "--jobs", type=int, default=defaults.jobs, help="jobs of the workload, 3.5 events each"
     )
     parser.add_argument(
-        "--repeats", type=int, default=defaults.repeats, help="runs of each consumer; medians count"
+        "--repeats", type=int, default=defaults.repeats, help="runs of each consumer; the median counts"
     )
     parser.add_argument(
-        "--full", action="store_true", help="the long forms, an hour or two: 10⁷ stored jobs and so on"
+        "--full",
+        action="store_true",
+        help="the long forms, which take an hour or two: 10⁷ stored jobs and so on",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results as JSON")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="also draw the results as SVG")
@@ -71,7 +73,7 @@ def _chosen(only: str | None) -> list[Part]:
     unknown = set(names) - {part.name for part in PARTS}
     if unknown:
         sys.exit(
-            f"no part is called {', '.join(sorted(unknown))}: there are {', '.join(part.name for part in PARTS)}"
+            f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(part.name for part in PARTS)}"
         )
     return [part for part in PARTS if part.name in names]
 

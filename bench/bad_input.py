@@ -1,7 +1,8 @@
-"""What bad messages cost the good ones: the aggregator's rate with a share of messages that are no events.
+"""Measures what bad messages cost the good ones: the aggregator's rate with a share of messages that are not events.
 
-The same workload on a topic each, without bad messages, and with some between the good ones: cut short, with bytes left
-over, with values no column holds, of bytes without sense. Only the good events count.
+The same workload is on several topics, without bad messages and with different shares of them among the good ones:
+messages that are cut short, have bytes left over, have values that no column can hold, or are random bytes. Only good
+events count.
 """
 
 import random
@@ -15,26 +16,26 @@ from testing.publish import publish
 from testing.workload import Message, messages, recent_start_us
 
 SHARES = (0.0, 0.005, 0.05)
-"""Bad messages to good events."""
+"""Bad messages for each good event."""
 
 AIM_KEPT = {0.005: 0.95, 0.05: 0.75}
-"""Share of the rate without bad messages that the good events keep."""
+"""The share of the rate without bad messages that good events must keep."""
 
 _JOB_MARK = b"bench-production"
 
 
 @dataclass(frozen=True)
 class Rates:
-    """All that `measure` found."""
+    """The results of `measure`."""
 
     events: int
     bad: dict[float, int]
-    """By share: how many bad messages there were."""
+    """How many bad messages there were, by share."""
     good_per_second: dict[float, list[float]]
-    """By share: good events a second, of each run."""
+    """Good events per second of each run, by share."""
 
     def median(self, share: float) -> float:
-        """Of the runs with this share."""
+        """Return the median rate of the runs with this share."""
         return statistics.median(self.good_per_second[share])
 
 
@@ -51,7 +52,7 @@ def run(options: Options, say: Say) -> Result:
 
 
 def measure(jobs: int, repeats: int, say: Say) -> Rates:
-    """Publish the workload of so many jobs once for each share, and read the topics in turns."""
+    """Publish the workload of ``jobs`` jobs once for each share, and read the topics in turns."""
     workload = messages(jobs, start_us=recent_start_us())
     found = Rates(len(workload), {}, {share: [] for share in SHARES})
     with servers() as on:
@@ -70,7 +71,7 @@ def measure(jobs: int, repeats: int, say: Say) -> Rates:
 
 
 def table(found: Rates) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     clean = found.median(0.0)
     lines = [
         f"{found.events:,} good events each time",
@@ -86,7 +87,7 @@ def table(found: Rates) -> str:
 
 
 def with_bad(workload: Sequence[Message], share: float, seed: int = 1) -> list[Message]:
-    """The events with so many bad messages to each of them, spread over all."""
+    """Return the events with a share of bad messages spread among them."""
     chance = random.Random(seed)
     mixed: list[Message] = []
     for message in workload:
@@ -97,7 +98,7 @@ def with_bad(workload: Sequence[Message], share: float, seed: int = 1) -> list[M
 
 
 def _spoilt(payload: bytes, chance: random.Random) -> bytes:
-    """One of the ways to be no event, all equally often."""
+    """Return the payload broken in one of several ways, all equally likely."""
     ways = (
         lambda: payload[: len(payload) // 2],
         lambda: payload + b"\0",

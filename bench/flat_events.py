@@ -1,8 +1,8 @@
-"""The events of the workload as the peer can take them: one flat Avro record, and the table it upserts them into.
+"""The workload's events in a form for the peer: one flat Avro record, and the table that it upserts them into.
 
-Pulsar's JDBC sink writes a record's fields into columns; whether it takes an enum, a map, an array or a record in it was
-not tried. So the state is a string, the error's fields stand beside the others, and depends_on, expected_children and
-meta are JSON in a string (empty where the workload has none). Every other field is as in our event.
+Pulsar's JDBC sink writes the fields of a record into columns; whether it can write enums, maps, arrays or nested
+records was not tried. So the state is a string, the error's fields are top-level fields, and depends_on,
+expected_children and meta are JSON strings (empty where the workload has none). All other fields are as in our event.
 """
 
 import io
@@ -66,14 +66,14 @@ CREATE_TABLE = f"CREATE TABLE {TABLE} ({', '.join(_COLUMN_LINES)}, PRIMARY KEY (
 
 
 def flat(event: dict[str, Any]) -> dict[str, Any]:
-    """One event as a flat record."""
+    """Return one event as a flat record."""
     error = event.get("error") or {}
     plain = {name: value for name, value in event.items() if name in _DEFAULTS}
     return {**_DEFAULTS, **plain, **{f"error_{name}": value for name, value in error.items()}}
 
 
 def messages(jobs: int, start_us: int, seed: int = 1) -> list[Message]:
-    """The workload of so many jobs, encoded flat, in the order in which ``testing.workload`` shuffles it."""
+    """Return the workload of ``jobs`` jobs as flat records, encoded, in the shuffled order of ``testing.workload``."""
     writer = fastavro.parse_schema(json.loads(SCHEMA_TEXT))
     encoded = []
     for event in events(jobs, seed, start_us):

@@ -1,7 +1,7 @@
-"""What every measurement is given and gives back: options in, a table, plain data, aims and charts out.
+"""The input and output of every measurement: options in; a table, plain data, aims and charts out.
 
-A module of a measurement has a function `run(options, say) -> Result`; `bench/parts.py` lists them. Nothing is measured
-here, and nothing is printed but progress.
+The module of a measurement has a function `run(options, say) -> Result`; `bench/parts.py` lists them. Nothing is
+measured here, and only progress is printed.
 """
 
 import sys
@@ -10,38 +10,38 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Say = Callable[[str], None]
-"""Where a measurement tells what it is doing."""
+"""Prints what a measurement is doing."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How much is measured. Every measurement reads what concerns it."""
+    """How much to measure. Each measurement reads the options that it needs."""
 
     jobs: int = 100_000
-    """Jobs of the workload that throughput is measured with, 3.5 events each (1,000,000 is all of it)."""
+    """Jobs in the throughput workload, 3.5 events each (1,000,000 is the whole workload)."""
     repeats: int = 3
-    """How often each consumer of the throughput is run; the median counts."""
+    """How often each consumer runs for the throughput; the median counts."""
     full: bool = False
     """The long forms: 10⁷ stored jobs, four replicas, 10⁷ events."""
 
 
 @dataclass(frozen=True)
 class Aim:
-    """A number that was to be reached."""
+    """A number to reach."""
 
     what: str
     measured: float
     wanted: float
     unit: str = ""
     at_most: bool = False
-    """The number is to be at most what is wanted; else at least."""
+    """Whether the number may be at most ``wanted``; else at least."""
 
     @property
     def reached(self) -> bool:
         return self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
 
     def line(self) -> str:
-        """What a person reads."""
+        """Return the aim and its verdict as a line to read."""
         way = "at most" if self.at_most else "at least"
         verdict = "reached" if self.reached else "MISSED"
         return (
@@ -57,7 +57,7 @@ class Bar:
     label: str
     value: float
     note: str = ""
-    """Said behind the value: a share, a second number."""
+    """Text after the value: a share, or a second number."""
     ours: bool = True
 
 
@@ -74,17 +74,17 @@ class Chart:
 
 @dataclass(frozen=True)
 class Result:
-    """What one measurement found."""
+    """The results of one measurement."""
 
     table: str
-    """What a person reads."""
+    """The results as a table to read."""
     data: dict[str, Any]
     """The same as plain data, with every single run."""
     aims: list[Aim] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain data, the table included."""
+        """Return everything as plain data, with the table."""
         aims = [{**asdict(aim), "reached": aim.reached} for aim in self.aims]
         return {
             "found": self.data,
@@ -95,12 +95,12 @@ class Result:
 
 
 def say_on_stderr(text: str) -> None:
-    """Tell what is being done on standard error, so that the result stands alone on standard output."""
+    """Print progress on standard error, so that standard output has only the results."""
     print(text, file=sys.stderr, flush=True)
 
 
 def number(value: float) -> str:
-    """A number as a person writes it: thousands apart, few digits behind the point."""
+    """Return a number as a person writes it: thousands separated, few decimals."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"

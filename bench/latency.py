@@ -1,12 +1,12 @@
-"""From `jobtrail.event()` in a worker to visible in Postgres, at 100, 1,000 and 10,000 events a second.
+"""Measures the time from `jobtrail.event()` in a worker to visible in Postgres, at 100, 1,000 and 10,000 events/s.
 
-The worker, a process of its own with the SDK, notes by the monotonic clock (one for all processes of a machine) when it
-hands each event over. Every event is a job of its own, so its row in `jobs` says by its `xmin` which transaction
-brought it. Meanwhile `pg_current_snapshot()` is asked every 5 ms, which reads no table: the first snapshot in which that
-transaction is over is when the event became visible. So each time is too long by 5 ms at most and one round trip, and
+The worker is a process with the SDK. It notes when it passes each event to the SDK, by the monotonic clock, which all
+processes of a machine share. Every event is a new job, so the `xmin` of its row in `jobs` is the transaction that
+wrote it. Meanwhile `pg_current_snapshot()`, which reads no table, is queried every 5 ms: the event became visible with
+the first snapshot in which that transaction is over. So each time is too long by at most 5 ms and one round trip, and
 never too short.
 
-    python -m bench.latency RATE SECONDS     the worker; the environment says where
+    python -m bench.latency RATE SECONDS     the worker; settings come from the environment
 """
 
 import json
@@ -41,12 +41,12 @@ _NAMESPACE = "latency"
 
 @dataclass(frozen=True)
 class Latency:
-    """At one rate, without the first two seconds. Milliseconds."""
+    """Latencies at one rate in milliseconds, without the first two seconds."""
 
     events_per_second: int
     achieved_per_second: float
     dropped: int
-    """By the SDK, because its queue was full: the machine cannot do this rate."""
+    """Events that the SDK dropped because its queue was full: the machine cannot reach this rate."""
     events: int
     p50: float
     p99: float
@@ -65,7 +65,7 @@ def run(options: Options, say: Say) -> Result:
 
 
 def measure(seconds: int, say: Say) -> list[Latency]:
-    """Each rate for so many seconds, one after the other, on one aggregator with the settings as they come."""
+    """Measure each rate for ``seconds``, one after the other, on one aggregator with default settings."""
     found = []
     with servers() as on, temporary_folder("jobtrail-bench-") as folder:
         provision_topic(on.pulsar, _TOPIC)
@@ -86,9 +86,9 @@ def measure(seconds: int, say: Say) -> list[Latency]:
 
 
 def table(found: list[Latency]) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     lines = [
-        "from event() in a worker to visible in Postgres; each at most 5 ms and a round trip too long",
+        "from event() in a worker to visible in Postgres; each time is too long by at most 5 ms and a round trip",
         "",
         f"{'events/s':>10}{'achieved':>11}{'dropped':>9}{'events':>10}{'p50':>9}{'p99':>9}{'longest':>10}",
     ]
@@ -101,7 +101,7 @@ def table(found: list[Latency]) -> str:
 
 
 def as_json(found: list[Latency]) -> dict[str, object]:
-    """The result as plain data."""
+    """Return the result as plain data."""
     return {"rates": [asdict(one) for one in found]}
 
 
@@ -120,7 +120,7 @@ def _at(rate: int, seconds: int, settings: dict[str, str], url: str, running: Se
         said: list[float | None] = json.loads(worker.stdout.splitlines()[-1])
         handed_over = {number: at for number, at in enumerate(said) if at is not None}
         wait_until(lambda: counted(running) >= before + len(handed_over), "every event", running.end_of_log)
-        time.sleep(10 * _POLL_SECONDS)  # a last snapshot in which all is visible
+        time.sleep(10 * _POLL_SECONDS)  # so that a last snapshot shows every event
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             "SELECT job_id, xmin::text::bigint FROM jobtrail.jobs WHERE namespace = %s AND worker = %s",
@@ -148,7 +148,7 @@ def _at(rate: int, seconds: int, settings: dict[str, str], url: str, running: Se
 
 @contextmanager
 def _snapshots(url: str) -> Iterator[list[tuple[float, str]]]:
-    """Snapshots and when they had been taken, while the block runs; only those that differ from the one before."""
+    """Yield a list of times and snapshots, filled while the block runs; repeated snapshots are left out."""
     seen: list[tuple[float, str]] = []
     over = threading.Event()
 
@@ -170,7 +170,10 @@ def _snapshots(url: str) -> Iterator[list[tuple[float, str]]]:
 
 
 def _visible_at(transactions: set[int], seen: list[tuple[float, str]]) -> dict[int, float]:
-    """When each transaction was first over. A snapshot is `xmin:xmax:running,running`; a new database wraps no ids."""
+    """Return when each transaction was first seen to be over.
+
+    A snapshot is `xmin:xmax:running,running`; the ids of a new database do not wrap around.
+    """
     found: dict[int, float] = {}
     waiting = set(transactions)
     for at, text in seen:
@@ -184,7 +187,7 @@ def _visible_at(transactions: set[int], seen: list[tuple[float, str]]) -> dict[i
 
 
 def _work(rate: int, seconds: int) -> None:
-    """Hand events over at the rate, evenly, and print when each was: seconds of the monotonic clock, null for what was dropped."""
+    """Make events evenly at the rate, and print when: seconds of the monotonic clock, null for dropped events."""
     import jobtrail
 
     handed_over: list[float | None] = []

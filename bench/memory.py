@@ -1,7 +1,7 @@
-"""Memory of both consumers over a long stream: 5·10⁵ events, with --full 10⁷. It is to be flat.
+"""Measures the memory of both consumers over a long stream: 5·10⁵ events, with --full 10⁷. It must stay flat.
 
-A small workload is published again and again under other job ids, made while it runs, and never further ahead than what
-the consumers have in hand: neither the bench nor the broker (retention 0) holds the stream.
+A small workload is published again and again with new job ids, made during the run, and only slightly ahead of the
+consumers: neither the bench nor the broker (retention 0) holds the whole stream.
 """
 
 import statistics
@@ -27,7 +27,7 @@ FULL_EVENTS = 10_000_000
 AIM_MB_PER_MILLION = 1.0
 AIM_MAXIMUM_MB = {"aggregate": 300.0, "metrics": 200.0}
 
-_TEMPLATE_JOBS = 10_000  # ids 10000000 to 10009999: their first four digits tell the rounds apart
+_TEMPLATE_JOBS = 10_000  # ids 10000000 to 10009999: the first four digits differ in each round
 _AHEAD = 150_000
 _SAMPLE_EVERY_EVENTS = 10_000
 _MB = 1_000_000
@@ -36,7 +36,7 @@ _TOPIC = "persistent://jobtrail/lifecycle/bench-memory"
 
 @dataclass(frozen=True)
 class Sample:
-    """Resident memory of one process at one moment."""
+    """The resident memory of one process at one time."""
 
     events: float
     megabytes: float
@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Memory:
-    """One consumer over the stream."""
+    """The samples of one consumer."""
 
     command: str
     samples: list[Sample]
@@ -66,14 +66,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Found:
-    """All that `measure` found."""
+    """The results of `measure`."""
 
     events: int
     consumers: list[Memory]
 
 
 def run(options: Options, say: Say) -> Result:
-    """Measure, and compare with the aims. The slope of a short stream is mostly the caches' filling: no aim then."""
+    """Measure, and compare with the aims. A short stream has no aim: its slope is mostly the filling of caches."""
     found = measure(FULL_EVENTS if options.full else EVENTS, say)
     aims = []
     for one in found.consumers:
@@ -88,13 +88,13 @@ def run(options: Options, say: Say) -> Result:
 
 
 def measure(events: int, say: Say) -> Found:
-    """Both consumers at once on one topic, until each has done so many events."""
+    """Run both consumers at once on one topic, until each has consumed this many events."""
     with servers() as on, database(on.postgres, "bench_memory") as url, ExitStack() as stack:
         settings = ProvisionSettings.load(
             pulsar_url=on.pulsar.url, pulsar_admin_url=on.pulsar.admin_url, topic=_TOPIC
         )
         provision.run(settings, check=False)
-        with admin(settings) as broker:  # keeps nothing that both have acknowledged
+        with admin(settings) as broker:  # deletes messages that both have acknowledged
             nothing = {"retentionTimeInMinutes": 0, "retentionSizeInMB": 0}
             broker.post("/namespaces/jobtrail/lifecycle/retention", nothing)
         folder = stack.enter_context(temporary_folder("jobtrail-bench-"))
@@ -107,7 +107,7 @@ def measure(events: int, say: Say) -> Found:
         samples: dict[str, list[Sample]] = {command: [] for command in running}
 
         def look() -> float:
-            """Take a sample of each; the events that the slower one is done with."""
+            """Take a sample of each; return how many events the slower one has consumed."""
             done = []
             for command, service in running.items():
                 resident = psutil.Process(service.process.pid).memory_info().rss / _MB
@@ -124,7 +124,7 @@ def measure(events: int, say: Say) -> Found:
 
 
 def table(found: Found) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     lines = [
         f"{found.events:,} events, both consumers on one topic",
         "",
@@ -140,12 +140,12 @@ def table(found: Found) -> str:
 
 
 def as_json(found: Found) -> dict[str, object]:
-    """The result as plain data, with the slopes."""
+    """Return the result as plain data, with the slopes."""
     return {**asdict(found), "slopes": {one.command: one.slope for one in found.consumers}}
 
 
 def _paced(events: int, look: Callable[[], float], say: Say) -> Iterator[Message]:
-    """So many messages, never more than a few ahead of the slower consumer."""
+    """Yield messages, only a few ahead of the slower consumer."""
     done = 0.0
     for sent, message in enumerate(_stream(events)):
         if sent % _SAMPLE_EVERY_EVENTS == 0:
@@ -168,7 +168,7 @@ def _stream(events: int) -> Iterator[Message]:
             if made == events:
                 return
             made += 1
-            # Of the same length, so that the encoding stays whole; what else holds these digits changes with them.
+            # A new prefix of the same length keeps the encoding valid; other values with these digits change as well.
             yield Message(digits + message.key[4:], message.payload.replace(b"1000", said))
 
 

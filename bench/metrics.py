@@ -1,6 +1,6 @@
-"""Events a second of the metrics consumer, beside the aggregator's on the same topic in the same run.
+"""Measures events per second of the metrics consumer, and of the aggregator on the same topic in the same run.
 
-It writes no database, so it is to be twice as fast.
+The metrics consumer writes to no database, so it must be twice as fast.
 """
 
 import statistics
@@ -17,7 +17,7 @@ AIM_OVER_AGGREGATOR = 2.0
 
 @dataclass(frozen=True)
 class Rates:
-    """All that `measure` found."""
+    """The results of `measure`."""
 
     events: int
     decodes_per_second: float
@@ -39,7 +39,7 @@ def run(options: Options, say: Say) -> Result:
 
 
 def measure(jobs: int, repeats: int, say: Say) -> Rates:
-    """Publish the workload of so many jobs once, and read it with both consumers in turns."""
+    """Publish the workload of ``jobs`` jobs once, and read it with both consumers in turns."""
     workload = messages(jobs, start_us=recent_start_us())
     decodes = decodes_per_second(workload)
     rates = Rates(len(workload), decodes, [], [])
@@ -56,7 +56,7 @@ def measure(jobs: int, repeats: int, say: Say) -> Rates:
 
 
 def table(found: Rates) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     lines = [
         f"{found.events:,} events; plain schemaless_reader of them on one core: {found.decodes_per_second:,.0f}/s",
         "",

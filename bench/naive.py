@@ -1,7 +1,7 @@
-"""What one would write first: the same decoder and prepared statements, a commit every so many events.
+"""A consumer as one would write it first: our decoder, prepared statements, and a commit every COMMIT_EVERY events.
 
-`python -m bench.naive COMMIT_EVERY EVENTS` consumes the topic of the settings until it has that many events. It keeps
-the same tables right (as long as nothing is redelivered or in another order), one statement an event and table.
+`python -m bench.naive COMMIT_EVERY EVENTS` consumes the topic of the settings until it has this many events. It keeps
+the same tables right, with one statement for each event and table, as long as no event is redelivered or reordered.
 """
 
 import sys
@@ -59,7 +59,7 @@ _GROUP = """
 
 
 def main() -> None:
-    """Consume, print events a second from the first event to the last commit."""
+    """Consume, and print events per second from the first event to the last commit."""
     commit_every, wanted = int(sys.argv[1]), int(sys.argv[2])
     settings = AggregatorSettings.load()
     client = connect(settings)
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _store(connection: psycopg.Connection[Any], event: Event) -> None:
-    """One event, a statement a table. The attempt's digest and the group come from the aggregator's own functions."""
+    """Store one event, with a statement for each table. The attempt's digest and the group come from our `fold`."""
     batch = fold([event])
     job = batch.jobs[0]
     connection.execute(

@@ -1,10 +1,10 @@
-"""The peer: Pulsar's own JDBC sink for Postgres, which upserts each event into one table, and no more.
+"""Runs the peer: Pulsar's own JDBC sink for Postgres, which only upserts each event into one table.
 
-It does an easier job than the aggregator: one row a job, the last write wins in whatever order events come, no
-attempts, no groups, no sums, no edges. It reads the same events of a flat record (``bench/flat_events.py``).
+Its work is easier than the aggregator's: one row for each job, the last write wins in any order of events; no
+attempts, groups, aggregates or edges. It reads the same events as flat records (``bench/flat_events.py``).
 
-Java compiles while it runs, so the first fifth of the events is left out of its rate: the clock runs from when the
-broker has that much acknowledged until it has all. The aggregator is given no such start.
+Java compiles while it runs, so the first fifth of the events does not count for its rate: the clock runs from the time
+the broker has that many acknowledgements until it has all. The aggregator gets no such head start.
 """
 
 import json
@@ -41,7 +41,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a sink is started with: the connector's own settings."""
+    """The settings that a sink is started with."""
 
     name: str
     settings: Mapping[str, object]
@@ -58,20 +58,21 @@ TUNED = (
         {"useJdbcBatch": True, "batchSize": 2_000, "timeoutMs": 500},
     ),
 )
-"""The best of these is its best. Two threads of it (``parallelism``) are no choice: they upsert rows in the order in which
-these came, lock each other out, and after Postgres had ended one of them as a deadlock, nothing moved for two minutes.
+"""The fastest of these counts as its best. Two threads (``parallelism``) are not possible: they upsert rows in the
+order of arrival and lock each other out. After Postgres had ended one of them as a deadlock, nothing moved for two
+minutes.
 """
 
 
 def publish_flat(on: Servers, workload: list[Message]) -> None:
-    """Make the topic of flat events, as many partitions as ours has, and publish to it."""
+    """Create the topic of flat events, with as many partitions as ours, and publish to it."""
     with admin(BrokerSettings.load(pulsar_admin_url=on.pulsar.admin_url)) as broker:
         broker.put(f"/persistent/{_PLACE}/partitions", PARTITIONS)
     publish(on.pulsar.url, TOPIC, workload, flat_events.SCHEMA_TEXT)
 
 
 def sink(on: Servers, tuning: Tuning, events: int, name: str) -> Consumed:
-    """Run the sink over all events of the flat topic, into a database of its own; ``name`` is its subscription's too.
+    """Run the sink over all events of the flat topic, into a new database; ``name`` names the subscription as well.
 
     Raises ServerUnavailableError with the end of its log when it ends by itself, AssertionError when it takes longer
     than RUN_SECONDS.
@@ -166,7 +167,7 @@ def _sink_config(tuning: Tuning, database_url: str, subscription: str, archive: 
         "configs": {
             "jdbcUrl": f"jdbc:postgresql://{where.hostname}:{where.port}{where.path}",
             "userName": where.username,
-            "password": where.username,  # the server trusts; the connector wants one
+            "password": where.username,  # the server does not check it, but the connector needs one
             "tableName": flat_events.TABLE,
             "key": ",".join(flat_events.KEY_COLUMNS),
             "nonKey": ",".join(columns),
@@ -177,6 +178,6 @@ def _sink_config(tuning: Tuning, database_url: str, subscription: str, archive: 
 
 
 def _backlog(broker: Admin, subscription: str) -> int:
-    """Batches of the publisher's that the subscription has not acknowledged whole."""
+    """Return how many of the publisher's batches the subscription has not acknowledged completely."""
     stats = broker.get(f"/persistent/{_PLACE}/partitioned-stats?getPreciseBacklog=true")
     return int(stats["subscriptions"][subscription]["msgBacklog"])

@@ -1,7 +1,7 @@
-"""The results as a picture: bars in plain SVG, readable on light and on dark paper. No library: it is rectangles and text.
+"""Draws the results as bars in plain SVG, readable on light and on dark pages. Rectangles and text need no library.
 
-`python -m bench.picture RESULTS.json PICTURE.svg` draws what `--json` kept. Every chart starts at 0 and has its own scale;
-a dashed line is the aim.
+`python -m bench.picture RESULTS.json PICTURE.svg` draws the results that `--json` kept. Every chart starts at 0 and
+has its own scale; a dashed line is the aim.
 """
 
 import json
@@ -15,17 +15,18 @@ from bench.frame import number
 
 WIDTH = 920
 _LABELS = 310
-"""Width of the column of labels."""
+"""Width of the label column."""
 BAR_LENGTH = 250
 """Length of the longest bar."""
 _VALUES = 72
-"""Width of the column behind the longest bar, of its value; the notes have the rest."""
+"""Width of the value column after the longest bar; the notes have the rest."""
 _ROW = 24
 _BAR = 15
 _TITLE = 44
 _MARGIN = 16
 
-# Colours by purpose. A picture inside a page knows nothing of the page, but follows what the reader's system prefers.
+# Colours by purpose. A picture does not know the page around it, but can follow the colour scheme of the reader's
+# system.
 _STYLE = """
   text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328; }
   .paper { fill: #ffffff; }
@@ -48,7 +49,7 @@ _STYLE = """
 
 
 def draw(results: dict[str, Any]) -> str:
-    """The SVG of what one run of the bench kept: every chart of every part, and the machine below."""
+    """Return the SVG of one bench run's results: every chart of every part, and the machine below."""
     charts = [chart for part in results["parts"].values() for chart in part["charts"]]
     shapes: list[str] = []
     top = _MARGIN
@@ -105,7 +106,7 @@ def _text(x: float, y: float, said: str, kind: str, anchor: str = "start") -> st
 
 
 def main() -> None:
-    """Draw a kept result."""
+    """Draw kept results."""
     if len(sys.argv) != 3:
         sys.exit("usage: python -m bench.picture RESULTS.json PICTURE.svg")
     source, target = map(Path, sys.argv[1:])

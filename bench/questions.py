@@ -1,7 +1,7 @@
-"""How long questions take with many jobs stored, asked while the aggregator works at about half its limit.
+"""Measures how long questions take with many jobs stored, while the aggregator works at about half its limit.
 
-Each is a call of `store.answers` on an open connection, as a program would ask it: p50, p95 and the longest of 50. The
-database is `testing/filled.py`'s; the events that come meanwhile are those of the fixed workload, published at a set rate.
+Each question is a call of `store.answers` on an open connection, as in a program; p50, p95 and the longest of 50
+calls. `testing/filled.py` fills the database; the fixed workload is published meanwhile, at a set rate.
 """
 
 import multiprocessing
@@ -43,19 +43,19 @@ JOBS: Final = 100_000
 FULL_JOBS: Final = 1_000_000
 TIMES: Final = 50
 EVENTS_A_SECOND: Final = 25_000
-"""Half of what the aggregator does here, about; the table says what it did."""
+"""About half of the aggregator's limit on two cores; the table shows the rate it reached."""
 
 _MEANWHILE_JOBS: Final = 100_000
-"""Their events are published in a circle: after that many, 3.5 times, they come again."""
+"""Their events, 3.5 for each job, are published again and again."""
 
 _SLICES_A_SECOND: Final = 4
 _PAUSE_SECONDS: Final = 0.05
-"""Between two questions, so that they meet the aggregator in all it does."""
+"""The pause between two questions, so that they fall into all phases of the aggregator's work."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One question, asked so many times. Milliseconds, in the order of asking."""
+    """One question, asked TIMES times. Milliseconds, in the order of asking."""
 
     question: str
     aim_ms: float | None
@@ -72,18 +72,18 @@ class Asked:
 
 @dataclass(frozen=True)
 class Questions:
-    """All that `measure` found."""
+    """The results of `measure`."""
 
     jobs: int
     run_jobs: int
-    """Of each of the two large runs."""
+    """The jobs in each of the two large runs."""
     events_per_second: float
-    """What the aggregator committed while the questions were asked."""
+    """The aggregator's rate while the questions were asked."""
     asked: list[Asked]
 
 
 def run(options: Options, say: Say) -> Result:
-    """Measure, and say how it compares with the aims."""
+    """Measure, and compare with the aims."""
     found = measure(FULL_JOBS if options.full else JOBS, EVENTS_A_SECOND, say)
     aims = [
         Aim(f"{one.question}, p50", one.p50, one.aim_ms, " ms", at_most=True)
@@ -94,12 +94,12 @@ def run(options: Options, say: Say) -> Result:
 
 
 def measure(jobs: int, events_a_second: int, say: Say) -> Questions:
-    """Fill a database with so many jobs, start the aggregator and publish to it at the rate, and ask every question."""
+    """Fill a database with jobs, start the aggregator, publish to it at the rate, and ask every question."""
     with servers() as on, database(on.postgres, "bench_questions") as url:
         say(f"writing {jobs:,} jobs")
         fill(url, jobs)
         provision_topic(on.pulsar)
-        say("encoding what comes meanwhile")
+        say("encoding the events to publish meanwhile")
         with (
             _aggregating(on, url) as service,
             _publishing(on, events_a_second),
@@ -113,7 +113,7 @@ def measure(jobs: int, events_a_second: int, say: Say) -> Questions:
 
 
 def table(found: Questions) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     lines = [
         f"{found.jobs:,} jobs stored, two runs of {found.run_jobs:,}; "
         f"the aggregator committed {found.events_per_second:,.0f} events/s meanwhile",
@@ -127,7 +127,7 @@ def table(found: Questions) -> str:
 
 
 def as_json(found: Questions) -> dict[str, object]:
-    """The result as plain data."""
+    """Return the result as plain data."""
     return asdict(found)
 
 
@@ -177,7 +177,7 @@ def _aggregating(on: Servers, url: str) -> Iterator[Service]:
 
 @contextmanager
 def _publishing(on: Servers, events_a_second: int) -> Iterator[None]:
-    """Publish the workload over and over until the block ends; by another process, or who asks would wait for its GIL."""
+    """Publish the workload over and over until the block ends, in another process, which does not hold our GIL."""
     spawn = multiprocessing.get_context("spawn")
     encoded, done = spawn.Event(), spawn.Event()
     publisher = spawn.Process(target=_publish, args=(on.pulsar.url, events_a_second, encoded, done))
@@ -192,7 +192,7 @@ def _publishing(on: Servers, events_a_second: int) -> Iterator[None]:
 
 
 def _publish(url: str, events_a_second: int, encoded: Event, done: Event) -> None:
-    """Events at a rate, a part of a second's each quarter of one."""
+    """Yield events at a rate: a quarter of a second's events every quarter of a second."""
     workload = messages(_MEANWHILE_JOBS, start_us=recent_start_us())
     encoded.set()
 

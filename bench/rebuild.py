@@ -1,7 +1,8 @@
-"""Events a second of a rebuild, beside the aggregator's on the same topic in the same run.
+"""Measures events per second of a rebuild, and of the aggregator on the same topic in the same run.
 
-It acknowledges nothing, writes fresh tables with few indexes by several processes, and waits for no disk: so it is to be
-faster. From the first process that loads to the swap, indexes and following included; nothing else is published meanwhile.
+A rebuild must be faster: it acknowledges nothing, writes new tables with few indexes by several processes, and does
+not wait for the disk. The time runs from the first loading process to the swap, with indexing and following; nothing
+else is published meanwhile.
 """
 
 import json
@@ -31,9 +32,9 @@ from testing.workload import messages, recent_start_us
 AIM_OVER_AGGREGATOR = 1.3
 
 _TIMES_THE_JOBS = 3
-"""Of the throughput's: to begin and to swap takes a second and a half however much there is, and a topic is read for longer."""
+"""How many times the throughput's jobs: start and swap take 1.5 s at any size, so the reading must take longer."""
 
-# From the first of two lines of the log to the second.
+# Each phase lasts from the first of these log lines to the second.
 _PHASES = {
     "loading": ("loading", "indexing"),
     "indexes": ("indexing", "following"),
@@ -48,9 +49,9 @@ class Rebuilt:
 
     events: int
     seconds: float
-    """From the first process that loads to the swap."""
+    """From the first loading process to the swap."""
     phases: dict[str, float]
-    """In seconds; the comparison is after the swap."""
+    """Seconds by phase; the comparison comes after the swap."""
     writers_waited_at_most_seconds: float
 
     @property
@@ -60,7 +61,7 @@ class Rebuilt:
 
 @dataclass(frozen=True)
 class Rates:
-    """All that `measure` found."""
+    """The results of `measure`."""
 
     events: int
     rebuild: list[Rebuilt]
@@ -82,7 +83,7 @@ def run(options: Options, say: Say) -> Result:
 
 
 def measure(jobs: int, repeats: int, say: Say) -> Rates:
-    """Publish the workload of so many jobs once; aggregate it, and rebuild what was aggregated, several times."""
+    """Publish the workload of ``jobs`` jobs once; aggregate it, and rebuild what was aggregated, several times."""
     workload = messages(jobs, start_us=recent_start_us())
     rates = Rates(len(workload), [], [])
     with servers() as on:
@@ -102,7 +103,7 @@ def measure(jobs: int, repeats: int, say: Say) -> Rates:
 
 
 def table(found: Rates) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     rebuild = statistics.median(one.events_per_second for one in found.rebuild)
     aggregator = statistics.median(one.events_per_second for one in found.aggregator)
     waited = max(one.writers_waited_at_most_seconds for one in found.rebuild)
@@ -118,7 +119,7 @@ def table(found: Rates) -> str:
             f"  {phase:<20}{statistics.median(one.phases[phase] for one in found.rebuild):>10.2f}"
             for phase in _PHASES
         ),
-        f"the longest moment in which writers had to wait: {waited:.3f} s",
+        f"the longest time that writers had to wait: {waited:.3f} s",
     ]
     return "\n".join(lines)
 

@@ -1,9 +1,9 @@
-"""One, two and four aggregators on one subscription and one database, and what share of the time they wait for locks.
+"""Measures one, two and four aggregators on one subscription and one database, and how long they wait for locks.
 
-Replicas are for machines that have cores for them. On two cores there is nothing to win: the measurement says what is
-lost by sharing. What each of their sessions is doing is asked of Postgres some twenty times a second
-(pg_stat_activity): of a replica's samples, the share in which one of its sessions waited for a heavyweight lock (a row or
-an advisory lock another session holds, a page of an index being extended) or for a lightweight one (buffers, the log).
+Replicas are for machines with enough cores. On two cores nothing can be gained: the measurement shows what sharing
+costs. Some twenty times a second it samples what the sessions wait for (pg_stat_activity). The result is the share of
+a replica's samples in which one of its sessions waited for a heavyweight lock (a row or an advisory lock that another
+session holds, an index page being extended) or for a lightweight one (buffers, the log).
 """
 
 import statistics
@@ -34,21 +34,21 @@ _WAITS = """
 
 @dataclass
 class Waits:
-    """Samples of the sessions of some replicas, taken at even intervals."""
+    """Samples of the replicas' sessions, taken at even intervals."""
 
     samples: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
-    """By kind ('Lock transactionid'): in how many samples a session waited for it, sessions added up."""
+    """In how many samples a session waited, by kind ('Lock transactionid'); the sessions are added up."""
 
     def share(self, kind: str, replicas: int) -> float:
-        """Of a replica's time: how much one of its sessions waited for locks of this kind (Lock, LWLock)."""
+        """Return the share of a replica's time in which one of its sessions waited for this kind (Lock, LWLock)."""
         waited = sum(count for what, count in self.waiting.items() if what.split()[0] == kind)
         return waited / (self.samples * replicas) if self.samples else 0.0
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """So many replicas over one workload."""
+    """The result of a number of replicas over one workload."""
 
     replicas: int
     consumed: Consumed
@@ -77,7 +77,7 @@ def run(options: Options, say: Say) -> Result:
 
 
 def measure(jobs: int, repeats: int, say: Say) -> list[Fleet]:
-    """Publish the workload of so many jobs once, and read it with each number of replicas in turns."""
+    """Publish the workload of ``jobs`` jobs once, and read it with each number of replicas in turns."""
     workload = messages(jobs, start_us=recent_start_us())
     found = []
     with servers() as on:
@@ -93,14 +93,14 @@ def measure(jobs: int, repeats: int, say: Say) -> list[Fleet]:
 
 
 def rate(found: list[Fleet], replicas: int) -> float:
-    """Events a second of so many replicas together: the median of the runs."""
+    """Return events per second of this many replicas together: the median of the runs."""
     return statistics.median(
         fleet.consumed.events_per_second for fleet in found if fleet.replicas == replicas
     )
 
 
 def table(found: list[Fleet]) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     one = rate(found, 1)
     lines = [
         f"{'':>10}{'':>12}{'':>10}   share of a replica's time that one of its sessions waits",
@@ -123,7 +123,7 @@ def table(found: list[Fleet]) -> str:
 
 @contextmanager
 def watched(database_url: str, waits: Waits) -> Iterator[None]:
-    """Add samples of what the aggregators' sessions wait for, until the block ends."""
+    """Sample what the aggregators' sessions wait for, until the block ends."""
     over = threading.Event()
 
     def sample() -> None:

@@ -1,7 +1,8 @@
-"""The aggregator with and without the removal of ten days of old rows going on beside it, on the same full tables.
+"""Measures the aggregator with and without the deletion of ten days of old rows beside it, on the same full tables.
 
-The old days are put into a database once; each run works on a copy of it. In every second run `jobtrail retain` starts with
-the clock, with its default settings. How long it was at work is said, and what it had removed when the run ended.
+The old days are written into a database once; each run works on a copy of it. In every second run `jobtrail retain`
+starts with the clock, with its default settings. The table shows how long it worked, and what it had deleted by the
+end of the run.
 """
 
 import statistics
@@ -47,7 +48,7 @@ _DAY_US = 24 * 3600 * 1_000_000
 
 @dataclass
 class Removal:
-    """What `jobtrail retain` did while a run lasted."""
+    """What `jobtrail retain` did during a run."""
 
     seconds: float = 0.0
     jobs: int = 0
@@ -56,7 +57,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Run:
-    """One aggregator over the workload; without a removal, or with what it did."""
+    """One run of an aggregator over the workload, and the deletion beside it, if any."""
 
     consumed: Consumed
     removal: Removal | None
@@ -64,20 +65,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Found:
-    """All that `measure` found."""
+    """The results of `measure`."""
 
     old_jobs: int
     runs: list[Run]
 
     def rate(self, *, removing: bool) -> float:
-        """Events a second: the median of the runs with a removal, or of those without."""
+        """Return events per second: the median of the runs with a deletion, or of those without."""
         return statistics.median(
             run.consumed.events_per_second for run in self.runs if (run.removal is not None) == removing
         )
 
 
 def run(options: Options, say: Say) -> Result:
-    """Measure, and compare with the runs that nothing was removed in."""
+    """Measure, and compare with the runs without a deletion."""
     found = measure(options.jobs, options.repeats, say)
     without, removing = found.rate(removing=False), found.rate(removing=True)
     aim = Aim("the aggregator while old rows are removed, of without", removing / without, AIM_OF_WITHOUT)
@@ -90,7 +91,7 @@ def run(options: Options, say: Say) -> Result:
 
 
 def measure(jobs: int, repeats: int, say: Say) -> Found:
-    """Runs over so many jobs, with as many jobs in the old days, without and with a removal in turns."""
+    """Run over ``jobs`` jobs, with as many jobs in the old days, without and with a deletion in turns."""
     workload = messages(jobs, start_us=recent_start_us())
     runs = []
     with servers() as on:
@@ -111,7 +112,7 @@ def measure(jobs: int, repeats: int, say: Say) -> Found:
 
 
 def table(found: Found) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     without = found.rate(removing=False)
     lines = [
         f"{found.old_jobs:,} jobs of {OLD_DAYS} old days in the tables, removed at the default pace",
@@ -132,12 +133,12 @@ def table(found: Found) -> str:
 
 
 def as_json(found: Found) -> dict[str, object]:
-    """The result as plain data."""
+    """Return the result as plain data."""
     return {"old_jobs": found.old_jobs, "runs": [asdict(run) for run in found.runs]}
 
 
 def _fill(url: str, jobs: int) -> None:
-    """Old days, by the product's own writer."""
+    """Write the old days with the product's own writer."""
     decode = decoder(SCHEMA_TEXT)
     today = datetime.now(UTC).date()
     first = today - timedelta(days=_FIRST_OLD_DAYS_AGO)
@@ -155,7 +156,7 @@ def _fill(url: str, jobs: int) -> None:
 
 
 def _of_another_day(event: Event, day: int) -> Event:
-    """The same of another job than those of the other days and of the workload."""
+    """Return the event with the ids of another job than in other days and in the workload."""
     ids = (event.job_id, event.parent_job_id, event.root_job_id)
     job_id, parent, root = (f"{day}-{one}" if one else "" for one in ids)
     return event._replace(job_id=job_id, parent_job_id=parent, root_job_id=root)
@@ -183,7 +184,7 @@ def _run(on: Servers, events: int, name: str, removing: bool) -> Run:
 
 @contextmanager
 def _removing(url: str, removal: Removal) -> Iterator[None]:
-    """`jobtrail retain` from the start of the block; it is killed with the block's end, if it has not ended before."""
+    """Run `jobtrail retain` during the block; kill it at the end of the block if it still runs."""
     days, jobs = _left(url)
     started = time.monotonic()
     ends: list[float] = []

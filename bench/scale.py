@@ -1,7 +1,7 @@
-"""What one aggregator does with many jobs stored already: the same new events at 10⁵ and 10⁶ jobs; with --full at 10⁷.
+"""Measures one aggregator with many jobs already stored: the same new events at 10⁵, 10⁶ and, with --full, 10⁷ jobs.
 
-Each time the tables are filled (``bench/stored.py``), vacuumed and analysed, a checkpoint is made, and then new jobs come,
-none of which is stored. Twice: with ids in order, and with scattered ones.
+Each time the tables are filled (``bench/stored.py``), vacuumed and analysed, a checkpoint is made, and then events of
+new jobs come. It is done with ids in order, and again with scattered ids.
 """
 
 import statistics
@@ -18,13 +18,13 @@ from testing.workload import encoded, recent_start_us
 SIZES = (100_000, 1_000_000)
 FULL_SIZES = (100_000, 1_000_000, 10_000_000)
 AIM_OF_SMALLEST = 0.7
-_FIRST_NEW_JOB = 50_000_000  # beyond the numbers of all stored ones
+_FIRST_NEW_JOB = 50_000_000  # beyond the numbers of all stored jobs
 _TOPIC = "persistent://jobtrail/lifecycle/bench-scale"
 
 
 @dataclass(frozen=True)
 class Point:
-    """New events into a database that holds so many jobs."""
+    """The runs with new events into a database that already holds ``stored_jobs``."""
 
     stored_jobs: int
     ids: str
@@ -33,12 +33,12 @@ class Point:
 
     @property
     def rate(self) -> float:
-        """Events a second: the median of the runs."""
+        """Return events per second: the median of the runs."""
         return statistics.median(run.events_per_second for run in self.runs)
 
 
 def run(options: Options, say: Say) -> Result:
-    """Measure, and compare with the smallest."""
+    """Measure, and compare with the smallest size."""
     sizes = FULL_SIZES if options.full else SIZES
     found = measure(sizes, max(1_000, options.jobs * 3 // 10), options.repeats, say)
     bars, aims = [], []
@@ -54,7 +54,7 @@ def run(options: Options, say: Say) -> Result:
 
 
 def measure(sizes: tuple[int, ...], new_jobs: int, repeats: int, say: Say) -> list[Point]:
-    """At each size and for each kind of ids, so many new jobs, as often as ``repeats`` says."""
+    """Aggregate ``new_jobs`` new jobs, ``repeats`` times, at each size and with each kind of ids."""
     start_us = recent_start_us()
     found = []
     with servers() as on:
@@ -82,7 +82,7 @@ def measure(sizes: tuple[int, ...], new_jobs: int, repeats: int, say: Say) -> li
 
 
 def table(found: list[Point]) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     events = found[0].runs[0].events
     lines = [
         f"{events:,} events of new jobs; medians of {len(found[0].runs)} runs, one after the other into the same tables",

@@ -1,8 +1,8 @@
-"""What the SDK costs a job: microseconds for each event, and the slow-down of a loop that only computes.
+"""Measures what the SDK costs a job: microseconds for each event, and the slow-down of a loop that only computes.
 
-On a real Pulsar of its own, with all of Java's compilers. The aims: under 20 µs an event, under 5 % at 1,000 events/s.
-The cost of an event is the time its call keeps the job waiting, the sender's thread and the broker at work beside it. How
-the slow-down is measured says `sdk_loop.py`.
+It runs on its own real Pulsar, with all of Java's compilers. The aims: under 20 µs for an event, under 5 % slow-down
+at 1,000 events/s. The cost of an event is the time its call delays the job, while the sender's thread and the broker
+work beside it. `sdk_loop.py` explains how the slow-down is measured.
 """
 
 import os
@@ -28,7 +28,7 @@ Times = list[int]
 
 
 def completed_job(times: Times) -> None:
-    """A job that completes: two events."""
+    """Time a job that completes: two events."""
     job = jobtrail.job("MoviePageJob", queue="scraping", source="kino-krakow", external_id="movie:4711")
     start = time.perf_counter_ns()
     job.__enter__()
@@ -38,7 +38,7 @@ def completed_job(times: Times) -> None:
 
 
 def failed_job(times: Times) -> None:
-    """The end of a job that fails: one event, with a stack trace of four frames."""
+    """Time the end of a job that fails: one event, with a stack trace of four frames."""
     job = jobtrail.job("MovieDetailJob", queue="scraping", source="kino-krakow")
     job.__enter__()
     try:
@@ -50,14 +50,14 @@ def failed_job(times: Times) -> None:
 
 
 def enqueued(times: Times) -> None:
-    """A job put into a queue, with the header to travel with it: one event."""
+    """Time putting a job into a queue, with its header: one event."""
     start = time.perf_counter_ns()
     jobtrail.enqueued("MovieDetailJob", queue="details")
     times.append(time.perf_counter_ns() - start)
 
 
 def enqueued_with_args(times: Times) -> None:
-    """The same with small args, recorded as redacted JSON."""
+    """Time the same with small args, recorded as redacted JSON."""
     start = time.perf_counter_ns()
     jobtrail.enqueued(
         "MovieDetailJob", queue="details", args={"movie_id": 4711, "url": "https://example.org/4711"}
@@ -66,7 +66,7 @@ def enqueued_with_args(times: Times) -> None:
 
 
 def low_level(times: Times) -> None:
-    """One validated event of an integration."""
+    """Time one validated event, as an integration publishes it."""
     start = time.perf_counter_ns()
     jobtrail.event(job_id="4711", worker="MovieDetailJob", queue="details", state="completed", attempt=1)
     times.append(time.perf_counter_ns() - start)
@@ -83,7 +83,7 @@ KINDS: Final[tuple[tuple[str, Callable[[Times], None]], ...]] = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Quantiles of what one kind of event costs its caller, in microseconds."""
+    """Quantiles of the time that one kind of event costs its caller, in microseconds."""
 
     kind: str
     p50: float
@@ -94,17 +94,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class SdkCost:
-    """All that `measure` found."""
+    """The results of `measure`."""
 
     costs: list[Cost]
     pairs: dict[str, list[Pair]]
-    """Of each loop."""
+    """The pairs of rounds of each loop."""
     sent: int
     dropped: dict[str, int]
 
 
 def run(_options: Options, say: Say) -> Result:
-    """Measure, and compare with the aims: the medians of the calls, and of the pairs of rounds."""
+    """Measure, and compare the medians of the calls and of the pairs of rounds with the aims."""
     found = measure(EVENTS, PAIRS, say)
     aims = [Aim(cost.kind, cost.p50, AIM_MICROSECONDS, " µs", at_most=True) for cost in found.costs]
     aims += [
@@ -121,7 +121,7 @@ def run(_options: Options, say: Say) -> Result:
 
 
 def measure(events: int, pairs: int, say: Callable[[str], None]) -> SdkCost:
-    """Measure so many events of each kind, and so many pairs of rounds, on a broker of its own.
+    """Measure ``events`` events of each kind, and ``pairs`` pairs of rounds, on a new broker.
 
     Raises RuntimeError when the broker does not take the events.
     """
@@ -150,7 +150,7 @@ def measure(events: int, pairs: int, say: Callable[[str], None]) -> SdkCost:
 
 
 def table(found: SdkCost) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     lines = [f"{'cost to the job of one event, µs':<34}{'p50':>8}{'p99':>9}{'p99.9':>9}{'max':>9}"]
     lines += [
         f"  {cost.kind:<32}{cost.p50:>8.1f}{cost.p99:>9.1f}{cost.p999:>9.1f}{cost.greatest:>9.1f}"
@@ -164,12 +164,12 @@ def table(found: SdkCost) -> str:
 
 
 def as_json(found: SdkCost) -> dict[str, object]:
-    """The result as plain data."""
+    """Return the result as plain data."""
     return asdict(found)
 
 
 def _cost(name: str, kind: Callable[[Times], None], events: int) -> Cost:
-    """Make events at EVENTS_PER_SECOND, and take the time of each."""
+    """Make events at EVENTS_PER_SECOND, and time each."""
     times: Times = []
     started = time.perf_counter()
     while len(times) < events:

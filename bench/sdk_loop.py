@@ -1,12 +1,11 @@
-"""How much a loop that only computes is slowed down by the events of its jobs.
+"""Measures how much its jobs' events slow down a loop that only computes.
 
-The slow-down is that of the whole loop, so it holds what the sender's thread takes of the interpreter as well. A round
-without events and one with them make a pair, in turns the one and the other first, so that the machine's moods meet
-both; rounds are short, because moods last; the median of the pairs counts. There are two loops: one that makes an integer
-in each turn, which was seen to suffer twice as much (Python's allocator, to which objects made beside it matter, is
-suspected), and one that makes nothing. Beside it stands the processor's time, which means something also on a
-machine that others use, where the clock does not: of the loop's thread and the sender's together, and of the sender for
-each event.
+The slow-down is that of the whole loop, so it includes the sender thread's use of the interpreter. A round without
+events and a round with them make a pair; which comes first alternates, so that slow phases of the machine affect both.
+Such phases last, so rounds are short. The median of the pairs counts. There are two loops. One makes an integer in
+each turn; its slow-down was twice as large (perhaps because Python's allocator is affected by objects made beside it).
+The other makes no objects. The CPU time is shown as well, because it is meaningful even on a shared machine, where the
+clock is not: of the loop's thread and the sender's together, and of the sender for each event.
 """
 
 import statistics
@@ -30,17 +29,17 @@ Work = Callable[[int], int]
 
 @dataclass(frozen=True)
 class Pair:
-    """A round without events and one with them: each in seconds by the clock, and of processor."""
+    """A round without events and one with them: for each its seconds by the clock, and of CPU time."""
 
     plain_seconds: float
     loud_seconds: float
     plain_processor: float
-    """Of the loop's thread."""
+    """CPU time of the loop's thread."""
     loud_processor: float
-    """Of the loop's thread and the sender's."""
+    """CPU time of the loop's thread and the sender's."""
     sender_processor: float
     client_processor: float
-    """Of the publisher's thread, and of those of Pulsar's client, which need no interpreter."""
+    """CPU time of the publisher's thread, and of the threads of Pulsar's client, which need no interpreter."""
     events: int
 
     @property
@@ -49,13 +48,13 @@ class Pair:
 
 
 def measure(work: Work, pairs: int) -> list[Pair]:
-    """Measure so many pairs. Raises RuntimeError when the broker does not take the events."""
+    """Measure this many pairs. Raises RuntimeError when the broker does not take the events."""
     units = _units_per_second(work) // EVENTS_PER_SECOND
     return [_pair(work, units, loud_first=number % 2 == 1) for number in range(pairs)]
 
 
 def lines(name: str, pairs: list[Pair]) -> list[str]:
-    """What a person reads of one loop."""
+    """Return the result of one loop as lines to read."""
     slow_downs = [pair.slow_down for pair in pairs]
     low, middle, high = statistics.quantiles(slow_downs, n=4)
     processor = statistics.median(pair.loud_processor / pair.plain_processor - 1 for pair in pairs)
@@ -115,7 +114,7 @@ def _pair(work: Work, units_per_event: int, *, loud_first: bool) -> Pair:
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds by the clock, and of processor: of the loop's thread, of the sender's, of the whole process."""
+    """Seconds by the clock, and CPU seconds of the loop's thread, of the sender's, and of the whole process."""
 
     seconds: float
     loop: float
@@ -123,11 +122,11 @@ class Round:
     process: float
 
 
-_STEPS: Final = int(ROUND_SECONDS * EVENTS_PER_SECOND / 2)  # a step is a job, of two events
+_STEPS: Final = int(ROUND_SECONDS * EVENTS_PER_SECOND / 2)  # a step is a job with two events
 
 
 def _round(work: Work, units_per_event: int, step: Callable[[Work, int], None]) -> Round:
-    """Do the same work in each round. What its events still cost after the loop is in the processor's time."""
+    """Do the same work in each round. The CPU time includes what its events cost after the loop."""
     loop, sender, process = time.thread_time(), _sender_seconds(), time.process_time()
     started = time.perf_counter()
     for _ in range(_STEPS):
@@ -148,7 +147,7 @@ def _loud_step(work: Work, units: int) -> None:
 
 
 def _sender_seconds() -> float:
-    """CPU seconds of the sender's thread so far."""
+    """Return the CPU seconds of the sender's thread so far."""
     (ident,) = [thread.ident for thread in threading.enumerate() if thread.name == _SENDER]
     assert ident is not None
     return time.clock_gettime(time.pthread_getcpuclockid(ident))

@@ -1,14 +1,14 @@
-"""How many events one process can hand over by `event()` until all are accepted: by the broker, and by the spool.
+"""Measures how many events per second one process can publish by `event()`: through the broker, and through the spool.
 
-The caller waits when the queue is full instead of dropping, so the rate is that
-of the whole way: event(), encoding, and the broker's acknowledgement or the disk's fsync.
+When the queue is full, the caller waits instead of dropping events, so the rate is that of the whole way: event(),
+encoding, and the broker's acknowledgement or the disk's fsync.
 
-    broker          without a spool: nothing is accepted but by the broker
-    broker, spool   with it, which takes what the broker is too slow for; how many it took is said
+    broker          without a spool: only the broker accepts events
+    broker, spool   with a spool, which takes the events that the broker is too slow for; the table says how many
     spool           the broker is away
-    spool, drained  what lies there, sent by the next sender when the broker is back
+    spool, drained  the events in the spool, sent by the next sender when the broker is back
 
-The processor time is the process's own, all threads, and means something also on a machine that others use.
+The CPU time is that of the whole process, all threads, and is meaningful even on a shared machine.
 """
 
 import time
@@ -29,7 +29,7 @@ _FLUSH_SECONDS = 300
 
 @dataclass(frozen=True)
 class Rate:
-    """What one run found."""
+    """The result of one run."""
 
     to: str
     events: int
@@ -47,7 +47,7 @@ class Rate:
 
 
 def run(_options: Options, say: Say) -> Result:
-    """Measure, and compare with the aim: every way but the last encodes what it sends."""
+    """Measure, and compare with the aim. The last way has none, because it encodes nothing."""
     say(f"{EVENTS:,} events each way")
     found = measure(EVENTS)
     lines = [
@@ -61,13 +61,13 @@ def run(_options: Options, say: Say) -> Result:
 
 
 def measure(events: int) -> list[Rate]:
-    """Measure with a broker of its own. Raises RuntimeError when events were not accepted in time."""
+    """Measure on a new broker. Raises RuntimeError when events were not accepted in time."""
     with (
         own_pulsar() as broker,
         temporary_folder(".bench-spool-", Path()) as directory,
     ):
         _configure(broker.url, "")
-        _publish(WARM_UP_EVENTS)  # Java's compilers are at work
+        _publish(WARM_UP_EVENTS)  # lets Java's compilers finish
         found = [_rate("broker", events)]
         _configure(broker.url, str(directory))
         _publish(WARM_UP_EVENTS)
@@ -75,7 +75,7 @@ def measure(events: int) -> list[Rate]:
         _drain()
         broker.stop()
         _configure(broker.url, str(directory))
-        _publish(WARM_UP_EVENTS)  # finds nobody
+        _publish(WARM_UP_EVENTS)  # the broker is away
         found.append(_rate("spool", events))
         broker.start()
         _configure(broker.url, "")
@@ -119,7 +119,7 @@ def _rate(to: str, events: int) -> Rate:
 
 
 def _drain() -> Rate:
-    """Wait until all that lies in the spool was sent."""
+    """Wait until all events in the spool are sent."""
     before = jobtrail.stats().sent_from_spool
     started, processor = time.perf_counter(), time.process_time()
     while (now := jobtrail.stats()).sent_from_spool < now.spooled:

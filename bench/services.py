@@ -1,7 +1,7 @@
-"""The servers, topics and databases of a measurement, and consumers of ours run over a topic until all of it is done.
+"""Starts the servers, topics and databases of a measurement, and runs our consumers over a whole topic.
 
-Broker, Postgres (fsync, synchronous_commit and full_page_writes on) and consumers share the machine, as in a small
-deployment.
+Broker, Postgres (with fsync, synchronous_commit and full_page_writes on) and consumers share the machine, as in a
+small deployment.
 """
 
 import os
@@ -30,9 +30,9 @@ POSTGRES = {
     "checkpoint_timeout": "15min",
 }
 RUN_SECONDS = 1_800
-"""A run that takes longer has failed."""
+"""A run that takes longer fails."""
 
-_POLL_SECONDS = 0.2  # the page that is asked for costs the service some milliseconds
+_POLL_SECONDS = 0.2  # each scrape costs the service some milliseconds
 _EVENTS_TOTAL = {
     "aggregate": "jobtrail_aggregator_events_total",
     "metrics": "jobtrail_metrics_messages_total",
@@ -41,26 +41,26 @@ _EVENTS_TOTAL = {
 
 @dataclass(frozen=True)
 class Servers:
-    """A broker and a database server of the measurement's own."""
+    """The broker and the database server of a measurement."""
 
     pulsar: OwnPulsar
     postgres: PostgresServer
 
     def cpu_seconds(self) -> dict[str, float]:
-        """CPU seconds of the servers so far. A broker in a container is not measured: 0."""
+        """Return the CPU seconds of the servers so far; 0 for a broker in a container, which is not measured."""
         broker = cpu_seconds(self.pulsar.pid) if isinstance(self.pulsar, PulsarServer) else 0.0
         return {"postgres": cpu_seconds(self.postgres.pid), "pulsar": broker}
 
 
 @dataclass(frozen=True)
 class Consumed:
-    """One or more processes over all events of a topic."""
+    """The result of one or more processes that consumed all events of a topic."""
 
     events: int
-    """That were done within the seconds."""
+    """Events that were consumed in ``seconds``."""
     seconds: float
     cpu_seconds: dict[str, float]
-    """By process, over the run: consumer (all of them together), postgres, pulsar."""
+    """Over the run, by process: consumer (all together), postgres, pulsar."""
 
     @property
     def events_per_second(self) -> float:
@@ -69,13 +69,13 @@ class Consumed:
 
 @contextmanager
 def servers(postgres_settings: Mapping[str, str] = POSTGRES) -> Iterator[Servers]:
-    """Both servers, running; afterwards they and their data are gone. Raises ServerUnavailableError."""
+    """Yield both servers, running; remove them and their data afterwards. Raises ServerUnavailableError."""
     with own_pulsar() as pulsar, PostgresServer(durable=True, settings=postgres_settings) as postgres:
         yield Servers(pulsar, postgres)
 
 
 def provision_topic(pulsar: OwnPulsar, topic: str = TOPIC, *subscriptions: str) -> None:
-    """The topic as `jobtrail provision` makes it, 8 partitions, with these subscriptions besides its own."""
+    """Create the topic as `jobtrail provision` does, with 8 partitions, its own subscriptions and these."""
     provision.run(
         ProvisionSettings.load(
             pulsar_url=pulsar.url,
@@ -89,7 +89,7 @@ def provision_topic(pulsar: OwnPulsar, topic: str = TOPIC, *subscriptions: str) 
 
 @contextmanager
 def database(postgres: PostgresServer, name: str, *, tables: bool = True) -> Iterator[str]:
-    """The URL of a new database, with this release's tables or without any; dropped afterwards."""
+    """Yield the URL of a new database, with or without this release's tables; drop it afterwards."""
     with psycopg.connect(postgres.url(), autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")  # names of ours
         try:
@@ -102,7 +102,7 @@ def database(postgres: PostgresServer, name: str, *, tables: bool = True) -> Ite
 
 
 def environment(pulsar: OwnPulsar, database_url: str, topic: str = TOPIC) -> dict[str, str]:
-    """The settings of a consumer as environment variables."""
+    """Return the settings of a consumer as environment variables."""
     return {
         "JOBTRAIL_PULSAR_URL": pulsar.url,
         "JOBTRAIL_PULSAR_ADMIN_URL": pulsar.admin_url,
@@ -112,7 +112,7 @@ def environment(pulsar: OwnPulsar, database_url: str, topic: str = TOPIC) -> dic
 
 
 def counted(running: Service, command: str = "aggregate") -> float:
-    """Events that a service says it is done with: committed by the aggregator, counted by the metrics consumer."""
+    """Return how many events a service has committed (the aggregator) or counted (the metrics consumer)."""
     _, text = running.get("/metrics")
     return sum(
         float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(_EVENTS_TOTAL[command])
@@ -131,10 +131,11 @@ def consume(
     settings: Mapping[str, str] | None = None,
     meanwhile: AbstractContextManager[None] | None = None,
 ) -> Consumed:
-    """Run so many of our services on one subscription until they are done with so many events; then stop them.
+    """Run ``replicas`` services on one subscription until they have consumed this many events; then stop them.
 
-    The clock runs from when all are subscribed; what the first of several has done by then does not count. ``replicas``
-    share a subscription; ``meanwhile`` is entered while the clock runs. Raises AssertionError with the end of a log when it takes longer than RUN_SECONDS.
+    The clock starts when all are subscribed; events consumed by the first ones before that do not count. ``meanwhile``
+    is entered while the clock runs. Raises AssertionError, with the end of a log, when it takes longer than
+    RUN_SECONDS.
     """
     name = {"aggregate": "JOBTRAIL_AGGREGATOR_SUBSCRIPTION", "metrics": "JOBTRAIL_METRICS_SUBSCRIPTION"}
     said = {
@@ -175,7 +176,7 @@ def consume(
 
 
 def merged_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with settings on top, for a subprocess."""
+    """Return this process's environment with these settings on top, for a subprocess."""
     return {**os.environ, **settings}
 
 

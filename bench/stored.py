@@ -1,9 +1,9 @@
-"""A database with many jobs of the workload stored, as if they had been aggregated, in minutes instead of hours.
+"""Stores many jobs of the workload as if they had been aggregated, in minutes instead of hours.
 
-A template of 20,000 jobs goes in by the product's own fold and writer. The other jobs are copies of it, made by SQL, with
-ids of their own; sums are multiplied. A test compares such tables with what aggregating the same events gives.
+A template of 20,000 jobs is written by the product's own fold and writer. The other jobs are copies of it with their
+own ids, made by SQL; aggregates are multiplied. A test compares such tables with the aggregated events.
 
-Ids are numbers in order, as a sequence in a database gives them, or scattered, as UUIDs are: then every new row goes to
+Ids are numbers in order, like those of a database sequence, or scattered, like UUIDs: then every new row goes to
 another page of every index.
 """
 
@@ -29,7 +29,7 @@ TEMPLATE_JOBS: Final = 20_000
 _COPIES_AT_ONCE: Final = 10
 _BATCH_EVENTS: Final = 10_000
 
-# What is another job's in each copy, and what is summed over the copies. Tables not named here hold nothing of jobs.
+# The columns that differ in each copy, and the columns that are multiplied. Other tables hold no data of jobs.
 _ID_COLUMNS: Final = {
     "jobs": ("job_id", "root_job_id", "parent_job_id"),
     "attempts": ("job_id",),
@@ -45,7 +45,7 @@ _SUM_COLUMNS: Final = {
 
 @dataclass(frozen=True)
 class Ids:
-    """How jobs are called: what becomes of the number of a job, in Python and as SQL."""
+    """How a job's number becomes its id, in Python and in SQL."""
 
     name: str
     of: Callable[[int], str]
@@ -59,7 +59,7 @@ SCATTERED: Final = Ids(
 
 
 def renamed(made: Iterator[dict[str, Any]], ids: Ids, shift: int = 0) -> Iterator[dict[str, Any]]:
-    """Events of the workload with other ids: those of jobs so many numbers later."""
+    """Yield events of the workload with other ids: the job's number is increased by ``shift``."""
     for event in made:
         named = {
             name: ids.of(int(event[name]) + shift)
@@ -70,7 +70,7 @@ def renamed(made: Iterator[dict[str, Any]], ids: Ids, shift: int = 0) -> Iterato
 
 
 def template(start_us: int, jobs: int) -> Iterator[dict[str, Any]]:
-    """The events that the template is made of."""
+    """Return the events of the template."""
     return events(jobs, seed=11, start_us=start_us)
 
 
@@ -84,9 +84,9 @@ def store(database_url: str, made: Iterator[dict[str, Any]]) -> None:
 
 
 def fill(database_url: str, jobs: int, ids: Ids, start_us: int, template_jobs: int = TEMPLATE_JOBS) -> None:
-    """Store so many jobs, a multiple of the template's, into empty tables; then VACUUM ANALYZE and a checkpoint.
+    """Store ``jobs`` jobs into empty tables, then VACUUM ANALYZE and make a checkpoint.
 
-    Raises ValueError when it is no multiple.
+    Raises ValueError when ``jobs`` is not a multiple of the template's jobs.
     """
     copies, rest = divmod(jobs, template_jobs)
     if rest:
@@ -95,7 +95,7 @@ def fill(database_url: str, jobs: int, ids: Ids, start_us: int, template_jobs: i
     with closing(_connect(database_url)) as connection:
         connection.execute("SET synchronous_commit = off")
         for table in (*_ID_COLUMNS, *_SUM_COLUMNS):
-            # Not temporary ones: several sessions may want to look.
+            # Not temporary, so that other sessions can read them.
             connection.execute(
                 sql.SQL("CREATE TABLE {} AS TABLE {}").format(_template_name(table), sql.Identifier(table))
             )
@@ -119,14 +119,14 @@ def fill(database_url: str, jobs: int, ids: Ids, start_us: int, template_jobs: i
 
 
 def new_events(jobs: int, first_job: int, ids: Ids, start_us: int) -> Iterator[dict[str, Any]]:
-    """Events of jobs that are not stored yet: all have numbers beyond those that are."""
+    """Return events of jobs that are not stored yet: their numbers are beyond those of all stored jobs."""
     return renamed(events(jobs, seed=13, start_us=start_us, first_job=first_job), ids)
 
 
 def _copy(
     connection: psycopg.Connection, table: str, id_columns: tuple[str, ...], ids: Ids, step: int
 ) -> sql.Composed:
-    """Rows of the template once for each copy, under the ids of that copy; a place that names no job stays empty."""
+    """Return SQL that inserts the template's rows once for each copy, with its ids; an empty id stays empty."""
     shown: list[sql.Composable] = []
     for column in _columns(connection, table):
         name = sql.Identifier(column)

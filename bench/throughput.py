@@ -1,7 +1,7 @@
-"""Events a second of one aggregator, end to end: from the broker's log to committed rows, on the fixed workload.
+"""Measures events per second of one aggregator, end to end: from the broker's log to committed rows.
 
-Beside it, in the same run: the naive consumers, Pulsar's own JDBC sink (``bench/peer.py``), and what one core does in
-plain `schemaless_reader` calls of the same events.
+The same run measures, for comparison, the naive consumers, Pulsar's own JDBC sink (``bench/peer.py``), and plain
+`schemaless_reader` calls for the same events on one core.
 """
 
 import io
@@ -44,39 +44,39 @@ AIM_OVER_BEST = 1.1
 
 @dataclass(frozen=True)
 class Run:
-    """One consumer over one workload."""
+    """One run of a consumer over the workload."""
 
     consumer: str
     events: int
     events_per_second: float
     cpu_seconds: dict[str, float]
-    """By process, over the run: consumer, postgres, pulsar."""
+    """Over the run, by process: consumer, postgres, pulsar."""
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """All that `measure` found."""
+    """The results of `measure`."""
 
     jobs: int
     events: int
     payload_bytes: float
     decodes_per_second: float
-    """Plain schemaless_reader calls of the same events on one core."""
+    """Plain schemaless_reader calls for the same events on one core."""
     runs: list[Run]
 
     def rate(self, consumer: str) -> float:
-        """Events a second: the median of the consumer's runs."""
+        """Return events per second: the median of the consumer's runs."""
         return statistics.median(run.events_per_second for run in self.runs if run.consumer == consumer)
 
 
 def run(options: Options, say: Say) -> Result:
-    """Measure, and say how it compares with the aims."""
+    """Measure, and compare with the aims."""
     found = measure(options.jobs, options.repeats, say)
     return Result(table(found), asdict(found), aims(found), [chart(found)])
 
 
 def measure(jobs: int, repeats: int, say: Say) -> Throughput:
-    """Publish the workload of so many jobs once, and read it with every consumer."""
+    """Publish the workload of ``jobs`` jobs once, and read it with every consumer."""
     start_us = recent_start_us()
     say(f"encoding {jobs:,} of {ALL_JOBS:,} jobs")
     workload = messages(jobs, start_us=start_us)
@@ -87,7 +87,7 @@ def measure(jobs: int, repeats: int, say: Say) -> Throughput:
         peer.publish_flat(on, flat_events.messages(jobs, start_us))
         decodes, runs = [], []
         for repeat in range(repeats):
-            # In turns, so that the machine's moods meet all of them.
+            # In turns, so that slow phases of the machine affect all consumers.
             decodes.append(decodes_per_second(workload))
             runs += _turn(on, len(workload), repeat, say)
         for commit_every, wanted in NAIVE_EVENTS.items():
@@ -97,7 +97,7 @@ def measure(jobs: int, repeats: int, say: Say) -> Throughput:
 
 
 def table(found: Throughput) -> str:
-    """What a person reads."""
+    """Return the result as a table to read."""
     lines = [
         f"{found.events:,} events of {found.jobs:,} jobs, {found.payload_bytes:.0f} bytes each, 8 partitions, shuffled",
         f"plain schemaless_reader of the same events on one core: {found.decodes_per_second:,.0f}/s",
@@ -111,12 +111,15 @@ def table(found: Throughput) -> str:
         shown = f"{name} (of {len(runs)})" if len(runs) > 1 else name
         rate = found.rate(name)
         lines.append(f"{shown:<44}{rate:>10,.0f}{rate / found.decodes_per_second:>11.2f}   {cost}")
-    lines += ["", "(of n): the median of n runs. The sink's CPU seconds hold Java's start and compiling."]
+    lines += [
+        "",
+        "(of n): the median of n runs. The sink's CPU seconds include Java's start and compilation.",
+    ]
     return "\n".join(lines)
 
 
 def aims(found: Throughput) -> list[Aim]:
-    """What was to be reached: a share of the decodes or a rate, whichever is more; multiples of the peer."""
+    """Return the aims: a rate or a share of the plain decodes, whichever is more; and multiples of the peer's rate."""
     ours = found.rate(AGGREGATOR)
     best = max(found.rate(tuning.name) for tuning in peer.TUNED)
     return [
@@ -132,7 +135,7 @@ def aims(found: Throughput) -> list[Aim]:
 
 
 def chart(found: Throughput) -> Chart:
-    """One bar a consumer."""
+    """Return a chart with a bar for each consumer."""
     bars = [
         Bar(
             name,
@@ -146,7 +149,7 @@ def chart(found: Throughput) -> Chart:
 
 
 def decodes_per_second(workload: Sequence[Message]) -> float:
-    """What one core does in plain `schemaless_reader` calls, by a schema without logical types."""
+    """Measure plain `schemaless_reader` calls per second on one core, with a schema without logical types."""
     schema = fastavro.parse_schema(plain_schema(SCHEMA))
     sample = [message.payload for message in workload[:100_000]]
     rates = []
@@ -159,7 +162,7 @@ def decodes_per_second(workload: Sequence[Message]) -> float:
 
 
 def aggregate(on: Servers, events: int, name: str) -> Run:
-    """One aggregator over the whole topic, into a database of its own."""
+    """Run one aggregator over the whole topic, into a new database."""
     with database(on.postgres, name) as url:
         return _run_of(AGGREGATOR, consume(on, url, events, subscription=name), events)
 
@@ -193,7 +196,7 @@ def _naive(on: Servers, commit_every: int, events: int, say: Say) -> Run:
 
 
 def _run_of(name: str, found: Consumed, events: int) -> Run:
-    """``events``: those that the CPU seconds are of; the rate may be of fewer."""
+    """Return a Run. ``events`` is what the CPU seconds were spent on; the rate may be measured over fewer events."""
     return Run(name, events, found.events_per_second, found.cpu_seconds)
 
 

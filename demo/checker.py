@@ -1,7 +1,7 @@
 """Compares the answers of `jobtrail` with the workers' own notes: `python -m demo.checker DIRECTORY`.
 
-A separate program that believes only the workers' tallies and the recorded file. It asks jobtrail as any user would, by
-its command with --json. It prints each comparison, and exits with 0 only if all are equal.
+A separate program that believes only the workers' tallies and the recorded file. It asks jobtrail as any user would,
+by its command with --json. It prints each comparison, and exits with 0 only if all are equal.
 """
 
 import gzip

@@ -1,4 +1,5 @@
-"""Computes the answers expected of `jobtrail` from the workers' own files. Pure: tallied jobs in, expected answers out.
+"""Computes the answers expected of `jobtrail` from the workers' own files. Pure: tallied jobs in, expected answers
+out.
 
 Nothing here, or in the files it reads, comes from jobtrail, its SDK or its tables.
 """

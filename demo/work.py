@@ -1,4 +1,4 @@
-"""Waits while the fleet works: imports a workflow meanwhile, shows the progress, and ends when everything is stored."""
+"""Waits while the fleet works: imports a workflow meanwhile, shows the progress, ends when everything is stored."""
 
 import json
 import subprocess

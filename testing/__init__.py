@@ -1,1 +1,1 @@
-"""What tests and bench share: services started as processes, databases of one's own, workloads, topics."""
+"""Shared by tests and bench: services started as processes, temporary databases, workloads, topics."""

@@ -1,4 +1,4 @@
-"""Databases of a test's own, made in some 50 ms by cloning one that was migrated once."""
+"""Makes a database for one test, in some 50 ms, by cloning one that was migrated once."""
 
 import contextlib
 import itertools
@@ -17,7 +17,7 @@ MIGRATED = "migrated"
 
 
 class Databases:
-    """Makes and drops the databases of one server."""
+    """Creates and drops the databases of one server."""
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
@@ -26,7 +26,7 @@ class Databases:
 
     @contextlib.contextmanager
     def empty(self) -> Iterator[str]:
-        """Yield the URL of a new database with nothing in it; drop it afterwards, whoever is still connected."""
+        """Yield the URL of a new, empty database; drop it afterwards, even while a session is still connected."""
         with self._clone(EMPTY) as url:
             yield url
 

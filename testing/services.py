@@ -1,4 +1,4 @@
-"""The product's own services as processes of their own, started as a user would: by the `jobtrail` command."""
+"""Runs the product's services as processes, started as a user would: by the `jobtrail` command."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ class Service:
         """``settings`` are environment variables; the port is chosen here."""
         (self.port,) = free_ports(1)
         self.log = log
-        # Tests tell of times long gone: what they say is kept, unless they ask for something else.
+        # Tests use events from long ago, so retention is off unless a test sets it.
         kept = {"JOBTRAIL_RETENTION_DAYS": "0"}
         environment = {**os.environ, **kept, **settings, f"JOBTRAIL_{_PORTS[command]}": str(self.port)}
         with log.open("ab") as output:
@@ -35,7 +35,7 @@ class Service:
             )
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of one of its pages; status 0 while nothing answers."""
+        """Return status and text of one of its pages; status 0 while it does not answer."""
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -45,7 +45,7 @@ class Service:
             return 0, ""
 
     def wait_ready(self) -> None:
-        """Return when /readyz says so; fails with the log when the process ends or time is up."""
+        """Wait until /readyz answers 200; fail with the log when the process ends or time is up."""
         wait_until(
             lambda: self._alive() and self.get("/readyz")[0] == 200,
             "the service to be ready",
@@ -53,17 +53,17 @@ class Service:
         )
 
     def stop(self) -> int:
-        """SIGTERM, and its exit status."""
+        """Stop it with SIGTERM and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(_DEADLINE_SECONDS)
 
     def kill(self) -> None:
-        """SIGKILL; returns when the process is gone."""
+        """Kill it with SIGKILL and wait until it is gone."""
         self.process.kill()
         self.process.wait()
 
     def end_of_log(self) -> str:
-        """The last lines it wrote."""
+        """Return the last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
 
     def _alive(self) -> bool:
@@ -77,7 +77,7 @@ _PORTS = {"aggregate": "AGGREGATOR_PORT", "metrics": "METRICS_PORT"}
 
 @contextmanager
 def service(command: str, settings: Mapping[str, str], log: Path) -> Iterator[Service]:
-    """A ready service for the block; killed at its end if it still runs."""
+    """Yield a ready service; kill it at the end of the block if it still runs."""
     running = Service(command, settings, log)
     try:
         running.wait_ready()
@@ -94,7 +94,7 @@ def wait_until(
     deadline_seconds: float = _DEADLINE_SECONDS,
     poll_seconds: float = _POLL_SECONDS,
 ) -> None:
-    """Return as soon as the condition holds; fails, with the story, when the time is up."""
+    """Wait until the condition holds; fail, with the text of ``story``, when the time is up."""
     end = time.monotonic() + deadline_seconds
     while not holds():
         assert time.monotonic() < end, f"waited {deadline_seconds} s for {what}\n{story()}"

@@ -1,4 +1,4 @@
-"""Topics of a test's own on the shared broker, and producers with any schema."""
+"""Makes topics for single tests on the shared broker, and publishes with any schema."""
 
 import io
 import json
@@ -22,11 +22,11 @@ EVENT: dict[str, Any] = {
     "attempt": 1,
     "occurred_at": 1_760_000_000_000_000,
 }
-"""The least that is a valid event."""
+"""The smallest valid event."""
 
 
 def own_topic(broker: Pulsar, **settings: object) -> ProvisionSettings:
-    """Settings of a topic that nobody else uses, in a Pulsar namespace of its own. Nothing is there yet."""
+    """Return settings for a new topic in its own Pulsar namespace. Neither exists yet."""
     name = uuid.uuid4().hex[:12]
     return ProvisionSettings.load(
         **{
@@ -40,7 +40,7 @@ def own_topic(broker: Pulsar, **settings: object) -> ProvisionSettings:
 
 
 def service_settings(topic: ProvisionSettings, database_url: str) -> dict[str, str]:
-    """The environment by which a service of ours finds the topic and the database."""
+    """Return the environment variables with which a service finds the topic and the database."""
     return {
         "JOBTRAIL_PULSAR_URL": topic.pulsar_url,
         "JOBTRAIL_PULSAR_ADMIN_URL": topic.pulsar_admin_url,
@@ -50,7 +50,7 @@ def service_settings(topic: ProvisionSettings, database_url: str) -> dict[str, s
 
 
 def avro(schema: dict[str, Any] = SCHEMA) -> AvroSchema:
-    """A schema of pulsar-client's own, for dicts: what a publisher without the SDK uses."""
+    """Return pulsar-client's own schema for dicts, which a publisher without the SDK would use."""
     return AvroSchema(None, schema_definition=json.loads(json.dumps(schema)))
 
 
@@ -63,7 +63,7 @@ def encode(event: dict[str, Any], schema: dict[str, Any] = SCHEMA) -> bytes:
 def publish(
     client: pulsar.Client, topic: str, *events: dict[str, Any], schema: dict[str, Any] = SCHEMA
 ) -> None:
-    """Publish events with a schema, keyed by job, and return when the broker has them."""
+    """Publish events with a schema, keyed by job id, and wait until the broker has them."""
     producer = client.create_producer(topic, schema=avro(schema))
     for event in events:
         producer.send(event, partition_key=event["job_id"])

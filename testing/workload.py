@@ -1,7 +1,7 @@
 """The fixed, seeded workload of the benchmarks: jobs with their events, encoded and shuffled.
 
-Of 1,000,000 jobs (or a share of them): 3.5 events each, 8 % of the attempts fail with a message and a stack trace of
-together 1 kB in 500 groups, 20 sources, runs of 1 to 10,000 jobs, events in random order.
+It has 1,000,000 jobs (or a share of them) with 3.5 events each, 20 sources, runs of 1 to 10,000 jobs, and events in
+random order. 8 % of the attempts fail, in 500 groups, with a message and a stack trace of 1 kB together.
 """
 
 import io
@@ -22,24 +22,24 @@ SOURCES = 20
 GROUPS = 500
 FAILING = 0.08
 SCHEDULED = 0.34
-"""Share of the jobs that have a `scheduled` event before the others; makes it 3.5 events a job."""
+"""The share of jobs with a `scheduled` event before the others; it makes 3.5 events for each job."""
 
 FIRST_ID = 10_000_000
-"""The id of the first job is this number; those of the others follow it."""
+"""The id of the first job; the others count up from it."""
 
 _START_US = 1_790_000_000_000_000
 _HOURS = 6
 
 
 def recent_start_us() -> int:
-    """Midnight of yesterday: within any retention, and the same for every run of one day."""
+    """Return yesterday's midnight: within any retention, and the same for all runs of a day."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     return int(midnight.timestamp()) * 1_000_000
 
 
 @dataclass(frozen=True)
 class Message:
-    """One event as it is published."""
+    """One event, ready to publish."""
 
     key: str
     payload: bytes
@@ -48,7 +48,7 @@ class Message:
 def events(
     jobs: int, seed: int = 1, start_us: int = _START_US, first_job: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """All events of so many jobs, job by job; their ids are numbers that go on from that of the first job."""
+    """Yield all events of ``jobs`` jobs, job by job; the ids count up from that of the first job."""
     rng = random.Random(seed)
     stack = "".join(f'  File "app/scrapers/step_{line}.py", line {line}, in fetch\n' for line in range(40))[
         :900
@@ -109,7 +109,7 @@ def _events_of_job(
 
 
 def _error(kind: int, number: int, stack: str) -> dict[str, str]:
-    """One of the kinds that, with the sources, make the groups; the message has a variable part."""
+    """Return an error of this kind; kinds and sources make the failure groups. The message has a variable part."""
     return {
         "category": ("timeout", "connection", "movie_not_ready", "invalid_data", "http")[kind % 5],
         "type": f"Failure{kind}",
@@ -120,12 +120,12 @@ def _error(kind: int, number: int, stack: str) -> dict[str, str]:
 
 
 def messages(jobs: int, seed: int = 1, start_us: int = _START_US) -> list[Message]:
-    """The workload encoded by the released schema, shuffled."""
+    """Return the workload, encoded with the released schema and shuffled."""
     return encoded(events(jobs, seed, start_us), seed)
 
 
 def encoded(made: Iterable[dict[str, Any]], seed: int = 1) -> list[Message]:
-    """Events encoded by the released schema, shuffled."""
+    """Return events, encoded with the released schema and shuffled."""
     writer = fastavro.parse_schema(json.loads(SCHEMA_TEXT))
     result = []
     for event in made:

@@ -154,7 +154,7 @@ class Publisher:
             self._turn.notify_all()
 
     def end(self, deadline: float) -> None:
-        """End the thread: at once if the broker is away, else when the spool is empty; at ``deadline`` at the latest."""
+        """End the thread: at once if the broker is away, else when the spool is empty, or at ``deadline``."""
         with self._turn:
             self._ends_at = deadline
             self._turn.notify_all()

@@ -65,7 +65,7 @@ class Sender:
     # The jobs' side: never waits for the broker.
 
     def submit(self, event: dict[str, Any], size: int) -> bool:
-        """Take an event for sending. Return False, and count it, when the queue is full or the sender has shut down."""
+        """Take an event for sending. Return False, and count it, if the queue is full or the sender has shut down."""
         with self._lock:
             if self._closing_at is not None:
                 self._counts.drop("shut_down")
@@ -105,7 +105,8 @@ class Sender:
         return min(self._unsettled, default=self._gathered)
 
     def shutdown(self, timeout: float) -> bool:
-        """Send or spool all held events within ``timeout`` seconds, then end the threads. Return whether none was left.
+        """Send or spool all held events within ``timeout`` seconds, then end the threads. Return whether none was
+        left.
 
         Returns only when the thread has ended. A running call of Pulsar's client may delay that by up to
         CALL_BOUND_SECONDS: the client aborts a process that ends in the middle of a call.

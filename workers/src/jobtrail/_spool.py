@@ -107,7 +107,7 @@ class Claimed:
         self.sent = 0
 
     def remove(self) -> None:
-        """Remove it, because the broker has all of it. If it stays, it is sent again, and duplicates change nothing."""
+        """Remove it, because the broker has all of it. If it stays, it is sent again; duplicates change nothing."""
         Segment._unlink(self.path)
         self.close()
 
