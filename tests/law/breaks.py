@@ -1,7 +1,7 @@
-"""The list of deliberate breaks: each with the texts it replaces and the tests that must catch it.
+"""The deliberate breaks: each with the texts that it replaces and the tests that must catch it.
 
-A break is one plausible mistake: something that a reader might write and another might let pass. Where the rule is
-written twice, in the fold and in SQL, both are broken, one at a time.
+A break is a plausible mistake, which one person might write and a reviewer might miss. A rule that is written twice,
+in the fold and in SQL, is broken in each place, one at a time.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ FOLDED = ("tests/unit/test_fold.py",)
 
 
 class Edit(NamedTuple):
-    """In the file ``path`` (from the root), ``old`` becomes ``new``."""
+    """Replaces ``old`` by ``new`` in the file ``path`` (relative to the root)."""
 
     path: str
     old: str

@@ -1,4 +1,4 @@
-"""What the law met is told at the end of the run, whether it passed or failed."""
+"""Prints at the end of a run, passed or failed, which facts the law's universes met."""
 
 import pytest
 

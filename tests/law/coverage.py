@@ -1,4 +1,4 @@
-"""What the universes of a run met. A law that never met a conflict proves nothing: a zero here fails the test."""
+"""Counts what the universes of a run met. A law that never met a conflict proves nothing: a zero fails the test."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -64,28 +64,28 @@ FACTS = (
 
 
 DEMANDED_FROM = {
-    # Met about three times in a hundred universes, in clusters: a run of two hundred may lack it.
+    # Met in about three of a hundred universes, in clusters: a run of two hundred may lack it.
     "jobs with ends that differ only in whether there was an error": 1_000,
-    # A horizon advances in one of three universes, and then removes what there is to remove.
+    # A horizon advances in one of three universes, and then deletes the rows before it, if there are any.
     **dict.fromkeys(RETENTION, 200),
 }
-"""Facts that a run of fewer universes may lack."""
+"""Facts that a run with fewer universes may lack."""
 
 
 class Coverage:
-    """Counts of FACTS over the universes of a run."""
+    """Counts of FACTS, over the universes of a run."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.counts: Counter[str] = Counter()
 
     def add(self, universe: Universe, became: list[tuple[Delivery, Report]]) -> None:
-        """Count what this universe held and what became of its deliveries."""
+        """Count what this universe contained, and how its deliveries ended."""
         self.counts.update(_of_the_deliveries(universe, became))
         self.counts.update(_of_the_events(universe))
 
     def missing(self, universes: int) -> list[str]:
-        """The facts that were never met, of those that a run of so many universes has to meet."""
+        """Return the facts never met, among those that a run of this many universes must meet."""
         return [fact for fact in FACTS if self.counts[fact] == 0 and universes >= DEMANDED_FROM.get(fact, 0)]
 
     def lines(self) -> list[str]:
@@ -93,10 +93,10 @@ class Coverage:
 
 
 APART = ("parent_job_id", "root_job_id", "depth", "depends_on", "expected_children", "args", "meta")
-"""Fields of an event that the row of a finished attempt does not keep."""
+"""The fields of an event that the row of a finished attempt does not keep."""
 
 REPORTS: list[Coverage] = []
-"""Those of this session, for the summary at its end."""
+"""The counts of this session, for the summary at its end."""
 
 
 def _of_the_deliveries(universe: Universe, became: list[tuple[Delivery, Report]]) -> Iterable[str]:
@@ -201,7 +201,7 @@ def _of_a_job(events: list[Event]) -> Iterable[str]:
 
 
 def _differ_only_in(name: str, one: Event, other: Event) -> bool:
-    """In this field of those that a row keeps; of errors, there being none and an empty one."""
+    """Return whether two ends differ only in this kept field; in the error: one has none, the other an empty one."""
     if name == "error" and [event["error"] for event in (one, other)].count(None) != 1:
         return False
     errors = [event["error"] or NO_ERROR for event in (one, other)]
@@ -238,6 +238,6 @@ def _distinct(events: list[Event]) -> list[Event]:
 
 
 def _shared(by_writer: list[list[Event]], key: Callable[[Event], Any]) -> int:
-    """How many keys (None does not count) are found with two writers or more."""
+    """Return how many keys two writers or more have; None does not count."""
     writers = Counter(one for events in by_writer for one in {key(event) for event in events} - {None})
     return sum(count > 1 for count in writers.values())

@@ -1,4 +1,4 @@
-"""Events for tests of the law: only what a test says, the rest at the contract's defaults."""
+"""Events for tests of the law: a test sets some fields, the others have the contract's defaults."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ NOT_READY = "film 17 is not ready"
 
 
 def event(job_id: str, worker: str, state: str, occurred_at: int, **said: Any) -> Event:
-    """An event that says only this, and leaves the rest at the contract's defaults."""
+    """Return an event with these fields; the others have the contract's defaults."""
     unsaid: Event = {
         **dict.fromkeys(
             ("source", "parent_job_id", "root_job_id", "external_id", "release", "executor", "args"), ""

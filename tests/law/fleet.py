@@ -1,7 +1,7 @@
-"""A fleet of long-lived writer processes, and how a universe's plan is carried out by them, all at once.
+"""A fleet of long-lived writer processes, which carry out a universe's plan at the same time.
 
-A batch that failed, or of which nobody knows whether it was committed, is delivered again, whole, to whichever writer
-is free first: at least once, as the broker does.
+A batch that failed, or whose commit is not known, is delivered again, whole, to the first free writer: at least once,
+as by the broker.
 """
 
 import multiprocessing
@@ -30,10 +30,10 @@ class _Writer:
 
 
 class Fleet:
-    """Writers that outlive the examples; one that is killed is replaced at once."""
+    """Writers that live longer than one example. A killed writer is replaced at once."""
 
     def __init__(self, database_url: str, size: int = 4) -> None:
-        # Not forked from the test's own process, which has connections open; preloaded, so that a new one is cheap.
+        # Not forked from the test's process, which has open connections; preloaded, so that a new writer is cheap.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["pytest", "tests.law.writers", "tests.law.retention"])
         self._database_url = database_url
@@ -57,9 +57,9 @@ class Fleet:
                 writer.process.join()
 
     def carry_out(self, universe: Universe) -> list[tuple[Delivery, Report]]:
-        """Deliver everything until it is written; returns each delivery with what became of it.
+        """Deliver every batch until it is written; return each delivery with its result.
 
-        Raises TimeoutError when a writer gives no answer: a lock that is never released.
+        Raises TimeoutError when a writer does not answer, for example because a lock is never released.
         """
         crew = self._writers[: len(universe.plans)]
         plans = [deque(plan) for plan in universe.plans]
@@ -89,7 +89,7 @@ class Fleet:
                         f"no writer answered for {ANSWER_SECONDS} s: {[w.doing for w in busy.values()]}"
                     )
                 for pipe in answered:
-                    writer = busy[pipe]  # type: ignore[index]  # what was waited for are these pipes
+                    writer = busy[pipe]  # type: ignore[index]  # these pipes were waited for
                     if writer is self._retainer:
                         self._note_retention(retentions)
                         continue
@@ -103,7 +103,7 @@ class Fleet:
             self._quiesce([*crew, self._retainer])
 
     def _note_retention(self, retentions: deque[Retention]) -> None:
-        """A run that was killed is started again; raises RuntimeError when one failed."""
+        """Start a killed retention again. Raises RuntimeError when one failed."""
         doing, self._retainer.doing = self._retainer.doing, None
         assert isinstance(doing, Retention)
         try:
@@ -114,7 +114,7 @@ class Fleet:
             retentions.appendleft(Retention(doing.horizon_us, 0, 0))
             return
         if isinstance(answer, str):
-            raise RuntimeError(f"retention failed: {answer}")  # noqa: TRY004  # it is the text of what went wrong
+            raise RuntimeError(f"retention failed: {answer}")  # noqa: TRY004  # it is the text of an error
         self.removed.update(answer)
 
     def _answer(self, writer: _Writer) -> tuple[Delivery, Report]:
@@ -130,7 +130,7 @@ class Fleet:
         return delivery, report
 
     def _quiesce(self, crew: list[_Writer]) -> None:
-        """Leave no writer at work, so that the next universe starts on still tables."""
+        """Wait until no writer works, so that nothing changes the tables when the next universe starts."""
         deadline = time.monotonic() + ANSWER_SECONDS
         for writer in crew:
             if writer.doing is None:

@@ -1,4 +1,4 @@
-"""The database that the universes are played in: made, migrated, cleaned between two of them, dropped."""
+"""The database of the universes: created, migrated, cleaned between two universes, and dropped."""
 
 import uuid
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from store.partitions import ensure_days
 from tests.law.oracle import COLUMNS
 from tests.law.universes import EPOCH, NOON
 
-# A locale's order, where the server can have one, so that a COLLATE "C" that was forgotten shows.
+# The order of a locale, where the server supports one: it reveals a forgotten COLLATE "C".
 _WITH_ICU = (
     "CREATE DATABASE {} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C' ENCODING 'UTF8'"
 )
@@ -25,14 +25,14 @@ _WITHOUT = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'"
 
 @contextmanager
 def database(server_url: str) -> Iterator[str]:
-    """The URL of a new, migrated database on this server; some of the universes' days have a partition in it."""
+    """Yield the URL of a new, migrated database on this server; it has partitions for some of the universes' days."""
     name = f"law_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as administrator:
         try:
             administrator.execute(sql.SQL(_WITH_ICU).format(sql.Identifier(name)))
         except psycopg.errors.FeatureNotSupported:
             administrator.execute(sql.SQL(_WITHOUT).format(sql.Identifier(name)))
-        # A deadlock is a failure here: say so soon. Writers are killed in crowds: let go of them soon.
+        # A deadlock is a failure here, so detect it soon. Many writers are killed, so end their sessions soon.
         administrator.execute(
             sql.SQL("ALTER DATABASE {} SET deadlock_timeout = '100ms'").format(sql.Identifier(name))
         )
@@ -46,7 +46,7 @@ def database(server_url: str) -> Iterator[str]:
 
 
 def collation(connection: psycopg.Connection[Any]) -> str:
-    """How this database orders text by default."""
+    """Return this database's default order of text."""
     row = connection.execute(
         "SELECT datlocprovider = 'i', datcollate FROM pg_database WHERE datname = current_database()"
     ).fetchone()
@@ -55,8 +55,8 @@ def collation(connection: psycopg.Connection[Any]) -> str:
 
 
 def clean(connection: psycopg.Connection[Any], horizon_us: int | None) -> None:
-    """No rows, this horizon, and a partition for some of the days from it on."""
-    for table in COLUMNS:  # few rows: cheaper than TRUNCATE
+    """Delete all rows, set this horizon, and create partitions for some of the days after it."""
+    for table in COLUMNS:  # with few rows this is cheaper than TRUNCATE
         connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("jobtrail", table)))
     connection.execute(
         "UPDATE jobtrail_control.horizon SET horizon_at = %s",

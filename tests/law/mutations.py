@@ -1,10 +1,10 @@
-"""Deliberate breaks of the code, and what runs them: ``python -m tests.law.mutations [--only PATTERN]``.
+"""Runs the deliberate breaks of the code: ``python -m tests.law.mutations [--only PATTERN]``.
 
-Each is tried in a temporary copy of the checkout, never in place. A test that lets one pass proves less than it says:
-the command ends with 1 when a mutation survives, with 2 when its place in the code is gone. First the tests run on an
-unbroken copy, since what fails there would fail for any reason.
+Each is tried in a temporary copy of the checkout, never in place. A test that passes with a break proves less than it
+claims: the exit status is 1 when a break survives, and 2 when the code that it breaks is gone. First the tests run on
+an unbroken copy, because a test that fails there proves nothing.
 
-The breaks themselves are in ``breaks.py``.
+``breaks.py`` has the breaks.
 """
 
 import argparse
@@ -33,12 +33,12 @@ NOT_COPIED = shutil.ignore_patterns(
 
 
 class AnchorGoneError(Exception):
-    """The text that a break replaces is not in its file exactly once."""
+    """The text that a break replaces does not occur exactly once in its file."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the tests said of one copy: the tests that failed, and the first thing that was wrong."""
+    """The test result of one copy: the failed tests, and the first error."""
 
     caught_by: tuple[str, ...]
     why: str
@@ -88,7 +88,7 @@ def _report(chosen: list[Break], servers: dict[str, str]) -> int:
 
 
 def check_anchors(one: Break, root: Path = ROOT) -> None:
-    """Raises AnchorGoneError unless every text to be replaced is in its file once, so that the break means something."""
+    """Raise AnchorGoneError unless every text to be replaced occurs exactly once in its file."""
     for edit in one.edits:
         path = root / edit.path
         count = path.read_text(encoding="utf-8").count(edit.old) if path.is_file() else 0
@@ -155,9 +155,9 @@ def _line(one: Break, verdict: Verdict) -> str:
 
 @contextmanager
 def broken_copy(one: Break) -> Iterator[Path]:
-    """A copy of the checkout with this break in it; processes started with it as PYTHONPATH run the broken code.
+    """Yield a copy of the checkout with this break; processes with it as PYTHONPATH run the broken code.
 
-    Raises AnchorGoneError when the code that it breaks is not there.
+    Raises AnchorGoneError when the code to break is not there.
     """
     with temporary_folder("jobtrail-mutation-") as folder:
         copy = folder / "checkout"

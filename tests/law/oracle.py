@@ -1,10 +1,10 @@
 """Compute what the tables must hold for a set of events: the law (docs/law.md), written down a second time.
 
-Small and slow on purpose. Every row is computed from *all* events that concern it, at once, by ``max``, ``min``,
-sets and counting: nothing here is merged step by step, and nothing is shared with ``consumers`` or ``store`` but
-the two pure functions of the fingerprint, which are inputs of the law and not a part of it.
+Small and slow on purpose. Every row is computed at once from *all* of its events, by ``max``, ``min``, sets and
+counting. Nothing is merged step by step, and nothing is shared with ``consumers`` or ``store`` except the two pure
+functions of the fingerprint, which are inputs of the law and not a part of it.
 
-Not here: how tables are read back (``tables.py``), which events are tried (``universes.py``).
+Elsewhere: how tables are read back (``tables.py``), and which events are tried (``universes.py``).
 """
 
 import uuid
@@ -19,7 +19,7 @@ Event = dict[str, Any]
 Row = tuple[Any, ...]
 Tables = dict[str, Counter[Row]]
 
-# The rows of a table are tuples in this order. A digest is the product's own business: it is not compared as a value.
+# The rows of a table are tuples in this order. A digest is internal to the product: its value is not compared.
 # Times are microseconds since 1970, None where the column is NULL; a map is the sorted tuple of its items.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "jobs": (
@@ -120,12 +120,12 @@ FARTHEST_US = {
     "scheduled_at": (3653 * DAY_US, 3653 * DAY_US),
     "started_at": (366 * DAY_US, HOUR_US // 12),
 }
-"""How long before and after `occurred_at` each other time may lie."""
+"""How long before and after `occurred_at` each of the other times may lie."""
 _PUBLISHED = COLUMNS["dead_letters"].index("publish_time")
 
 
 class Group(NamedTuple):
-    """What makes two failures the same failure."""
+    """The fields that make two failures the same failure."""
 
     namespace: str
     source: str
@@ -140,10 +140,10 @@ class Group(NamedTuple):
 def oracle(
     events: Iterable[Event], dead_letters: Iterable[Row] = (), horizon_us: int | None = None
 ) -> Tables:
-    """The rows of every table for these events, of which the order and the duplicates do not matter.
+    """Return the rows of every table for these events, in any order and with any duplicates.
 
-    ``horizon_us``: events that occurred before it, and dead letters published before it, leave no trace; None keeps all. ``dead_letters``: rows in the
-    order of their columns.
+    ``horizon_us``: events that occurred before it, and dead letters published before it, leave no trace; None keeps
+    all. ``dead_letters``: rows in the order of their columns.
     """
     kept = [event for event in events if horizon_us is None or event["occurred_at"] >= horizon_us]
     letters = {
@@ -151,7 +151,7 @@ def oracle(
         for letter in map(tuple, dead_letters)
         if horizon_us is None or letter[_PUBLISHED] >= horizon_us
     }
-    # Two ends that say different things are two, also where neither can be believed.
+    # Two ends that differ are two ends, even if neither time is possible.
     ends = list({_attempt_row(event): event for event in kept if event["state"] in FINISHED}.values())
     return {
         "jobs": Counter(
@@ -165,7 +165,7 @@ def oracle(
 
 
 def believed(event: Event) -> Event:
-    """The event without the times that cannot be, beside when it occurred: those are not known."""
+    """Return the event with the times that cannot be, given when it occurred, set to not known."""
     distances = {name: event[name] - event["occurred_at"] for name in FARTHEST_US}
     cannot_be = {
         name: 0 for name, us in distances.items() if not -FARTHEST_US[name][0] <= us <= FARTHEST_US[name][1]
@@ -185,7 +185,7 @@ def _error(event: Event) -> dict[str, str]:
 
 
 def group_of(event: Event) -> Group | None:
-    """The failure group of a finishing event; None where it is no failure."""
+    """Return the failure group of a finishing event; None when it is not a failure."""
     if event["state"] not in FAILURES:
         return None
     error = _error(event)
@@ -216,7 +216,7 @@ def _version(event: Event) -> Row:
 
 
 def job_row(events: list[Event]) -> Row:
-    """The row of `jobs` for the events of one job."""
+    """Return the row of `jobs` for the events of one job."""
     events = [believed(event) for event in events]
     winner = max(events, key=_version)
     group = group_of(winner)
@@ -277,7 +277,7 @@ def _attempt_row(event: Event) -> Row:
 
 
 def edges_of(event: Event) -> set[Row]:
-    """The edges that one event says."""
+    """Return the edges that one event names."""
     namespace, job = event["namespace"], event["job_id"]
     spawned = {(namespace, event["parent_job_id"], job, "spawned")}
     depends = {(namespace, upstream, job, "depends_on") for upstream in event["depends_on"]}
@@ -285,7 +285,7 @@ def edges_of(event: Event) -> set[Row]:
 
 
 def _sums(ends: list[Event]) -> Tables:
-    """The sums over the set of finished attempts, given as distinct ends."""
+    """Return the aggregates over the set of finished attempts, given as distinct ends."""
     failures = [event for event in ends if group_of(event)]
     return {
         "failure_groups": Counter(_group_row(g, those) for g, those in _grouped(failures, group_of).items()),

@@ -1,7 +1,7 @@
-"""Retention in a universe: a process of its own that advances the horizon between batches, and what the law allows then.
+"""Retention in a universe: a process that advances the horizon between batches, and what the law allows then.
 
-Of a job with events on both sides of the horizon, `jobs` may lack what the older ones said, and its edges may as well:
-that depends on whether a newer event came before its row was removed or after. Nothing else may depend on it.
+For a job with events on both sides of the horizon, `jobs` and its edges may lack the facts of the older events: that
+depends on whether a newer event came before its row was deleted or after. Nothing else may depend on it.
 """
 
 import os
@@ -24,11 +24,11 @@ from tests.law.universes import EPOCH, Retention, Universe
 
 _LINGERING_SECONDS = 30
 FEW = 2
-"""Rows of one transaction, and failures that may be left when a partition is dropped: so that every path is taken."""
+"""Rows in one transaction, and failures left when a partition is dropped: small, so that every path is taken."""
 
 
 def retain_for(pipe: Pipe, database_url: str) -> None:
-    """Do each Retention that comes through the pipe; answer with the counts of what went, or with what was wrong."""
+    """Run each Retention that comes through the pipe; answer with the counts of deleted rows, or with the error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = DatabaseSettings.load(database_url=database_url)
     connection = connect(settings, "jobtrail-law-retention", autocommit=True)
@@ -57,8 +57,8 @@ def _retain(connection: psycopg.Connection, asked: Retention) -> Counter[str] | 
             )
             if not done.busy or time.monotonic() > end:
                 break
-            time.sleep(0.02)  # the session of one that was killed ends when the server has noticed
-    except Exception:  # noqa: BLE001  # whatever it is, the test fails and shows it
+            time.sleep(0.02)  # the session of a killed process ends when the server has noticed
+    except Exception:  # noqa: BLE001  # any error: the test fails and shows it
         return traceback.format_exc()
     if done.busy:
         return "another run of retention is at work, although there is none"
@@ -73,7 +73,7 @@ def _retain(connection: psycopg.Connection, asked: Retention) -> Counter[str] | 
 
 
 def tolerant(expected: Tables, found: Tables, universe: Universe) -> Tables:
-    """What is expected, with the rows that were found in the place of others where the law leaves that open."""
+    """Return the expected rows; where the law allows two results, take the one that was found."""
     last = universe.last_horizon_us
     if not universe.retentions or last is None:
         return expected

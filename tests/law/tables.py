@@ -1,4 +1,4 @@
-"""The derived tables as they stand in Postgres, in the oracle's shape, and how two such states differ."""
+"""Reads the derived tables from Postgres in the oracle's shape, and shows how two such states differ."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tests.law.oracle import COLUMNS, Row, Tables
 
-# By these columns a missing row and an unexpected one are recognized as the same row with other values.
+# When a missing and an unexpected row agree in these columns, they are shown as one row with other values.
 KEYS = {
     "jobs": 2,
     "attempts": 4,
@@ -27,7 +27,7 @@ TIMES = {
 
 
 def read_tables(connection: psycopg.Connection[Any], schema: str = "jobtrail") -> Tables:
-    """Every row of every derived table."""
+    """Return every row of every derived table."""
     return {table: Counter(_rows(connection, schema, table)) for table in COLUMNS}
 
 
@@ -42,13 +42,13 @@ def _rows(connection: psycopg.Connection[Any], schema: str, table: str) -> Itera
 def _selected(column: str) -> sql.Composable:
     if (
         column in TIMES
-    ):  # exact: EXTRACT gives a numeric, and no year is out of range as it would be for datetime
+    ):  # exact: EXTRACT returns a numeric, and no year is out of range, as some are for datetime
         return sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(sql.Identifier(column))
     return sql.Identifier(column)
 
 
 def difference(expected: Tables, found: Tables) -> list[str]:
-    """One line for each row that is missing, unexpected, or has another value; empty when the tables are equal."""
+    """Return a line for each row that is missing, unexpected or different; empty when the tables are equal."""
     return [line for table in COLUMNS for line in _table_difference(table, expected[table], found[table])]
 
 

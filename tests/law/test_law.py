@@ -1,10 +1,10 @@
 """The law (docs/law.md): what is stored is a function of the *set* of events.
 
-For any events, in any order, with any duplicates, split into any batches, over one to four concurrent writers in
-processes of their own, rolled back or killed wherever and delivered again: the tables equal the oracle's.
+For any events, in any order, with any duplicates, split into any batches, over one to four concurrent writer
+processes, rolled back or killed at any point and delivered again: the tables equal the oracle's.
 
-``JOBTRAIL_LAW_EXAMPLES`` says how many universes are tried on the newest Postgres (default 200; a fourth of them on
-the oldest). A failure prints the differing rows and the universe; ``docs/law.md`` says how to read it.
+``JOBTRAIL_LAW_EXAMPLES`` sets how many universes are tried on the newest Postgres (default 200; a fourth of them on
+the oldest). A failure prints the differing rows and the universe; ``docs/law.md`` explains how to read it.
 """
 
 import os
@@ -28,23 +28,23 @@ from tests.law.writers import Report
 
 EXAMPLES = int(os.environ.get("JOBTRAIL_LAW_EXAMPLES", "200"))
 EXAMPLES_ON_THE_OLDEST = int(os.environ.get("JOBTRAIL_LAW_EXAMPLES_ON_THE_OLDEST", max(EXAMPLES // 4, 1)))
-# Below this many examples a rare conflict may be missed by chance, and its absence means nothing.
+# With fewer examples a rare conflict may be missed by chance, so its absence means nothing.
 ENOUGH_TO_DEMAND_COVERAGE = 200
 SHRINK = os.environ.get("JOBTRAIL_LAW_SHRINK", "1") != "0"
 
 
 @pytest.fixture
 def law_url(postgres_version: int, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A migrated database of our own on each server; its default collation is ICU's where the server has ICU."""
+    """Yield a migrated database on each server; its default collation is ICU's where the server has ICU."""
     server_url = os.environ.get(
         f"JOBTRAIL_LAW_POSTGRES_{postgres_version}"
-    )  # one that mutations.py keeps running
+    )  # a server that mutations.py keeps running
     with ground.database(server_url or request.getfixturevalue("postgres_each").url()) as url:
         yield url
 
 
 def test_the_tables_are_a_function_of_the_set_of_events(law_url: str) -> None:
-    """The law itself; it fails as well if the universes never met one of the conflicts it is about."""
+    """Check the law itself; fail as well if the universes never met one of its conflicts."""
     with psycopg.connect(law_url, autocommit=True) as connection, Fleet(law_url) as fleet:
         server = connection.info.server_version // 10_000
         examples = EXAMPLES if server == NEWEST else EXAMPLES_ON_THE_OLDEST
@@ -91,7 +91,7 @@ def _demand_no_failure(reports: list[Report], universe: Universe) -> None:
 
 
 def _story(lines: list[str], universe: Universe) -> str:
-    """What is wrong, and the universe with what every event of it leaves at its default left out."""
+    """Return the differences, and the universe without the fields that all of its events leave at their defaults."""
     plans: list[Any] = [
         [
             (

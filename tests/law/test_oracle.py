@@ -1,4 +1,4 @@
-"""The oracle itself, on a story small enough to be checked by a person: the incident, a morning of it."""
+"""The oracle itself, on a story small enough for a person to check: one morning of the incident."""
 
 from collections import Counter
 
@@ -39,7 +39,7 @@ STORY = [
 
 
 def rows(table: str, *columns: str, events: list[Event] | None = None) -> set[Row]:
-    """These columns of the table that the story gives."""
+    """Return these columns of a table, as computed from the story."""
     found = oracle(STORY if events is None else events)[table]
     indexes = [COLUMNS[table].index(column) for column in columns]
     return {tuple(row[index] for index in indexes) for row in found}
@@ -57,7 +57,7 @@ def test_the_greatest_attempt_wins_then_the_rank_and_only_then_the_time() -> Non
 def test_the_latest_of_a_jobs_times_is_that_of_any_event() -> None:
     assert rows("jobs", "job_id", "latest_at") == {
         ("s", NINE + 9),
-        ("p", NINE + 5),  # the end of its first attempt, which was noticed after the second had begun
+        ("p", NINE + 5),  # the end of its first attempt, noticed after the second had begun
         ("x", NINE + HOUR),
         ("y", NINE + 8),
     }
@@ -77,7 +77,7 @@ def test_times_of_an_earlier_attempt_do_not_count() -> None:
 
 
 def test_a_time_that_cannot_be_is_not_known() -> None:
-    """The zero time of Go, milliseconds for microseconds, a start after the end; the digest still tells ends apart."""
+    """The zero time of Go, milliseconds for microseconds, a start after the end. Digests still distinguish ends."""
     year_1 = -62_135_596_800_000_000
     events = [
         event("a", "SyncJob", "completed", NINE, enqueued_at=year_1, scheduled_at=year_1, started_at=year_1),
@@ -157,7 +157,7 @@ def test_order_and_duplicates_do_not_matter() -> None:
     assert not difference(oracle(STORY), oracle([*reversed(STORY), *STORY]))
 
 
-def test_what_occurred_before_the_horizon_leaves_no_trace() -> None:
+def test_an_event_before_the_horizon_leaves_no_trace() -> None:
     late = [one for one in STORY if one["occurred_at"] >= NINE + 8]
     assert not difference(oracle(STORY, horizon_us=NINE + 8), oracle(late))
     assert late

@@ -1,7 +1,7 @@
-"""The comparison after a rebuild: tables of more events are ahead of tables of fewer, in every row, never different.
+"""The comparison after a rebuild: tables with more events are ahead of tables with fewer in each row, never different.
 
-Between the moment a rebuild swaps and the moment it compares, the live tables go on: whatever a merge may change by then has
-to be explained. Any set of events, and any part of it, tries each of the rules.
+Between a rebuild's swap and its comparison the live tables go on, so every change that a merge can make must be
+explained. The tests try each rule with any set of events and any part of it.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.law.universes import DEAD_LETTERS, NEAR, Universe, universes
 
 
 class Both:
-    """A database with both sets of tables: those that were replaced, and the live ones."""
+    """A database with both sets of tables: the replaced ones and the live ones."""
 
     def __init__(self, url: str) -> None:
         loaded = DatabaseSettings.load(database_url=url)
@@ -67,7 +67,7 @@ def both(database_url: str) -> Iterator[Both]:
 
 
 def test_tables_of_more_events_are_ahead_in_every_row(both: Both) -> None:
-    """The old tables had a part of the events; the new ones have all of them."""
+    """The old tables had some of the events; the new ones have all."""
     seen = dict.fromkeys(COLUMNS, 0)
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -83,13 +83,14 @@ def test_tables_of_more_events_are_ahead_in_every_row(both: Both) -> None:
             seen[table.table] += table.more
 
     holds()
-    # A set's rows never change, and a dead letter's only by a new release: the others must all have been ahead once.
+    # Rows of a set never change, and those of dead letters only with a new release; each other table must be ahead
+    # once.
     unchanging = ("attempts", "lineage_edges", "dead_letters")
     assert [table for table, more in seen.items() if not more and table not in unchanging] == []
 
 
 def test_an_event_that_the_new_tables_lack_is_a_difference(both: Both) -> None:
-    """The other way round: what the old tables knew and the new ones do not is never explained away."""
+    """The other way round: a fact that the old tables had and the new ones lack is never explained away."""
 
     @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(universes())
@@ -105,8 +106,8 @@ def test_an_event_that_the_new_tables_lack_is_a_difference(both: Both) -> None:
     holds()
 
 
-def test_a_job_that_fails_again_after_the_swap_is_no_difference(both: Both) -> None:
-    """The same failure group meets the same job later: its last failure moves on."""
+def test_a_job_that_fails_again_after_the_swap_is_not_a_difference(both: Both) -> None:
+    """The same job fails again with the same failure group, so the time of its last failure moves on."""
     failed = Event("kino", "1", "MovieJob", "q", "retryable", 1, NEAR[0], error=NO_ERROR)._asdict()
     again = {**failed, "state": "discarded", "attempt": 2, "occurred_at": NEAR[0] + 1}
     both.clean()

@@ -1,9 +1,9 @@
-"""Universes for the law: few events that collide on purpose, and a plan of how they are delivered.
+"""Universes for the law: few events that collide on purpose, and a plan for their delivery.
 
-A universe is a *set* of events and dead letters with a horizon; its plan says in which order, with which duplicates,
-in which batches, by how many writers, and what goes wrong with which batch. The values are few, so that two events
-often concern the same job, attempt, hour or failure group, and they are nasty where a layer between Python and the
-tables could stumble: COPY's escapes, orders of text that locales disagree on, zeros, equal times.
+A universe is a *set* of events and dead letters with a horizon. Its plan says in which order, with which duplicates,
+in which batches and by how many writers they are delivered, and which batches fail, and how. The values are few, so
+that two events often have the same job, attempt, hour or failure group. They are hard for the layers between Python
+and the tables: COPY's escapes, texts that locales order differently, zeros, equal times.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ FAR = [
     ),
 ]
 TIMES = [*NEAR, *NEAR, *FAR, DAY, DAY - 1]
-# The last that can be, and the first that cannot, beside the times above.
+# The last possible times, and the first impossible ones, given the times above.
 EARLIEST, EARLIEST_START, LATEST, LATEST_SCHEDULED = (
     [_micros(NOON + shift), _micros(NOON + shift) + beyond]
     for shift, beyond in (
@@ -47,7 +47,7 @@ EARLIEST, EARLIEST_START, LATEST, LATEST_SCHEDULED = (
     )
 )
 
-# Pairs that bytes, UTF-16, ICU and case-folding order differently, and what COPY and JSON have to escape.
+# Pairs that bytes, UTF-16, ICU and case-folding order differently, and characters that COPY and JSON must escape.
 TEXTS = [
     *("B", "a", "é", "z", "a-b", "ab", "\uff71", "\U0001f600", "A", "ä", "a\u0308", "10", "9"),
     *(
@@ -108,7 +108,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "args": st.sampled_from(["", "", '{"b": "\\n"}', '{"a": "\\\\N"}', "[é]"]),
     "meta": st.dictionaries(st.sampled_from(["k", "K", "\\"]), st.sampled_from(TEXTS), max_size=2),
 }
-# Of an earlier event; some fields more often than the others, because more rules meet in them.
+# The fields to change in an earlier event; some more often, because more rules concern them.
 CHANGED = [
     *FIELDS,
     *(
@@ -136,7 +136,7 @@ DEAD_LETTERS: list[Row] = [
         NEAR[0],
         0,
     ),
-    # The same message id of a topic that was created again.
+    # The same message id, in a topic that was created again.
     (
         "persistent://jobtrail/lifecycle/job-events-partition-0",
         "1:2:3:4",
@@ -174,9 +174,9 @@ WAYS_TO_FAIL = ("rollback", "terminate", "kill", "lose the answer")
 
 @dataclass(frozen=True)
 class Delivery:
-    """One batch as one writer gets it, and what happens to it on the way.
+    """One batch as one writer gets it, and its fault.
 
-    ``fault``: ``""`` (nothing), ``"hold"`` (the writer waits at the step until another one waits for it) or one of
+    ``fault``: ``""`` (none), ``"hold"`` (the writer waits at the step until another writer waits for it) or one of
     WAYS_TO_FAIL, after which the batch is delivered again, whole. ``step``: how far into the transaction, 0 to 100.
     """
 
@@ -188,10 +188,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Retention:
-    """While writers are at work the horizon advances, and what is older is removed by a process of its own.
+    """While writers work, the horizon advances, and another process deletes what is older.
 
-    ``after``: so many answers of writers; ``kill_at``: the step at which the process is killed, 0 for never. A run that
-    was killed is started again.
+    ``after``: the number of writers' answers before it; ``kill_at``: the step at which the process is killed, 0 for
+    never. A killed run is started again.
     """
 
     horizon_us: int
@@ -201,24 +201,24 @@ class Retention:
 
 @dataclass(frozen=True, repr=False)
 class Universe:
-    """A set of events, and one of the many ways in which it may reach the tables."""
+    """A set of events, and one of the many ways in which it can reach the tables."""
 
     horizon_us: int | None
     events: tuple[Event, ...]
     dead_letters: tuple[Row, ...]
-    plans: tuple[tuple[Delivery, ...], ...]  # one for each writer, all at once
+    plans: tuple[tuple[Delivery, ...], ...]  # one lane for each writer, all at the same time
     retentions: tuple[Retention, ...] = ()
 
     @property
     def last_horizon_us(self) -> int | None:
-        """Where the horizon is in the end: it never goes back, whatever a retention asks for."""
+        """Return the final horizon: it never moves back, whatever horizon a retention asks for."""
         asked = [retention.horizon_us for retention in self.retentions]
         if self.horizon_us is not None:
             asked.append(self.horizon_us)
         return max(asked, default=None)
 
     def __repr__(self) -> str:
-        """Short: what Hypothesis prints. A failure of the law tells the whole universe, in its own words."""
+        """Return a short text for Hypothesis to print. A failure of the law prints the whole universe itself."""
         return f"<universe of {len(self.events)} events in {len(self.deliveries)} batches>"
 
     @property
@@ -228,7 +228,7 @@ class Universe:
 
 @st.composite
 def _events(draw: st.DrawFn) -> list[Event]:
-    """Events of which many are an earlier one with a few fields changed: ties that the last column must break."""
+    """Draw events; many are an earlier one with a few fields changed, so that the last column must break ties."""
     found: list[Event] = []
     for _ in range(draw(st.integers(1, 18))):
         way = draw(st.sampled_from(["new", *["changed"] * 4, "failed too"]))
@@ -253,7 +253,7 @@ def _changed(draw: st.DrawFn, earlier: Event) -> Event:
 
 
 def _failed_too(draw: st.DrawFn, earlier: Event) -> Event:
-    """Another failure of a group that its publisher names, so that titles, times and jobs meet in one group."""
+    """Return another failure of a group that its publisher names, so that titles, times and jobs meet in one group."""
     error = {
         **(earlier["error"] or NO_ERROR),
         "fingerprint": "own\\",
@@ -265,7 +265,7 @@ def _failed_too(draw: st.DrawFn, earlier: Event) -> Event:
 
 @st.composite
 def universes(draw: st.DrawFn) -> Universe:
-    """A universe with its plan. It shrinks towards one writer, one batch, no fault, one event."""
+    """Draw a universe with its plan. It shrinks towards one writer, one batch, no fault, one event."""
     events = draw(_events())
     dead_letters = draw(st.lists(st.sampled_from(DEAD_LETTERS), max_size=2))
     letters_first = len(dead_letters)
@@ -296,7 +296,7 @@ def universes(draw: st.DrawFn) -> Universe:
 
 @st.composite
 def _retentions(draw: st.DrawFn) -> list[Retention]:
-    """None in half the universes; else the horizon advances once or twice, to days with many events on both sides."""
+    """Draw no retention in half the universes; else the horizon advances once or twice, to days amid many events."""
     if not draw(st.sampled_from([False, True])):
         return []
     days = st.sampled_from([DAY - DAY_US, DAY, DAY + DAY_US])

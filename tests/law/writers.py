@@ -1,7 +1,7 @@
-"""A writer in a process of its own: the product's fold and its transaction, with faults at chosen steps of it.
+"""A writer process: the product's fold and its transaction, with faults at chosen steps.
 
-The connection is the product's own. Only its cursor class is replaced, by one that counts the statements and at the
-chosen one lets the fault happen: really (the session is terminated, the process is killed), not by pretending.
+The connection is the product's own. Only its cursor class is replaced, by one that counts the statements and makes the
+fault happen at the chosen one. Faults are real: the session is terminated, the process is killed.
 """
 
 import os
@@ -42,12 +42,12 @@ WHERE application_name = %(application)s
 
 
 class RolledBackError(Exception):
-    """The fault ``rollback``: something in the writer's process raises between two statements."""
+    """The fault ``rollback``: an error in the writer's process between two statements."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one delivery. ``outcome`` is ``written``, a fault that came true, ``deadlock`` or ``error``."""
+    """The result of one delivery. ``outcome`` is ``written``, a fault that happened, ``deadlock`` or ``error``."""
 
     outcome: str
     committed: bool = False
@@ -59,7 +59,7 @@ class Report:
 
 @dataclass
 class _Steps:
-    """Counts statements; at step ``at`` it calls ``act`` once."""
+    """Counts statements; calls ``act`` once, at step ``at``."""
 
     at: int = -1
     act: Callable[[], None] = lambda: None
@@ -73,8 +73,8 @@ class _Steps:
 
 
 def serve(pipe: Pipe, database_url: str) -> None:
-    """Deliver what comes through the pipe, answer each with a Report; end when the other side closes it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the test's business, which closes the pipe
+    """Write each delivery from the pipe and answer with a Report; end when the other side closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the test handles Ctrl-C, and closes the pipe
     observer = psycopg.connect(database_url, autocommit=True)
     settings = DatabaseSettings.load(database_url=database_url)
     connection, usual_steps = _connected(settings), STEPS_BEFORE_THE_FIRST_COMMIT
@@ -122,16 +122,16 @@ def _deliver(
     except psycopg.OperationalError as error:
         outcome = "terminate" if delivery.fault == "terminate" and connection.closed else "error"
         return Report(outcome, steps=steps.seen, detail=repr(error))
-    except Exception:  # noqa: BLE001  # whatever it is, the test fails and shows it
+    except Exception:  # noqa: BLE001  # any error: the test fails and shows it
         return Report("error", steps=steps.seen, detail=traceback.format_exc())
     outcome = delivery.fault if delivery.fault not in ("", "hold") else "written"
-    if outcome == "kill":  # the step lay behind the last statement: killed between commit and acknowledgement
+    if outcome == "kill":  # the step lies after the last statement: killed between commit and acknowledgement
         os.kill(os.getpid(), signal.SIGKILL)
     return Report(outcome, True, steps.seen, steps.waited_for_by, expired)
 
 
 def _write(connection: psycopg.Connection[Any], delivery: Delivery) -> int:
-    """Fold and write as a consumer does, which learns the horizon by being told that it moved; counts the expired."""
+    """Fold and write as a consumer does, again when the horizon has moved; return the number of expired events."""
     letters = [DeadLetter(*row) for row in delivery.dead_letters]
     events = [Event(**event) for event in delivery.events]
     batch = fold(events, letters)
@@ -148,14 +148,14 @@ def _raise() -> None:
 
 
 def _terminate(observer: psycopg.Connection[Any], backend_pid: int) -> None:
-    """End the session from outside, and be sure that it has ended before the writer goes on."""
+    """Terminate the session from outside, and wait until it has ended."""
     observer.execute("SELECT pg_terminate_backend(%s)", [backend_pid])
     while observer.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [backend_pid]).fetchone():
         time.sleep(0.001)
 
 
 def _hold(observer: psycopg.Connection[Any], backend_pid: int, steps: _Steps) -> None:
-    """Stay in the transaction until another writer waits for it, or no longer seems to come."""
+    """Stay in the transaction until another writer waits for it, or none seems to come."""
     started = time.monotonic()
     while not steps.waited_for_by:
         row = observer.execute(_OTHERS, {"application": APPLICATION, "me": backend_pid}).fetchone()
