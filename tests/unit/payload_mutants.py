@@ -1,4 +1,4 @@
-"""Encoded events, and ways to break them: what the tests of decoding feed to it."""
+"""Encoded events, and ways to break them: the input for tests of decoding."""
 
 import io
 import random
@@ -22,7 +22,7 @@ STATES = {
 FIRST_TIME, LAST_TIME = -719_162 * 86_400_000_000, (2_932_897 * 86_400_000_000) - 1
 
 WRITER = fastavro.parse_schema(SCHEMA)
-# As raw integers: the times of a mutant need not be times.
+# Times are raw integers: a mutant's may be no valid time.
 RAW_WRITER = fastavro.parse_schema(
     {
         **SCHEMA,
@@ -35,7 +35,7 @@ RAW_WRITER = fastavro.parse_schema(
 
 
 def event_of(chance: random.Random) -> dict[str, Any]:
-    """A valid event; about half of its optional fields are there."""
+    """Draw a valid event; about half of its optional fields are present."""
     text = ["", "a", "movie:4711", "łódź", "日本語", "🎬", 'x"\\\n\t', "n" * 150]
     now = 1_760_000_000_000_000 + chance.randrange(10**12)
     state = chance.choice(sorted(STATES))
@@ -112,7 +112,7 @@ def duplicate(chance: random.Random, one: bytearray, other: bytes) -> bytes:
 
 
 def edit_length(chance: random.Random, one: bytearray, other: bytes) -> bytes:
-    """Put a number of Avro's (zigzag, variable length) where another byte was: often a length or a count."""
+    """Replace a byte by an Avro number (zigzag, variable length): often the byte was a length or a count."""
     at = chance.randrange(len(one))
     number = chance.choice([-(2**63), -(2**31), -2, -1, 0, 1, 63, 64, 2**20, 2**31, 2**40, 2**62, 2**63 - 1])
     return bytes(one[:at]) + zigzag(number) + bytes(one[at + 1 :])

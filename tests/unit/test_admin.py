@@ -1,4 +1,4 @@
-"""The token on the way through the redirects of a cluster of brokers, and what being asked again and again costs."""
+"""The token's way through the redirects of a cluster of brokers, and the memory that repeated requests take."""
 
 import contextlib
 import gc
@@ -19,7 +19,7 @@ from settings.broker import BrokerSettings
 
 
 class Broker(ThreadingHTTPServer):
-    """Answers with JSON, or sends to another address; remembers who asked."""
+    """Answers with JSON or redirects to another address; remembers the tokens it got."""
 
     def __init__(self, sends_to: str = "") -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -41,7 +41,7 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(b"[]")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
@@ -56,8 +56,8 @@ def running(broker: Broker) -> Iterator[Broker]:
         broker.server_close()
 
 
-def test_the_broker_that_owns_the_namespace_is_told_who_we_are_as_well() -> None:
-    """A cluster redirects to it, and it would refuse us without the token."""
+def test_the_broker_that_owns_the_namespace_gets_the_token_too() -> None:
+    """A cluster redirects to that broker, which would refuse us without the token."""
     with running(Broker()) as owner, running(Broker(f"{owner.url}/admin/v2/clusters")) as first:
         settings = BrokerSettings.load(pulsar_admin_url=first.url, pulsar_token="secret")
         with admin(settings) as broker:
@@ -66,7 +66,7 @@ def test_the_broker_that_owns_the_namespace_is_told_who_we_are_as_well() -> None
 
 
 def test_a_redirect_to_anything_but_an_admin_rest_does_not_get_the_token() -> None:
-    """A proxy's login page, for one; the error says where it went."""
+    """For example a proxy's login page; the error names the address."""
     with running(Broker()) as login, running(Broker(f"{login.url}/login?next=x")) as first:
         settings = BrokerSettings.load(pulsar_admin_url=first.url, pulsar_token="secret")
         with (
@@ -88,7 +88,7 @@ def test_a_redirect_to_anything_but_an_admin_rest_does_not_get_the_token() -> No
     ],
 )
 def test_the_token_never_goes_from_https_to_http(url: str, sent: bool) -> None:
-    """Anybody on the network could read it there."""
+    """Over plain HTTP, anyone on the network could read it."""
     settings = BrokerSettings.load(pulsar_admin_url="https://broker-1:8443", pulsar_token="secret")
     request = httpx.Request("GET", url)
     with contextlib.nullcontext() if sent else pytest.raises(BrokerError, match="over https"):
@@ -96,8 +96,8 @@ def test_the_token_never_goes_from_https_to_http(url: str, sent: bool) -> None:
     assert ("Authorization" in request.headers) is sent
 
 
-def test_asking_again_and_again_holds_the_trusted_certificates_once() -> None:
-    """The watchdog asks for as long as the process lives, and hardly ever does a consumer collect what lies in cycles."""
+def test_repeated_requests_hold_the_trusted_certificates_once() -> None:
+    """The watchdog asks as long as the process lives, and Python rarely collects reference cycles in a consumer."""
 
     def contexts() -> int:
         return sum(isinstance(one, ssl.SSLContext) for one in gc.get_objects())
@@ -117,7 +117,7 @@ def test_asking_again_and_again_holds_the_trusted_certificates_once() -> None:
 
 
 def test_trusted_certificates_that_were_replaced_are_read_again(tmp_path: Path) -> None:
-    """By a process that goes on; here they are replaced by something that is none."""
+    """The running process reads the new file; here it contains no certificate, which is an error."""
     trusted = tmp_path / "ca.pem"
     shutil.copyfile(certifi.where(), trusted)
     settings = BrokerSettings.load(

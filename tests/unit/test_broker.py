@@ -1,4 +1,4 @@
-"""The edge to the broker where no broker is needed: errors, secrets, tokens, and the library's private names."""
+"""The code towards the broker, as far as it needs no broker: errors, secrets, tokens, the library's private names."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from settings.broker import BrokerSettings
 
 
 def test_the_installed_library_has_the_private_names() -> None:
-    """They are looked for at every start."""
+    """The names are checked at every start."""
     check_private_names()
 
 
@@ -33,7 +33,7 @@ def test_a_library_without_a_private_name_is_refused_at_start(
 
 
 def test_a_negative_version_is_never_asked_for() -> None:
-    """The broker would answer with its newest schema, which is not what the message was written with."""
+    """The broker would answer with its newest schema, but the message was written with another."""
     with pytest.raises(ValueError, match="expected a schema version from 0, got -1"):
         stored_schema(None, "persistent://a/b/c", -1)
 
@@ -52,8 +52,8 @@ def test_an_unusable_url_is_refused_without_showing_it(url: str) -> None:
     assert "pulsar://broker" in str(raised.value)
 
 
-def test_an_unreachable_broker_is_said_with_what_where_and_the_cure() -> None:
-    """After the operation timeout, not for ever."""
+def test_the_error_for_an_unreachable_broker_names_the_address_and_the_cure() -> None:
+    """The error comes after the operation timeout."""
     url = f"pulsar://127.0.0.1:{free_ports(1)[0]}"
     settings = BrokerSettings.load(pulsar_url=url, pulsar_operation_timeout_seconds=1)
     client = connect(settings)
@@ -84,13 +84,13 @@ def test_an_unreachable_broker_is_said_with_what_where_and_the_cure() -> None:
     ],
 )
 def test_each_refusal_has_its_cure(error: type[Exception], cure: str) -> None:
-    """Chosen by the class of the library's error."""
+    """The class of the library's error chooses the cure."""
     with pytest.raises(BrokerError, match=cure), broker_errors("do it", BrokerSettings.load()):
         raise error("refused")
 
 
 def test_a_rotated_token_file_is_taken_up_and_a_missing_one_does_not_stop_us(tmp_path: Path) -> None:
-    """The library asks at each connection; between two writes of the file the last token serves on."""
+    """The library asks at each connection; while the file is being replaced, the last token stays in use."""
     file = tmp_path / "token"
     file.write_text("first\n")
     supplier = token_supplier(BrokerSettings.load(pulsar_token_file=str(file)))
@@ -103,7 +103,7 @@ def test_a_rotated_token_file_is_taken_up_and_a_missing_one_does_not_stop_us(tmp
 
 
 def test_a_token_file_that_is_not_there_at_start_is_an_error(tmp_path: Path) -> None:
-    """It names the file and the setting."""
+    """The error names the file and the setting."""
     with pytest.raises(
         BrokerError, match=r"cannot read the broker's token from .*JOBTRAIL_PULSAR_TOKEN_FILE"
     ):
@@ -111,7 +111,7 @@ def test_a_token_file_that_is_not_there_at_start_is_an_error(tmp_path: Path) -> 
 
 
 def test_the_file_wins_over_the_token_and_without_both_there_is_none(tmp_path: Path) -> None:
-    """A token in the settings is the simple way, for trying things out."""
+    """A token in the settings is the simple way, for a first try."""
     (tmp_path / "token").write_text("from the file")
     both = BrokerSettings.load(pulsar_token="given", pulsar_token_file=str(tmp_path / "token"))
     given = token_supplier(BrokerSettings.load(pulsar_token="given"))

@@ -1,4 +1,4 @@
-"""The `jobtrail` command where no database is needed."""
+"""The `jobtrail` command, as far as it needs no database."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -15,7 +15,7 @@ from schemas.contract import STATES
 def test_an_interrupted_command_ends_with_130_without_a_word(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], interruption: type[BaseException]
 ) -> None:
-    """As what SIGINT ends does, so that a script stops as well."""
+    """Like a program that SIGINT ends, so that a script stops as well."""
 
     def interrupted(*_: object, **__: object) -> None:
         raise interruption

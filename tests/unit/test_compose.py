@@ -1,4 +1,4 @@
-"""What docker-compose.yml, Dockerfile and Prometheus' configuration promise, read from the files."""
+"""The promises of docker-compose.yml, the Dockerfile and Prometheus' configuration, read from the files."""
 
 import re
 import tomllib
@@ -50,7 +50,7 @@ def test_the_versions_are_those_that_the_tests_run() -> None:
 def test_each_service_is_given_settings_that_it_reads_and_accepts(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A typo in a variable's name, or a setting of another service, fails here."""
+    """A misspelt variable, or a setting of another service, fails this test."""
     environment = compose.environment_of(SERVICES[name])
     read_by_it = {f"{PREFIX}{field}".upper() for field in OURS[name].model_fields}
     assert {variable for variable in environment if variable.startswith(PREFIX)} <= read_by_it
@@ -63,21 +63,21 @@ def test_each_service_is_given_settings_that_it_reads_and_accepts(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_secret_is_in_the_file(name: str) -> None:
-    """What looks like one comes from the environment, and no URL holds a password."""
+    """Every value that looks like a secret comes from the environment, and no URL contains a password."""
     for variable, value in compose.environment_of(SERVICES[name]).items():
         if re.search("PASSWORD|SECRET|TOKEN", variable):
             assert value == PASSWORD, variable
         assert not re.search(r"//[^/@]*:[^/@]*@", value), variable
 
 
-def test_without_a_password_it_says_what_to_do() -> None:
+def test_without_a_password_the_error_says_what_to_do() -> None:
     with pytest.raises(compose.UnsetVariableError, match=r"^POSTGRES_PASSWORD: choose one"):
         compose.services({})
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_container_may_do_little(name: str) -> None:
-    """No capability but those that Postgres' image needs, none gained, and no writable image but Pulsar's."""
+def test_containers_have_few_rights(name: str) -> None:
+    """Only Postgres' image has capabilities, no process can gain any, and only Pulsar's image is writable."""
     service = SERVICES[name]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["cap_drop"] == ["ALL"]
@@ -87,7 +87,7 @@ def test_a_container_may_do_little(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_runs_on_comes_back_is_looked_after_and_has_time_to_stop(name: str) -> None:
+def test_long_running_services_restart_have_a_health_check_and_time_to_stop(name: str) -> None:
     service = SERVICES[name]
     if name in ("provision", "migrate"):
         assert service["restart"] == "no"
@@ -98,7 +98,7 @@ def test_what_runs_on_comes_back_is_looked_after_and_has_time_to_stop(name: str)
     assert service["logging"]["options"]["max-size"]
 
 
-def test_the_consumers_start_when_broker_and_database_are_prepared() -> None:
+def test_the_consumers_start_after_broker_and_database_are_set_up() -> None:
     order = list(compose.in_order(SERVICES))
     for before, after in [
         ("pulsar", "provision"),
@@ -121,7 +121,7 @@ def test_the_consumers_start_when_broker_and_database_are_prepared() -> None:
     }
 
 
-def test_what_must_outlive_a_container_is_on_a_volume() -> None:
+def test_data_that_must_outlive_a_container_is_on_a_volume() -> None:
     volumes = {name: service["volumes"] for name, service in SERVICES.items() if "volumes" in service}
     assert "pulsar-data:/pulsar/data" in volumes["pulsar"]
     assert "postgres-data:/var/lib/postgresql" in volumes["postgres"], (
@@ -149,7 +149,7 @@ def test_the_image_does_not_run_as_root() -> None:
     assert f"--uid {user.partition(':')[0]}" in compose.DOCKERFILE.read_text()
 
 
-def test_the_image_holds_packages_by_hash_and_ours_as_they_are() -> None:
+def test_the_image_has_packages_by_hash_and_our_code_unchanged() -> None:
     installs = [
         rest for word, rest in compose.instructions() if word == "RUN" and rest.startswith("pip install")
     ]

@@ -1,4 +1,4 @@
-"""The words for why a message is a dead letter: one enumeration, explained in docs/dead-letters.md, used everywhere."""
+"""The reasons of dead letters: one enumeration, explained in docs/dead-letters.md and used everywhere."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from schemas.dead_letter_reasons import DeadLetterReason
 ROOT = Path(__file__).parents[2]
 PIPELINE = ("schemas", "derive", "broker", "store", "consumers", "cli")
 OTHER_MEANINGS = {"consumers/metrics/tally.py": {"too_long"}, "consumers/writing/isolation.py": {"refused_by_database"}}  # fmt: skip
-"""File to words that mean something else there: a reason of another metric, the name of a log line."""
+"""Words that mean something else in a file, by file: a reason of another metric, the name of a log line."""
 
 
 def test_the_documentation_explains_every_reason_and_no_other() -> None:
@@ -43,7 +43,7 @@ def test_no_module_writes_a_reason_as_a_loose_string() -> None:
 def test_a_reason_that_does_not_exist_is_refused_with_those_that_do(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A typo must not be answered with "no dead letters"."""
+    """A misspelt reason must not be answered with "no dead letters"."""
     for command in ("list", "retry", "purge"):
         assert run(["dead-letters", command, "--reason", "malfromed"]) == 2
         said = " ".join(capsys.readouterr().err.split())

@@ -1,4 +1,4 @@
-"""The function made for a writer's schema gives what the general way gives, or nothing: never more, never other."""
+"""The function compiled for a writer's schema returns what general decoding returns, or None; never anything else."""
 
 import copy
 import json
@@ -52,7 +52,7 @@ _RAW_WRITER = fastavro.parse_schema(_RAW)
 
 
 def both(schema_text: str) -> tuple[Any, Any]:
-    """The quick function and the general one."""
+    """Return the quick function and the general one."""
     checked = writer_schema(schema_text)
     quick = compiled(checked)
     assert quick is not None, "no function could be made for a schema of ours"
@@ -63,7 +63,7 @@ QUICK, GENERAL = both(SCHEMA_TEXT)
 
 
 def assert_no_more(payload: bytes, quick: Any = QUICK, general: Any = GENERAL) -> bool:
-    """Whether the quick way took the payload; if so, the general one agrees in everything, types included."""
+    """Return whether the quick function decoded the payload; if so, assert that the general one agrees, with types."""
     found = quick(payload)
     if found is None:
         return False
@@ -75,8 +75,8 @@ def assert_no_more(payload: bytes, quick: Any = QUICK, general: Any = GENERAL) -
     return True
 
 
-def test_what_is_made_of_a_broken_payload_is_what_the_general_way_makes_of_it() -> None:
-    """Mutants of valid payloads, many of which still decode to something."""
+def test_a_broken_payload_is_decoded_as_by_the_general_way_or_not_at_all() -> None:
+    """Many mutants of valid payloads still decode to an event."""
     chance = random.Random(7)
     taken = 0
     for number in range(MUTANTS):
@@ -88,18 +88,18 @@ def test_what_is_made_of_a_broken_payload_is_what_the_general_way_makes_of_it() 
 
 @given(st.fixed_dictionaries(_FIELDS))
 def test_any_event_is_decoded_alike(event: dict[str, Any]) -> None:
-    """Whatever the texts, the numbers and the times, valid or not."""
+    """This holds for any texts, numbers and times, valid or not."""
     assert_no_more(encode(event, _RAW_WRITER))
 
 
 @given(st.integers(0, 60), st.binary(max_size=60))
-def test_bytes_behind_the_beginning_of_a_payload_are_judged_alike(kept: int, rest: bytes) -> None:
-    """Most are refused by both; what is asked is that nothing else comes of them than None."""
+def test_random_bytes_after_the_start_of_a_payload_are_decoded_alike(kept: int, rest: bytes) -> None:
+    """Both functions refuse most of them; the quick one must then return None."""
     assert_no_more(encode(event_of(random.Random(kept)))[:kept] + rest)
 
 
 def test_events_as_publishers_send_them_take_the_quick_way() -> None:
-    """Or it would be of no use: long texts, letters of any script, an error with a stack trace, lists, large numbers."""
+    """Long texts, any script, an error with a stack trace, lists, large numbers: else it would be of no use."""
     said: dict[str, Any] = {
         "namespace": "kino",
         "job_id": "123e4567-e89b-12d3-a456-426614174000",
@@ -124,12 +124,12 @@ def test_events_as_publishers_send_them_take_the_quick_way() -> None:
 
 @pytest.mark.parametrize("text", released().values(), ids=map(str, released()))
 def test_every_released_schema_has_one(text: str) -> None:
-    """A release that is read slowly for ever would be noticed by nobody."""
+    """Nobody would notice a release that is always decoded slowly."""
     both(text)
 
 
 def test_a_schema_with_other_fields_is_decoded_by_a_function_of_its_own() -> None:
-    """Fields moved, dropped and added, in the error as well; an added type that is not known is left to the general way."""
+    """Fields are moved, dropped and added, in the error too. An unknown added type is left to general decoding."""
     fields = [field for field in reversed(SCHEMA["fields"]) if field["name"] not in ("executor", "meta")]
     more = [
         {"name": "host", "type": "string", "default": ""},
@@ -148,7 +148,7 @@ def test_a_schema_with_other_fields_is_decoded_by_a_function_of_its_own() -> Non
 
 
 def test_a_schema_in_any_order_is_read_alike_from_broken_payloads() -> None:
-    """A length beyond any memory is followed by another field in each: by the time, for one, which is read at once."""
+    """In each order another field follows a length beyond any memory, such as the time, which is read at once."""
     chance = random.Random(11)
     taken = 0
     for _ in range(60):
@@ -169,13 +169,13 @@ def test_a_schema_in_any_order_is_read_alike_from_broken_payloads() -> None:
 
 
 def longest(chance: random.Random, one: bytearray, other: bytes) -> bytes:
-    """The longest length that ten bytes can say, anywhere."""
+    """Put the greatest length that ten bytes can encode anywhere in a payload."""
     at = chance.randrange(len(one))
     return bytes(one[:at]) + b"\xfe" + b"\xff" * 8 + b"\x01" + bytes(one[at + 1 :])
 
 
 def test_a_length_beyond_any_memory_before_the_time_is_a_broken_payload() -> None:
-    """It is too large for what reads a time, which says so by an error of its own."""
+    """The length is too large for the function that reads a time, which raises an error of its own."""
     fields = [field for field in SCHEMA["fields"] if field["name"] != "occurred_at"]
     (time,) = (field for field in SCHEMA["fields"] if field["name"] == "occurred_at")
     at = [field["name"] for field in fields].index("attempt") + 1
@@ -190,7 +190,7 @@ def test_a_length_beyond_any_memory_before_the_time_is_a_broken_payload() -> Non
 
 @pytest.mark.parametrize("where", ["record", "error"])
 def test_a_schema_with_two_fields_of_one_name_is_refused(where: str) -> None:
-    """Which of the two is meant nobody can say."""
+    """It would not be known which of the two is meant."""
     schema = copy.deepcopy(SCHEMA)
     error = next(field for field in schema["fields"] if field["name"] == "error")["type"][1]
     fields = schema["fields"] if where == "record" else error["fields"]
@@ -200,14 +200,14 @@ def test_a_schema_with_two_fields_of_one_name_is_refused(where: str) -> None:
 
 
 def test_no_function_is_made_for_a_schema_of_thousands_of_fields() -> None:
-    """Compiling it would take the service's time; it is read the general way."""
+    """Compiling it would take too long; its events are decoded by the general way."""
     more = [{"name": f"f{number}", "type": "string", "default": ""} for number in range(3_000)]
     schema = json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], *more]})
     assert compiled(writer_schema(schema)) is None
 
 
 def test_an_event_has_the_fields_of_the_contract_in_its_order() -> None:
-    """The decoders and the fold rely on it; and what an event does not say is what the contract's defaults say."""
+    """The decoders and the fold rely on the order. Missing fields have the contract's defaults."""
     assert list(Event._fields) == [field["name"] for field in SCHEMA["fields"]]
     defaults = {field["name"]: field["default"] for field in SCHEMA["fields"] if "default" in field}
     assert Event._field_defaults == defaults

@@ -1,4 +1,4 @@
-"""Whatever bytes come, decoding gives an event that Postgres can hold, or one DecodeError: never anything else."""
+"""For any bytes, decoding returns an event that Postgres can store or raises DecodeError: never anything else."""
 
 import contextlib
 import random
@@ -37,7 +37,7 @@ LENGTHS = {
 
 
 def assert_storable(event: dict[str, Any]) -> None:
-    """What the tables ask of an event, said once more and independently of the code under test."""
+    """Check what the tables require of an event, independently of the code under test."""
     assert set(event) == {field["name"] for field in SCHEMA["fields"]}
     assert event["state"] in STATES
     assert all(event[name] for name in ("namespace", "job_id", "worker", "occurred_at"))
@@ -60,7 +60,7 @@ def assert_storable(event: dict[str, Any]) -> None:
     for text in texts:
         assert isinstance(text, str)
         assert "\0" not in text
-        text.encode()  # a lone surrogate would fail
+        text.encode()  # fails on a lone surrogate
     for name, most in LENGTHS.items():
         assert len(event[name].encode()) <= most, name
     assert all(len(one.encode()) <= 500 for one in event["depends_on"])
@@ -69,7 +69,7 @@ def assert_storable(event: dict[str, Any]) -> None:
 
 
 def test_every_mutant_gives_an_event_that_can_be_stored_or_one_decode_error() -> None:
-    """100,000 mutants of valid payloads; a tenth and more still decode, so that the fuzz reaches past the first byte."""
+    """Of 100,000 mutants of valid payloads at least a tenth still decode, so the fuzz reaches past the first byte."""
     chance = random.Random(SEED)
     decode = decoder(SCHEMA_TEXT)
     corpus = [encode(event_of(chance)) for _ in range(300)]
@@ -102,7 +102,7 @@ def test_every_mutant_gives_an_event_that_can_be_stored_or_one_decode_error() ->
 
 @pytest.mark.parametrize("index", [-1, -8, -9, 8, -(2**31), 2**31, -(2**63), 2**63 - 1])
 def test_a_state_that_the_schema_does_not_have_is_malformed(index: int) -> None:
-    """Python's -1 is the last of a list: such a payload must not become an event of a discarded job."""
+    """Python's index -1 is the last of a list: such a payload must not become an event of a discarded job."""
     decode = decoder(SCHEMA_TEXT)
     event = {"namespace": "n", "job_id": "1", "worker": "W", "queue": "q", "attempt": 1, "occurred_at": 1}
     payload = encode({**event, "state": "completed"})
@@ -114,7 +114,7 @@ def test_a_state_that_the_schema_does_not_have_is_malformed(index: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 64, 1_000])
 def test_random_bytes_never_break_the_decoder(size: int) -> None:
-    """Bytes that no one ever encoded, too."""
+    """The bytes were never an encoded event."""
     chance = random.Random(size)
     decode = decoder(SCHEMA_TEXT)
     for _ in range(500):

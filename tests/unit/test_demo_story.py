@@ -1,4 +1,4 @@
-"""What a seed tells, and what the checker expects of jobtrail from what workers wrote down."""
+"""The story of a seed, and the answers that the checker expects of jobtrail from the workers' notes."""
 
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +14,7 @@ from testing.examples import examples
 
 
 def completing(story: Story) -> list[Page]:
-    """The pages that complete: those before the last worker is gone with the last slow page."""
+    """Return the pages that complete: those before the last slow page, which holds the last worker."""
     last_slow = max(at for at, page in enumerate(story.pages) if page.is_slow)
     return [page for page in story.pages[:last_slow] if not page.is_slow]
 
@@ -57,7 +57,7 @@ def job(job_id: str, worker: str, parent: str, state: str) -> TalliedJob:
 
 
 def small_run() -> dict[str, TalliedJob]:
-    """A sync that announced three pages and spawned two, one of which has no details."""
+    """Return a sync that announced three pages and spawned two, one without details."""
     jobs = [
         TalliedJob("1", "Sync", state="completed", expected={"Page": 3}),
         job("2", "Page", "1", "completed"),
@@ -80,8 +80,8 @@ def test_expectations_follow_from_what_the_workers_wrote() -> None:
     assert expectations.run(jobs) == {"total": 6, "completed": 3, "failed": 2, "waiting": 1, "executing": 0}
 
 
-def test_a_tally_is_read_from_the_files_of_all_processes(tmp_path: Path) -> None:
-    """In whatever order the files are read, the later state stands; a half-written line does not count."""
+def test_a_tally_combines_the_files_of_all_processes(tmp_path: Path) -> None:
+    """The later state wins in any order of the files; a half-written line is ignored."""
     spawner, worker = Tally(tmp_path, "z-spawner"), Tally(tmp_path, "a-worker")
     with closing(spawner), closing(worker):
         spawner.note(7, "Page", state="available", parent="1", external_id="page:7")
@@ -107,6 +107,6 @@ def test_differences_name_the_entries_that_differ() -> None:
 
 
 def test_an_answer_that_lacks_a_stage_is_a_difference() -> None:
-    """The first comparison is about the stages; an empty answer must not pass."""
+    """The first comparison is of the stages; an empty answer must fail it."""
     first = next(compare(small_run(), lambda *words: {"stages": []}))
     assert first.expected != first.got

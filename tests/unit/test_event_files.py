@@ -1,4 +1,4 @@
-"""`jobtrail events validate`: what a file is, is seen by its content, and named when it cannot be read."""
+"""`jobtrail events validate`: the format of a file is found by its content, and named when it cannot be read."""
 
 import bz2
 import gzip
@@ -36,7 +36,7 @@ def validate(capsys: pytest.CaptureFixture[str]) -> Validate:
 
 
 def test_files_of_every_kind_are_checked(validate: Validate, tmp_path: Path) -> None:
-    """What a file is, is told by its content."""
+    """The format of a file is found by its content, not by its name."""
     bad = {**EVENT, "state": "complete"}
     container = io.BytesIO()
     fastavro.writer(container, SCHEMA, [EVENT, {**EVENT, "attempt": 0}], codec="deflate")
@@ -57,7 +57,7 @@ def test_files_of_every_kind_are_checked(validate: Validate, tmp_path: Path) -> 
     assert validate(str(tmp_path / "good")) == (0, "1 event: 1 valid, 0 not\n")
 
 
-def test_advice_alone_is_no_failure(validate: Validate, tmp_path: Path) -> None:
+def test_advice_alone_is_not_a_failure(validate: Validate, tmp_path: Path) -> None:
     path = tmp_path / "events"
     path.write_text(json.dumps({**EVENT, "state": "discarded"}))
     status, out = validate(str(path))
@@ -76,7 +76,7 @@ def test_standard_input_and_another_schema(
         assert validate("-", *arguments)[0] == expected
 
 
-def test_what_is_in_a_file_is_escaped(validate: Validate, tmp_path: Path) -> None:
+def test_values_from_a_file_are_escaped(validate: Validate, tmp_path: Path) -> None:
     path = tmp_path / "events"
     path.write_text(json.dumps({**EVENT, "worker": "\x1b[31m\u202e" + "x" * 400, "\x1b[2J": 1}))
     for arguments in ([], ["--json"]):
@@ -145,7 +145,7 @@ def test_files_as_editors_on_windows_write_them_are_read(validate: Validate, nam
 def test_compressed_files_are_unpacked(
     validate: Validate, tmp_path: Path, packed: Callable[[bytes], bytes], content: bytes
 ) -> None:
-    """Also twice, and in several parts."""
+    """Also when compressed twice, or in several parts."""
     (tmp_path / "events").write_bytes(packed(content))
     if content.startswith(b"{"):
         assert validate(str(tmp_path / "events"))[0] == 0
@@ -165,7 +165,7 @@ def test_containers_of_every_codec_that_python_has_are_read(
 
 
 def with_codec(codec: bytes) -> bytes:
-    """A container whose header names this codec."""
+    """Return a container whose header names this codec."""
     whole = container(EVENT)
     return whole.replace(b"\x14avro.codec\x08null", b"\x14avro.codec" + bytes([2 * len(codec)]) + codec)
 
@@ -241,7 +241,7 @@ WIRE_FORMATS = {
 def test_the_header_of_another_system_is_named_and_the_event_behind_it_checked(
     validate: Validate, tmp_path: Path, content: bytes, name: str
 ) -> None:
-    """On Pulsar it would be a dead letter: the datum alone is the message."""
+    """On Pulsar it would be a dead letter: there a message is only the datum."""
     path = tmp_path / "events"
     path.write_bytes(content)
     status, out = validate(str(path))
@@ -262,7 +262,7 @@ def test_confluents_header_is_named_before_an_event_of_another_schema_too(
 def test_an_event_without_a_namespace_is_not_taken_for_another_wire_format(
     validate: Validate, tmp_path: Path
 ) -> None:
-    """It begins with a 0 as well."""
+    """Its first byte is 0 too."""
     (tmp_path / "events").write_bytes(encode({**EVENT, "namespace": ""}))
     out = validate(str(tmp_path / "events"))[1]
     assert "namespace is empty" in out
@@ -273,7 +273,7 @@ def test_an_event_without_a_namespace_is_not_taken_for_another_wire_format(
 def test_an_event_whose_first_bytes_look_like_text_is_read_as_avro(
     validate: Validate, tmp_path: Path, letters: int, first: str
 ) -> None:
-    """The length of a namespace may be the byte of a line's end, or of bzip2's first letter."""
+    """The length of a namespace may be the same byte as a line break, or as the first letter of bzip2."""
     path = tmp_path / "events"
     path.write_bytes(encode({**EVENT, "namespace": first.ljust(letters, "x")}))
     assert validate(str(path)) == (0, "1 event: 1 valid, 0 not\n")
@@ -288,7 +288,7 @@ def test_a_text_that_is_not_json_is_called_so(validate: Validate, tmp_path: Path
 def test_after_a_line_that_is_not_json_the_next_events_are_checked(
     validate: Validate, tmp_path: Path
 ) -> None:
-    """Objects over many lines among them; each problem has its line."""
+    """Some are objects over many lines; each problem is shown with its line."""
     good, bad = json.dumps(EVENT), json.dumps(BAD, indent=2)
     lines = [good, good[:-5], bad, "nonsense", good, '{"deep": ' + "[" * 100_000, good, good + " " + good]
     path = tmp_path / "events"
@@ -328,7 +328,7 @@ def test_a_container_is_checked_up_to_where_it_breaks_off(validate: Validate, tm
 
 
 def test_a_pipe_is_read_to_its_end(tmp_path: Path, validate: Validate) -> None:
-    """As `<(command)` of a shell gives one."""
+    """A shell's `<(command)` makes such a pipe."""
     reading, writing = os.pipe()
     os.write(writing, json.dumps(EVENT).encode())
     os.close(writing)

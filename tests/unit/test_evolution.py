@@ -1,4 +1,4 @@
-"""What a release may change in the contract, and what it may not, whatever the broker would accept."""
+"""Which changes of the contract a release may make, and which not, even if the broker would accept them."""
 
 import copy
 import json
@@ -121,22 +121,22 @@ REFUSED: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("change", ALLOWED.values(), ids=ALLOWED)
-def test_a_change_that_all_readers_stand_is_allowed(change: Change) -> None:
-    """Neither direction has a problem: old events are read by new consumers, and new events by old ones."""
+def test_a_change_that_every_reader_can_handle_is_allowed(change: Change) -> None:
+    """New consumers can read old events, and old consumers can read new ones."""
     new = changed(change)
     assert problems(SCHEMA, new) == []
     assert renames(SCHEMA, new) == []
 
 
 @pytest.mark.parametrize(("change", "said"), REFUSED.values(), ids=REFUSED)
-def test_a_change_that_some_reader_would_not_stand_is_refused(change: Change, said: str) -> None:
-    """The message names the field, and what to do instead."""
+def test_a_change_that_a_reader_could_not_handle_is_refused(change: Change, said: str) -> None:
+    """The message names the field, and says what to do instead."""
     found = problems(SCHEMA, changed(change))
     assert any(said in problem for problem in found), found
 
 
-def test_a_field_that_goes_while_one_of_its_type_comes_is_taken_for_a_rename() -> None:
-    """Both have defaults, so Avro and the broker see nothing wrong; the value would be lost without a word."""
+def test_dropping_a_field_and_adding_one_of_its_type_is_taken_for_a_rename() -> None:
+    """Both have defaults, so Avro and the broker see no fault; the value would be lost silently."""
     new = changed(lambda schema: field(schema, "external_id").update(name="subject"))
     assert problems(SCHEMA, new) == []
     (found,) = renames(SCHEMA, new)
@@ -144,7 +144,7 @@ def test_a_field_that_goes_while_one_of_its_type_comes_is_taken_for_a_rename() -
 
 
 def test_the_contract_is_the_newest_release_and_the_history_holds() -> None:
-    """What `make check` runs."""
+    """`make check` runs this."""
     assert check() == []
     ended = subprocess.run(
         [sys.executable, "-m", "schemas.evolution"], capture_output=True, text=True, check=False
@@ -160,13 +160,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_contract_that_was_changed_and_not_released_is_noticed(folder: Path) -> None:
-    """Even when the change itself would be allowed."""
+    """It is refused even when the change itself would be allowed."""
     new = json.dumps(changed(add("host", "string", default="")))
     assert any("job_event.avsc differs from the newest release" in it for it in check(folder, new))
 
 
 def test_a_release_is_written_beside_the_others_and_becomes_the_newest(folder: Path) -> None:
-    """From then on it may not change either."""
+    """Then it may not change either."""
     newest = max(released())
     new = json.dumps(changed(add("host", "string", default="")))
     path = release(folder, new)
@@ -179,7 +179,7 @@ def test_a_release_is_written_beside_the_others_and_becomes_the_newest(folder: P
 
 
 def test_a_release_that_breaks_a_rule_is_not_written(folder: Path) -> None:
-    """Against the release before."""
+    """The rules compare it with the release before."""
     with pytest.raises(SchemaError, match="attempt changes its type"):
         release(folder, json.dumps(changed(retype("attempt", "long"))))
     assert released(folder) == released()
@@ -194,8 +194,8 @@ def test_a_release_is_compared_with_every_one_before(folder: Path) -> None:
         release(folder, json.dumps(again))
 
 
-def test_a_new_symbol_needs_a_plan_that_says_how_consumers_come_to_know_it(folder: Path) -> None:
-    """The broker would accept it without."""
+def test_a_new_symbol_needs_a_plan_that_says_how_consumers_learn_it(folder: Path) -> None:
+    """The broker would accept it without a plan."""
     new = json.dumps(changed(lambda schema: field(schema, "state")["type"]["symbols"].append("paused")))
     plan = folder / f"{max(released()) + 1:04}.plan.json"
     with pytest.raises(SchemaError, match="gains the symbol paused"):
@@ -231,6 +231,6 @@ def test_a_missing_release_is_named(folder: Path) -> None:
     ids=["default of another type", "alias of a field", "alias of the record", "default of another branch"],
 )
 def test_a_schema_that_is_unsound_by_itself_is_not_released(folder: Path, change: Change, said: str) -> None:
-    """Decoding fills defaults in as they stand, and follows no alias."""
+    """Decoding uses the defaults unchanged, and follows no alias."""
     with pytest.raises(SchemaError, match=said):
         release(folder, json.dumps(changed(change)))

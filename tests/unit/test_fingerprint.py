@@ -1,4 +1,4 @@
-"""Which failures are one: what varies is masked, what tells failures apart is kept, and no message takes long."""
+"""Fingerprints: what varies is masked, what distinguishes failures is kept, and no message takes long."""
 
 import os
 import re
@@ -36,8 +36,8 @@ def same(one: str, other: str, origin: str = "") -> bool:
         ),
     ],
 )
-def test_what_varies_makes_no_difference(one: str, other: str) -> None:
-    """Numbers, ids, times, addresses, paths: one group."""
+def test_varying_parts_of_a_message_make_no_difference(one: str, other: str) -> None:
+    """Numbers, ids, times, addresses and paths are masked, so the failures are one group."""
     assert same(one, other)
 
 
@@ -51,45 +51,45 @@ def test_what_varies_makes_no_difference(one: str, other: str) -> None:
         ("column 'title' does not exist", "column 'year' does not exist"),
     ],
 )
-def test_what_tells_failures_apart_is_kept(one: str, other: str) -> None:
-    """A status, an exit code, a reason, a quoted identifier where there is no origin."""
+def test_parts_that_distinguish_failures_are_kept(one: str, other: str) -> None:
+    """A status, an exit code, a reason, and without an origin a quoted identifier, are kept."""
     assert not same(one, other)
 
 
 def test_quoted_data_is_masked_where_the_origin_tells_failures_apart() -> None:
-    """The names of films differ; the place in the code is the same."""
+    """The names of films differ, but the origin is the same."""
     assert same("no hall for 'Cinema Paradiso'", 'no hall for "Żegnaj, Królowo"', origin="app.halls:find")
     assert not same("no hall", "no hall 'x'", origin="app.halls:find")
     assert fingerprint("E", "m", "a:f", "") != fingerprint("E", "m", "a:g", "")
 
 
 def test_the_publishers_own_fingerprint_is_taken_as_it_is() -> None:
-    """Whatever the message says."""
+    """The message does not matter then."""
     assert fingerprint("E", "one", "", "mine") == fingerprint("E", "other", "", "mine") == "mine"
 
 
 def test_a_shorter_number_before_the_cut_does_not_split_a_group() -> None:
-    """Long messages are cut; what is behind the cut must not move into the key."""
+    """Long messages are cut; text after the cut must not move into the key."""
     tail = "".join(f" word{chr(97 + index % 26)}" for index in range(400))
     assert same("movie 1 failed" + tail, "movie 1234567 failed" + tail)
 
 
 def test_the_title_is_one_line_and_names_the_type_where_there_is_no_message() -> None:
-    """What a person reads in a list."""
+    """A person reads it in a list."""
     assert title("MovieNotReady", "movie 12\n is  not ready", "") == "movie <n> is not ready"
     assert title("Timeout\nError", "", "") == "Timeout Error"
 
 
 @given(st.text(max_size=3000), st.text(max_size=50), st.booleans())
 def test_any_text_has_a_fingerprint_and_a_title(message: str, error_type: str, with_origin: bool) -> None:
-    """Never an error, and one line. (That it depends on nothing but its arguments is the next test's.)"""
+    """No text raises an error, and a title is one line."""
     origin = "module:function" if with_origin else ""
     assert re.fullmatch(r"[0-9a-f]+", fingerprint(error_type, message, origin, ""))
     assert "\n" not in title(error_type, message, origin)
 
 
 def test_another_process_computes_the_same_fingerprints() -> None:
-    """With another hash seed, and nothing in its cache: a rebuild a year later gives the groups their old names."""
+    """With another hash seed and an empty cache: a rebuild a year later finds the same groups."""
     program = (
         "from derive.fingerprint import fingerprint, id_of_group\n"
         "for message in ('movie 12 is not ready', '', 'Zażółć\\u2028gęślą', 'x' * 5000):\n"
@@ -114,7 +114,7 @@ def test_another_process_computes_the_same_fingerprints() -> None:
     "unit", ["a", "1", "/", "'", '"', "a.", "a@", "/tmp", "0x", "1.", "a:", " ", "deadbeef1", "://", "é"]
 )
 def test_hostile_messages_take_no_longer_than_others(unit: str) -> None:
-    """20 kB of any one thing is masked within 50 ms: every quantifier is bounded, and so is what is looked at."""
+    """20 kB of any one pattern is masked within 50 ms: every quantifier is bounded, and so is the text looked at."""
     message = unit * (20_000 // len(unit))
     started = time.process_time()
     fingerprint("E", message, "", "")

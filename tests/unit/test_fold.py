@@ -1,4 +1,4 @@
-"""Rows of a batch that the law meets too rarely, checked against the oracle's row for the same events."""
+"""Cases of the fold that the law meets too rarely, compared with the oracle's row for the same events."""
 
 from itertools import permutations
 from typing import Any

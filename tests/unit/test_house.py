@@ -1,4 +1,4 @@
-"""How the tests themselves are kept: what no linter of ours looks for."""
+"""Rules for the tests themselves that no linter checks."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_no_test_file_imports_another() -> None:
-    """What several tests share lies in a module that holds no tests: in testing/, or beside them."""
+    """Code that several tests share is in a module without tests: in testing/, or beside them."""
     importing = {
         f"{path.relative_to(ROOT)} imports {name}"
         for folder in ("tests", "workers/tests", "bench", "testing")

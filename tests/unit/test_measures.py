@@ -1,4 +1,4 @@
-"""From events to counts, and how their labels stay few: the pure part of the metrics consumer."""
+"""Counting events, and keeping their labels few: the pure part of the metrics consumer."""
 
 import re
 import time
@@ -29,7 +29,7 @@ NOW = 1_790_000_000.0
 
 
 def event(state: str = "completed", ago: float = 1.0, **fields: Any) -> Event:
-    """A valid event that occurred so many seconds ago."""
+    """Return a valid event that occurred this many seconds ago."""
     said = {
         "namespace": "cinegraph-test",
         "job_id": "1",
@@ -49,7 +49,7 @@ def tally_of(*events: Event, **settings: Any) -> Tally:
 
 
 def page(tally: Tally) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """What Prometheus would read: sample and labels to value."""
+    """Return the values that Prometheus would read, by sample and labels."""
     registry = CollectorRegistry()
     registry.register(TallyCollector(tally))
     return {
@@ -60,7 +60,7 @@ def page(tally: Tally) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def value(tally: Tally, name: str, **labels: str) -> float | None:
-    """The sum of a metric's samples that have these labels; None when there is none."""
+    """Return the sum of a metric's samples with these labels; None when there is none."""
     found = [
         number for (sample, has), number in page(tally).items() if sample == name and labels.items() <= has
     ]
@@ -94,15 +94,15 @@ def test_only_events_that_end_an_attempt_count_as_attempts() -> None:
     assert value(tally, "jobtrail_events_total") == len(STORY)
 
 
-def test_failures_are_told_apart_by_category_and_one_without_an_error_has_none() -> None:
+def test_failures_are_counted_by_category_and_without_an_error_it_is_empty() -> None:
     tally = tally_of(*STORY)
     assert value(tally, "jobtrail_failures_total", category="timeout") == 3
     assert value(tally, "jobtrail_failures_total", category="movie_not_ready") == 1
     assert value(tally, "jobtrail_failures_total") == 5
 
 
-def test_attempts_and_jobs_have_success_ratios_of_their_own() -> None:
-    """Attempts: 5 of 5 + 3 + 2. Jobs: 5 of 5 + 2. A cancelled one is neither."""
+def test_attempts_and_jobs_have_separate_success_ratios() -> None:
+    """Attempts: 5 of 5 + 3 + 2. Jobs: 5 of 5 + 2. Cancelled ones count as neither."""
     tally = tally_of(*STORY)
     for window in ("5m", "1h", "24h"):
         where = {"source": "kino-krakow", "window": window}
@@ -113,8 +113,8 @@ def test_attempts_and_jobs_have_success_ratios_of_their_own() -> None:
         assert value(tally, "jobtrail_window_success_ratio", of="jobs", **where) == pytest.approx(5 / 7)
 
 
-def test_windows_hold_what_occurred_in_them_and_no_more() -> None:
-    """By the time of the event: yesterday's import counts as attempts, and in no window of today."""
+def test_windows_count_only_what_occurred_in_them() -> None:
+    """Event time counts: an import of yesterday counts as attempts, but in no window of today."""
     tally = tally_of(*(event(ago=ago) for ago in (10, 1_000, 10_000, 100_000)))
     shown = {
         window: value(tally, "jobtrail_window_attempts", window=window, outcome="succeeded")
@@ -126,7 +126,7 @@ def test_windows_hold_what_occurred_in_them_and_no_more() -> None:
 
 
 def test_windows_go_on_when_nothing_arrives() -> None:
-    """They are computed at the scrape; a ratio of nothing is not shown."""
+    """Windows are computed at the scrape; a ratio without attempts is not shown."""
     now = NOW
     tally = Tally(MetricsSettings.load(), clock=lambda: now)
     tally.add(measure([event()], tally.slot_seconds))
@@ -137,7 +137,7 @@ def test_windows_go_on_when_nothing_arrives() -> None:
 
 
 def test_events_far_ahead_of_our_clock_are_in_no_window_and_never_will_be() -> None:
-    """They are attempts nevertheless; those within the tolerance wait for their time."""
+    """They still count as attempts. Events within the tolerance wait for their time."""
     now = NOW
     tally = Tally(MetricsSettings.load(), clock=lambda: now)
     tally.add(measure([event(ago=-30), event(ago=-3_000)], tally.slot_seconds))
@@ -161,8 +161,8 @@ def test_after_a_restart_the_windows_say_how_much_of_them_is_covered() -> None:
     assert covered == {"5m": 300, "1h": 600, "24h": 600}
 
 
-def test_durations_are_from_start_to_end_and_those_that_cannot_be_are_left_out_and_counted() -> None:
-    """Of four: 2 s, one that does not say when it started, one that ended before it began, one of a year."""
+def test_durations_are_from_start_to_end_and_impossible_ones_are_only_counted() -> None:
+    """Four attempts: one of 2 s, one without a start, one that ended before it began, one of a year."""
     second = US
     at = event().occurred_at
     tally = tally_of(
@@ -181,7 +181,7 @@ def test_durations_are_from_start_to_end_and_those_that_cannot_be_are_left_out_a
 
 
 def test_the_wait_in_a_queue_is_from_when_the_job_could_have_run() -> None:
-    """From the later of enqueued and scheduled, and of first attempts only: a retry's pause is meant."""
+    """It starts at the later of enqueued and scheduled. Only first attempts count: a retry's pause is intended."""
     at = event().occurred_at
     first: dict[str, Any] = {"enqueued_at": at - 100 * US, "started_at": at - 10 * US}
     tally = tally_of(
@@ -196,7 +196,7 @@ def test_the_wait_in_a_queue_is_from_when_the_job_could_have_run() -> None:
 
 @pytest.mark.parametrize("wrong", IMPOSSIBLE_TIMES.values(), ids=IMPOSSIBLE_TIMES)
 def test_a_time_that_cannot_be_is_in_no_histogram_and_is_counted(wrong: Callable[[int], int]) -> None:
-    """As the start, as the time of enqueueing, and as both times that a job could have run from."""
+    """Tried as the start, as the time of enqueueing, and as both times from which a job could have run."""
     at = event().occurred_at
     impossible = wrong(at)
     started: dict[str, Any] = {"started_at": at - 10 * US}
@@ -222,7 +222,7 @@ def test_a_time_that_cannot_be_is_in_no_histogram_and_is_counted(wrong: Callable
 
 
 def test_a_job_that_began_a_little_before_it_was_enqueued_did_not_wait() -> None:
-    """The clocks of two hosts differ; by an hour they do not."""
+    """The clocks of two hosts differ, but not by an hour."""
     started = event().occurred_at - 10 * US
     tally = tally_of(
         event(started_at=started, enqueued_at=started + 2_000),
@@ -239,14 +239,14 @@ def test_a_failed_attempt_waited_from_when_it_was_enqueued_not_from_when_it_runs
     assert value(tally_of(retry), "jobtrail_queue_wait_seconds_sum") == 20
 
 
-def test_the_delay_of_events_is_by_when_they_occurred() -> None:
+def test_the_delay_of_events_starts_when_they_occurred() -> None:
     tally = tally_of(event(ago=0.2), event("available", ago=20), event(ago=-5), event(ago=10**6))
     assert value(tally, "jobtrail_event_delay_seconds_count") == 3
     assert value(tally, "jobtrail_event_delay_seconds_sum") == pytest.approx(20.2)
 
 
-def test_a_label_has_so_many_values_and_the_rest_are_other() -> None:
-    """First come, first shown; totals stay right, and what is hidden is counted."""
+def test_a_label_has_a_limited_number_of_values_and_the_rest_are_other() -> None:
+    """First come, first shown. Totals stay right, and hidden values are counted."""
     tally = tally_of(
         *(event(source=f"source-{number}", job_id=f"{number}") for number in range(10)), metrics_sources=3
     )
@@ -259,7 +259,7 @@ def test_a_label_has_so_many_values_and_the_rest_are_other() -> None:
     assert value(tally, "jobtrail_window_attempts", window="5m", source=OTHER, outcome="succeeded") == 7
 
 
-def test_a_value_is_shown_as_the_same_for_as_long_as_the_process_lives() -> None:
+def test_a_value_is_shown_the_same_way_while_the_process_lives() -> None:
     values = LabelValues(2, 100)
     assert [values.show(value) for value in ("a", "b", "c", "a", "c", "b")] == [
         "a",
@@ -288,8 +288,8 @@ def test_a_label_value_is_short_and_harmless(value: str, shown: str) -> None:
     assert LabelValues(10, 20).show(value) == shown
 
 
-def test_a_hostile_value_makes_no_line_of_its_own() -> None:
-    """Whatever characters it has, the page is read back as what was meant."""
+def test_a_hostile_value_cannot_add_a_line() -> None:
+    """The page is read back as it was meant, with any characters in the value."""
     hostile = 'a"} 1\n\\jobtrail_fake_total{x="\\'
     tally = tally_of(event(source=hostile, worker=hostile, queue=hostile))
     (labels,) = [dict(has) for name, has in page(tally) if name == "jobtrail_attempts_total"]
@@ -297,8 +297,8 @@ def test_a_hostile_value_makes_no_line_of_its_own() -> None:
     assert not any("fake" in name for name, _ in page(tally))
 
 
-def test_whatever_is_published_there_are_no_more_series_than_documented() -> None:
-    """20,000 attempts of thousands of sets of labels, whose values are more than allowed, too."""
+def test_no_input_makes_more_series_than_documented() -> None:
+    """20,000 attempts with thousands of label sets, and with more values than allowed."""
     limits = {
         "metrics_namespaces": 4,
         "metrics_sources": 20,
@@ -356,7 +356,7 @@ def test_whatever_is_published_there_are_no_more_series_than_documented() -> Non
 
 
 def test_counting_costs_a_fraction_of_decoding() -> None:
-    """Or the metrics consumer could not be faster than the aggregator, which folds and writes besides."""
+    """Else the metrics consumer could not be faster than the aggregator, which also folds and writes."""
     decode = decoder(SCHEMA_TEXT)
     payloads = [
         encode(

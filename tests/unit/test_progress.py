@@ -1,4 +1,4 @@
-"""The line a minute of a service: sums of its batches, and silence where there were none."""
+"""The log line of each minute: sums over the batches, and no line without batches."""
 
 from structlog.testing import capture_logs
 
@@ -6,7 +6,7 @@ from consumers.process.progress import MinuteReport
 
 
 def test_a_minute_with_batches_has_one_line_and_one_without_has_none() -> None:
-    """The sums begin anew each minute; the total goes on."""
+    """The sums start at zero each minute; the total goes on."""
     now = 0.0
     progress = MinuteReport("counted", clock=lambda: now)
     with capture_logs() as lines:

@@ -18,19 +18,19 @@ class Clock:
 
 
 def batch(size: int, messages: int = 1_000) -> list[Message]:
-    """Of a message only its length is asked."""
+    """Return messages that only have a length."""
     message = SimpleNamespace(length=lambda: size)
     return [cast(Message, message)] * messages
 
 
-def test_of_usual_events_as_many_are_fetched_ahead_as_was_set() -> None:
+def test_usual_events_are_fetched_ahead_up_to_the_setting() -> None:
     queue = ReceiverQueue(40_000, 128 * MIB)
     assert not queue.is_outgrown(batch(300))
     assert not queue.is_outgrown(batch(3_000)), "less than half too many is no reason to subscribe anew"
     assert queue.messages == 40_000
 
 
-def test_of_large_ones_as_many_as_fit() -> None:
+def test_large_events_are_fetched_ahead_as_far_as_they_fit() -> None:
     queue = ReceiverQueue(40_000, 128 * MIB)
     assert queue.is_outgrown(batch(100_000))
     assert queue.messages == 128 * MIB // 100_400
@@ -39,7 +39,7 @@ def test_of_large_ones_as_many_as_fit() -> None:
     assert queue.messages == LEAST_MESSAGES
 
 
-def test_after_a_minute_of_small_ones_it_grows_again() -> None:
+def test_after_a_minute_of_small_events_the_queue_grows_again() -> None:
     clock = Clock()
     queue = ReceiverQueue(40_000, 128 * MIB, clock)
     assert queue.is_outgrown(batch(100_000))

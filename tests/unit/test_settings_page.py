@@ -1,4 +1,4 @@
-"""docs/settings.md is what the code says of every setting."""
+"""docs/settings.md shows every setting as the code defines it."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from settings.base import PREFIX
 
 
 def test_the_page_has_every_setting_once() -> None:
-    """Those that a class inherits stand where they are defined."""
+    """Inherited settings are listed where they are defined."""
     named = [
         line.split("`")[1]
         for module in document.modules_with_settings()

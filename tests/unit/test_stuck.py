@@ -37,7 +37,7 @@ def test_nothing_is_stuck_before_the_floor() -> None:
     assert judge(replace(WAITING, oldest_waiting_at=ago(seconds=300.1)), NOW, RULE) is not None
 
 
-def test_a_stage_where_nobody_waits_is_not_stuck() -> None:
+def test_a_stage_without_waiting_jobs_is_not_stuck() -> None:
     assert judge(replace(WAITING, waiting=0, oldest_waiting_at=None), NOW, RULE) is None
 
 
@@ -48,7 +48,7 @@ def test_one_job_that_executes_keeps_a_stage_from_being_stuck() -> None:
     assert judge(held, NOW, RULE) is None
 
 
-def test_a_job_that_executes_far_longer_than_its_kind_ever_did_is_lost_and_does_not() -> None:
+def test_a_job_that_executes_far_longer_than_its_stage_explains_is_lost_and_does_not() -> None:
     lost = replace(
         WAITING,
         executing=2,
@@ -103,10 +103,10 @@ def test_a_publisher_whose_clock_is_ahead_makes_nothing_stuck() -> None:
     executing=st.none() | st.floats(0, 1e6),
     longest=st.none() | st.floats(0, 1e6),
 )
-def test_knowing_the_pace_can_only_acquit(
+def test_knowing_the_pace_never_makes_a_stage_stuck(
     gap: float | None, wait: float | None, waited: float, executing: float | None, longest: float | None
 ) -> None:
-    """So the pace need not be read of a stage that the floors alone acquit."""
+    """So the pace need not be read for a stage that is not stuck by the floors alone."""
     facts = replace(
         WAITING,
         oldest_waiting_at=ago(seconds=waited),
@@ -118,7 +118,7 @@ def test_knowing_the_pace_can_only_acquit(
         assert judge(replace(facts, usual_gap_seconds=gap, usual_wait_seconds=wait), NOW, RULE) is None
 
 
-def test_durations_read_as_people_say_them() -> None:
+def test_durations_are_written_as_people_say_them() -> None:
     said = {
         0: "0 s",
         2.5: "2.5 s",

@@ -1,4 +1,4 @@
-"""How a run is drawn: folded by stage, aligned, safe to print, and never longer than asked."""
+"""The picture of a run: folded by stage, aligned, safe to print, and never longer than the limit."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -89,7 +89,7 @@ def test_a_stage_spawned_by_two_has_a_line_under_each_and_its_marks_once() -> No
     assert "stuck" not in lines[4]
 
 
-def test_jobs_whose_parent_nobody_knows_hang_below_the_root_and_say_so() -> None:
+def test_jobs_with_an_unknown_parent_hang_below_the_root_and_say_so() -> None:
     text = drawn(
         [stage(SYNC, completed=1), stage(DETAIL, available=2)],
         [*links(SYNC, None, completed=1), *links(DETAIL, None, available=2)],
@@ -156,7 +156,7 @@ def test_a_very_deep_lineage_is_drawn_to_a_depth_and_the_rest_counted() -> None:
     assert "4899" in dumps(as_json.tree(tree))
 
 
-def test_what_came_with_an_event_cannot_act_on_the_terminal() -> None:
+def test_values_of_an_event_cannot_control_the_terminal() -> None:
     hostile = "\x1b[2J\x1b]0;title\x07Job\r\n\u202egnp.exe\u200b\x9b31m\ud800"
     text = drawn(
         [stage(Key(0, hostile), completed=1)], [Link(None, Key(0, hostile), "completed", 1, "\x1b[31m1")]

@@ -1,4 +1,4 @@
-"""Events checked before they are published: what is wrong, in which field, and the cure."""
+"""Checking events before they are published: the fault, its field, and the cure."""
 
 import re
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from testing.topics import encode
 Validate = Callable[..., tuple[int, str]]
 
 EVENT: dict[str, Any] = {**LEAST, "root_job_id": LEAST["job_id"], "depth": 0}
-"""A valid event on which there is no advice."""
+"""A valid event that needs no advice."""
 
 
 def found(**fields: Any) -> list[tuple[str, str]]:
-    """(reason, field) of everything wrong with an event; a field of ``...`` is left out."""
+    """Return (reason, field) of every fault in an event; a field set to ``...`` is left out."""
     event = {name: value for name, value in {**EVENT, **fields}.items() if value is not ...}
     return [(problem.reason, problem.field) for problem in problems_of_json(event)]
 
@@ -67,13 +67,11 @@ def test_a_valid_event_has_no_problem() -> None:
         ({"args": "x" * EVENT_BYTES}, ("too_large", "")),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named_by_reason_and_field(
-    fields: dict[str, Any], expected: tuple[str, str]
-) -> None:
+def test_a_fault_is_named_by_reason_and_field(fields: dict[str, Any], expected: tuple[str, str]) -> None:
     assert found(**fields) == [expected]
 
 
-def test_all_that_is_wrong_is_said_at_once_with_the_cure() -> None:
+def test_all_faults_are_reported_at_once_with_the_cure() -> None:
     problems = problems_of_json({"namespace": "n", "jobid": "1", "state": "complete", "attempt": "1"})
     said = {problem.field: problem.says for problem in problems}
     assert said["jobid"] == "there is no such field: did you mean job_id?"
@@ -82,7 +80,7 @@ def test_all_that_is_wrong_is_said_at_once_with_the_cure() -> None:
 
 
 @pytest.mark.parametrize("value", [[], "x", 7, None, True])
-def test_what_is_no_object_is_no_event(value: object) -> None:
+def test_a_value_that_is_not_an_object_is_not_an_event(value: object) -> None:
     (problem,) = problems_of_json(value)
     assert problem.reason == "malformed"
 
@@ -101,7 +99,7 @@ def test_what_is_no_object_is_no_event(value: object) -> None:
         ({"attempt": 4, "max_attempts": 3}, "attempt"),
     ],
 )
-def test_advice_is_given_on_events_that_are_taken_all_the_same(fields: dict[str, Any], field: str) -> None:
+def test_advice_is_given_on_events_that_are_still_accepted(fields: dict[str, Any], field: str) -> None:
     assert found(**fields) == [("advice", field)]
     payload = encode({**EVENT, **fields})
     (problem,) = problems_of_payload(payload, decoder(SCHEMA_TEXT))
@@ -110,8 +108,8 @@ def test_advice_is_given_on_events_that_are_taken_all_the_same(fields: dict[str,
 
 @pytest.mark.parametrize("name", ["enqueued_at", "scheduled_at", "started_at"])
 @pytest.mark.parametrize("wrong", IMPOSSIBLE_TIMES.values(), ids=IMPOSSIBLE_TIMES)
-def test_a_time_that_cannot_be_is_advised_on_with_the_rule(name: str, wrong: Callable[[int], int]) -> None:
-    """The event is taken. As JSON, as a time in words where it can be written so, and encoded."""
+def test_advice_on_a_time_that_cannot_be_names_the_rule(name: str, wrong: Callable[[int], int]) -> None:
+    """The event is accepted. Tried as JSON, with the time as text where possible, and encoded."""
     fields = {name: wrong(EVENT["occurred_at"])}
     (problem,) = problems_of_json({**EVENT, **fields})
     assert (problem.reason, problem.field, problem.value) == ("advice", name, str(fields[name]))
@@ -158,7 +156,7 @@ def test_the_queries_have_the_bounds_of_the_rule() -> None:
 
 
 def test_the_rule_in_words_is_the_rule_in_numbers() -> None:
-    """As docs/event.md and the advice have it."""
+    """docs/event.md and the advice state the rule in words."""
     day = 86_400_000_000
     at = EVENT["occurred_at"]
     for field, (before, after) in {

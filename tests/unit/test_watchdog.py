@@ -1,4 +1,4 @@
-"""What the watchdog takes for a delivery that stopped, and what not, by what the broker says of the subscription."""
+"""When the watchdog decides, from the broker's statistics of the subscription, that delivery has stopped."""
 
 import pytest
 
@@ -15,7 +15,7 @@ WAITING = PartitionBacklog(
 
 
 def why(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool = True) -> str:
-    """The reason, or nothing."""
+    """Return the reason, or an empty text."""
     looks = [Look(at, {found.partition: found}) for at, found in enumerate((before, now))]
     return "".join(stalled(*looks, was_idle=was_idle).values())
 
@@ -33,7 +33,7 @@ def why(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool = Tru
         (WAITING._replace(own=HOLDS_NONE._replace(blocked=True)), "although this process holds none"),
     ],
 )
-def test_what_stays_so_between_two_looks_is_a_stall(partition: PartitionBacklog, seen: str) -> None:
+def test_a_state_that_lasts_between_two_looks_is_a_stall(partition: PartitionBacklog, seen: str) -> None:
     assert seen in why(partition, partition)
 
 
@@ -54,7 +54,9 @@ def test_what_stays_so_between_two_looks_is_a_stall(partition: PartitionBacklog,
         pytest.param(WAITING._replace(own=None), WAITING, id="it subscribes just now"),
     ],
 )
-def test_what_passes_by_itself_is_none(before: PartitionBacklog, now: PartitionBacklog) -> None:
+def test_a_state_that_passes_by_itself_is_not_a_stall(
+    before: PartitionBacklog, now: PartitionBacklog
+) -> None:
     assert why(before, now) == ""
 
 
@@ -66,14 +68,14 @@ def test_what_passes_by_itself_is_none(before: PartitionBacklog, now: PartitionB
     ],
     ids=["its queue is full", "it holds as many as it may"],
 )
-def test_a_process_that_is_busy_is_not_given_more(own: OwnConsumer) -> None:
-    """As while Postgres is slow: the broker waits for us."""
+def test_a_busy_process_that_gets_no_messages_is_not_stalled(own: OwnConsumer) -> None:
+    """For example while Postgres is slow: then the broker waits for us."""
     full = WAITING._replace(entries=6_000, own=own)
     assert why(full, full, was_idle=False) == ""
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that the test moves."""
 
     now = 0.0
 
@@ -94,7 +96,7 @@ def watchdog(
 
 
 def turn(dog: Watchdog, clock: Clock, seconds: float, *, idle: bool = True, connected: bool = True) -> None:
-    """Rounds of a second each, with each answer taken in the round after it was asked for."""
+    """Run rounds of one second; each answer is taken in the round after its request."""
     for _ in range(round(seconds)):
         clock.now += 1
         dog.turned(idle=idle, connected=connected)
@@ -113,7 +115,7 @@ def test_it_ends_the_process_when_the_time_is_up_and_not_before() -> None:
     dog.close()
 
 
-def test_a_broker_that_is_away_in_between_begins_the_time_anew() -> None:
+def test_a_broker_that_is_away_in_between_restarts_the_time() -> None:
     clock = Clock()
     dog = watchdog([WAITING], clock)
     for _ in range(5):
@@ -122,7 +124,7 @@ def test_a_broker_that_is_away_in_between_begins_the_time_anew() -> None:
     dog.close()
 
 
-def test_a_loop_that_waited_for_a_database_begins_the_time_anew() -> None:
+def test_a_loop_that_waited_for_a_database_restarts_the_time() -> None:
     clock = Clock()
     dog = watchdog([WAITING], clock)
     for _ in range(5):
@@ -132,14 +134,14 @@ def test_a_loop_that_waited_for_a_database_begins_the_time_anew() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"limit": 0}, {"schema_registry": "bundled"}])
-def test_it_can_be_switched_off_and_is_where_there_is_no_admin_rest(settings: dict[str, object]) -> None:
+def test_it_can_be_switched_off_and_is_off_without_an_admin_rest(settings: dict[str, object]) -> None:
     clock = Clock()
     dog = watchdog([WAITING], clock, **settings)  # type: ignore[arg-type]  # a limit is a number
     turn(dog, clock, 1_000)
     dog.close()
 
 
-def test_an_admin_rest_that_does_not_answer_is_said_once_and_ends_nothing(
+def test_an_admin_rest_that_does_not_answer_is_logged_once_and_ends_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     clock = Clock()

@@ -1,6 +1,6 @@
-"""The WfFormat import up to its events: what it reads equals expected.json, its plan keeps the order, bad files fail.
+"""The WfFormat import up to its events: it reads what expected.json says, its plan keeps the order, bad files fail.
 
-Versions, stages, names and times have files of their own beside this one; publishing through the broker is in
+Versions, stages, names and times are tested in other files beside this one; publishing through the broker in
 tests/integration/test_traces.py.
 """
 
@@ -81,8 +81,8 @@ def test_real_trace_takes_as_long_as_its_critical_path(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_real_trace_gives_events_of_the_contract_in_time_order(name: str) -> None:
-    """Every field is one of the contract's, times never go back, and each job's states come in the order of their ranks."""
+def test_real_trace_becomes_events_of_the_contract_in_time_order(name: str) -> None:
+    """Every field is in the contract, times never go back, and each job's states come in the order of their ranks."""
     fields = {field["name"] for field in SCHEMA["fields"]}
     trace = read(trace_path(name))
     last_rank: dict[str, int] = {}
@@ -92,7 +92,7 @@ def test_real_trace_gives_events_of_the_contract_in_time_order(name: str) -> Non
     for due in events(trace, "ns", "run", 1_000_000):
         event = due.fields
         assert event.keys() <= fields
-        # What the SDK would fill in from the importing process, and what then differed from import to import.
+        # Fields that the SDK would fill in from the importing process, and that would differ from import to import.
         assert {"namespace", "occurred_at", "executor", "release"} <= event.keys()
         assert before <= due.at_us == event["occurred_at"] - 1_000_000
         assert last_rank.get(event["job_id"], 0) <= RANKS[event["state"]]
@@ -190,13 +190,13 @@ def test_more_than_a_thousand_stages_go_on_further_events(tmp_path: Path) -> Non
 # ---------------------------------------------------------------------------------------------------- the plan's law
 
 
-# How fast a busy machine is, is not what these are about.
+# These tests are not about the speed of a busy machine.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
 def graphs(draw: st.DrawFn) -> list[Task]:
-    """Any graph without cycles, its tasks after their parents."""
+    """Draw any graph without cycles, with tasks after their parents."""
     tasks: list[Task] = []
     for number in range(draw(st.integers(1, 25))):
         parents = draw(st.sets(st.sampled_from(range(number)), max_size=5)) if number else set()
@@ -207,7 +207,7 @@ def graphs(draw: st.DrawFn) -> list[Task]:
 
 
 def longest_path(tasks: list[Task]) -> int:
-    """The critical path, found from the leaves' side by plain recursion: nothing in common with the plan."""
+    """Return the critical path, found from the leaves by plain recursion, independently of the plan."""
     children = {task.id: [other for other in tasks if task.id in other.parents] for task in tasks}
     known: dict[str, int] = {}
 
@@ -235,7 +235,7 @@ def test_no_task_starts_before_its_parents_end_and_the_makespan_is_the_critical_
 @given(graphs())
 @UNHURRIED
 def test_steps_are_in_time_order_and_a_parent_ends_before_its_child_is_available(tasks: list[Task]) -> None:
-    """Also where everything happens at one moment, as between tasks of runtime 0."""
+    """Also when everything happens at the same time, as between tasks of runtime 0."""
     sent = steps(timings(tasks))
     assert [step.at_us for step in sent] == sorted(step.at_us for step in sent)
     happened = {(tasks[step.position].id, step.change): number for number, step in enumerate(sent)}
@@ -321,7 +321,7 @@ def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
     assert "the content is not gzip" in refused(path)
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_refused(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "nowhere.json")
     assert "expected a regular file" in refused(tmp_path)
 
@@ -371,11 +371,11 @@ def test_text_that_no_table_can_store_is_refused(tmp_path: Path, bad: str) -> No
     assert "tasks[0]" in refused(written(tmp_path, a_document(a_task(bad, []))))
 
 
-def test_import_that_did_not_arrive_shows_the_address_without_its_password() -> None:
+def test_failed_import_shows_the_address_without_its_password() -> None:
     broker = BrokerSettings.load(pulsar_url="pulsar://us:hunter2@127.0.0.1:6650")
     sending = Sending(broker, "tests", acknowledged_within_seconds=0)
     try:
-        jobtrail.configure(enabled=False)  # nothing leaves, so nothing is acknowledged
+        jobtrail.configure(enabled=False)  # no message leaves, so none is acknowledged
         sending.send({"job_id": "1", "worker": "W", "state": "completed"})
         with pytest.raises(BrokerError, match=r"1 of 1 events .* at pulsar://127\.0\.0\.1:6650 within"):
             sending.finish("the import")

@@ -1,4 +1,4 @@
-"""Names that are too long for an event are shortened: always to the same text, and never two to one."""
+"""Names that are too long for an event are shortened, always to the same text, and two names never to one."""
 
 import copy
 from pathlib import Path
@@ -29,7 +29,7 @@ def texts_of(due: Due) -> list[tuple[str, str]]:
 
 
 def test_long_stage_names_stay_different_and_are_the_same_in_every_import(tmp_path: Path) -> None:
-    """Three processes whose names differ in their last letter, or only in their length."""
+    """Three processes' names differ in their last letter, or only in their length."""
     programs = [LONG + "_1", LONG + "_2", LONG, LONG]
     document = copy.deepcopy(DIAMOND)
     for task, program in zip(executed(document), programs, strict=True):
@@ -54,7 +54,7 @@ def test_name_that_just_fits_is_kept(tmp_path: Path, name: str) -> None:
 
 
 def test_everything_too_long_fits_the_contract_in_every_event(tmp_path: Path) -> None:
-    """Names, ids and programs of 1,000 bytes: no event has a field that the contract refuses, and nothing is merged."""
+    """Names, ids and programs have 1,000 bytes: the contract accepts every event's fields, and no two jobs merge."""
     long_ids = [f"{LONG * 3}é{number}" for number in range(4)]
     document = a_document(
         a_task(long_ids[0], [], program=LONG * 2 + "0"),
@@ -64,7 +64,7 @@ def test_everything_too_long_fits_the_contract_in_every_event(tmp_path: Path) ->
     )
     document["name"] = document["runtimeSystem"]["name"] = LONG * 2
     trace = read(written(tmp_path, document))
-    run = "r" * 264  # as long as a run's id made from a file's name can be
+    run = "r" * 264  # the longest run id that a file's name can make
     check_identity("ns", run, trace)
     sent = list(events(trace, "ns", run, 1_000))
     assert len(sent) == count_events(trace)
@@ -116,7 +116,7 @@ def test_shortening_is_the_sdks_own_and_changes_nothing_twice(text: str, most: i
 
 
 def test_name_made_to_look_like_another_shortened_one_is_refused(tmp_path: Path) -> None:
-    """Two processes never become one stage, even when a file is made for it."""
+    """Two processes never become one stage, even in a file made on purpose."""
     document = a_document(a_task("a", [], program=LONG), a_task("b", [], program=shorten(LONG, WORKER_BYTES)))
     with pytest.raises(InputError, match="two different names become the same"):
         read(written(tmp_path, document))

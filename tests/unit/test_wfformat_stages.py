@@ -1,4 +1,4 @@
-"""A stage is a process: tasks that ran the same process are one stage, whichever system ran them and named them."""
+"""A stage is a process: tasks that ran the same process are one stage, for every system that ran and named them."""
 
 import copy
 import time
@@ -23,7 +23,7 @@ def stages_by_name(system: str, *names: str, ids: tuple[str, ...] = ()) -> list[
 
 
 def snakemake_document() -> dict[str, Any]:
-    """As WfCommons converts a run of Snakemake: rules run by the workflow itself have no program."""
+    """As WfCommons converts a run of Snakemake: rules that the workflow itself runs have no program."""
     document = a_document(
         a_task("getReads_ID0000001", [], program="n/a"),
         a_task("getReads_ID0000002", [], program="n/a"),
@@ -45,7 +45,7 @@ def test_stage_of_snakemake_is_the_rule_not_the_program_of_many_rules(tmp_path: 
 
 
 @pytest.mark.parametrize("program", ["n/a", "N/A", "unknown", "None", "null", "-", "", " ", None])
-def test_program_that_stands_for_not_known_is_no_stage(tmp_path: Path, program: object) -> None:
+def test_program_that_stands_for_not_known_is_not_a_stage(tmp_path: Path, program: object) -> None:
     document = copy.deepcopy(DIAMOND)
     for task in executed(document):
         task["command"]["program"] = program
@@ -55,7 +55,7 @@ def test_program_that_stands_for_not_known_is_no_stage(tmp_path: Path, program: 
 
 
 def test_category_is_the_stage_wherever_the_file_has_it(tmp_path: Path) -> None:
-    """Up to 1.4 it is a field of the format; converters of Nextflow write it into 1.5 too."""
+    """Up to 1.4 the category is a field of the format; Nextflow's converters write it into 1.5 too."""
     document = copy.deepcopy(DIAMOND)
     executed(document)[1]["category"] = "boil"
     specified(document)[2]["category"] = "boil"
@@ -63,7 +63,7 @@ def test_category_is_the_stage_wherever_the_file_has_it(tmp_path: Path) -> None:
     assert dict(read(written(tmp_path, document)).tasks_per_stage) == {"cook": 2, "boil": 2}
 
 
-def test_script_is_no_programs_name(tmp_path: Path) -> None:
+def test_script_is_not_a_programs_name(tmp_path: Path) -> None:
     document = copy.deepcopy(DIAMOND)
     for number, task in enumerate(executed(document)):
         task["command"]["program"] = f"set -e\ncook --pot {number}"
@@ -103,7 +103,7 @@ def test_stage_of_nextflow_is_the_process_without_sample_and_hash(name: str, pro
 
 
 def test_nextflow_tasks_of_an_ro_crate_are_as_many_stages_as_processes(tmp_path: Path) -> None:
-    """As WfCommons converts an RO-Crate: no program, a name and an id that no two tasks share."""
+    """As WfCommons converts an RO-Crate: no program, and a unique name and id for each task."""
     names = [f"NFCORE:QC:FASTQC (sample {number})" for number in range(20)] + ["NFCORE:MULTIQC"]
     document = a_document(*(a_task(f"{name}_#task/{number:032x}", []) for number, name in enumerate(names)))
     document["runtimeSystem"]["name"] = "Nextflow"
@@ -126,7 +126,7 @@ def test_nextflow_tasks_of_an_ro_crate_are_as_many_stages_as_processes(tmp_path:
 
 
 def test_nextflow_program_is_the_process_where_the_name_is_it_and_the_sample() -> None:
-    """As WfCommons read Nextflow's reports; elsewhere the program is the process's whole script."""
+    """As WfCommons read Nextflow's reports; in other files the program is the process's whole script."""
     tasks = [
         Named("ID1", "fq_lint_gse110004_srr6357070", "", "fq_lint"),
         Named("ID2", "fq_lint_gse110004_srr6357076", "", "fq_lint"),
@@ -173,7 +173,7 @@ def test_name_gives_the_process_when_nothing_else_does(name: str, process: str) 
         (("1", "2"), ["1", "2"]),
     ],
 )
-def test_number_that_tells_tasks_apart_is_no_part_of_the_process(
+def test_number_that_distinguishes_tasks_is_not_part_of_the_process(
     names: tuple[str, ...], processes: list[str]
 ) -> None:
     assert stages_by_name("", *names) == processes

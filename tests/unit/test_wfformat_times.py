@@ -1,4 +1,4 @@
-"""When a recorded run was: every form of `executedAt` that occurs, and only times that an event may have."""
+"""The time of a recorded run: every form of `executedAt` that occurs, and only times that an event may have."""
 
 import copy
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ AT = datetime(2021, 3, 23, 5, 57, 32, tzinfo=UTC)
         1616479052000000000,
     ],
 )
-def test_every_form_of_executed_at_is_one_moment_in_utc(value: object) -> None:
+def test_every_form_of_executed_at_is_the_same_time_in_utc(value: object) -> None:
     assert moment(value) == AT
 
 
@@ -61,7 +61,7 @@ def test_every_form_of_executed_at_is_one_moment_in_utc(value: object) -> None:
         *(None, True, [], {}, float("inf"), float("nan"), -1, 10**30),
     ],
 )
-def test_what_is_no_form_of_a_time_is_not_known(value: object) -> None:
+def test_text_that_is_not_a_time_is_not_known(value: object) -> None:
     """A zone other than UTC would be read as UTC, and a day could be read as a month."""
     assert moment(value) is None
 
@@ -72,7 +72,7 @@ def test_nine_digits_of_a_second_are_cut_to_microseconds() -> None:
 
 
 def test_time_of_a_run_may_be_a_number(tmp_path: Path) -> None:
-    """As in version 1.0."""
+    """Version 1.0 has such times."""
     document = copy.deepcopy(DIAMOND)
     document["workflow"]["execution"]["executedAt"] = 1616479052.5
     trace = read(written(tmp_path, document))

@@ -1,4 +1,4 @@
-"""Every version of WfFormat that exists is read, whichever way its tasks are laid out, named and linked."""
+"""Every version of WfFormat is read, in every way in which its tasks are laid out, named and linked."""
 
 import copy
 import gzip
@@ -90,7 +90,7 @@ def test_version_may_be_written_as_a_number(tmp_path: Path, version: object) -> 
 
 
 @pytest.mark.parametrize("version", ["1.7", "1.10", "2.0", "2", 2.0, "1.6.1-beta", "10.0"])
-def test_newer_version_is_refused_with_what_is_read_what_came_and_the_cure(
+def test_newer_version_is_refused_with_the_known_versions_and_the_cure(
     tmp_path: Path, version: object
 ) -> None:
     message = refused(written(tmp_path, DIAMOND | {"schemaVersion": version}))
@@ -100,7 +100,7 @@ def test_newer_version_is_refused_with_what_is_read_what_came_and_the_cure(
 
 
 @pytest.mark.parametrize("version", ["0.2", "", "next", "v1.5", True, 1, [], {"major": 1}])
-def test_unknown_version_is_refused_with_what_is_read_and_what_came(tmp_path: Path, version: object) -> None:
+def test_unknown_version_is_refused_with_the_known_versions(tmp_path: Path, version: object) -> None:
     message = refused(written(tmp_path, DIAMOND | {"schemaVersion": version}))
     assert f"from 1.0 to 1.6, got {version!r}" in message
     assert "get the file in one of these versions" in message
@@ -135,13 +135,13 @@ def test_real_trace_written_in_an_old_version_has_the_same_graph_and_times(
         new.runtime_system,
         new.executed_at,
     )
-    if version not in {"1.0", "1.1"}:  # which have no program
+    if version not in {"1.0", "1.1"}:  # these have no program
         assert old.tasks_per_stage == new.tasks_per_stage
 
 
 @pytest.mark.parametrize("version", OLD_VERSIONS)
 def test_old_version_names_a_task_by_its_id_or_its_name(tmp_path: Path, version: str) -> None:
-    """Ids and names differ; parents are given by either."""
+    """Ids and names differ; parents are named by either."""
     document = as_old_version(DIAMOND, version)
     tasks = document["workflow"]["jobs" if version in {"1.0", "1.1", "1.2"} else "tasks"]
     for number, task in enumerate(tasks):
@@ -286,7 +286,7 @@ def test_dependencies_said_in_one_direction_only_are_enough(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("stand_in", ["", "n/a", "-", None, "None"])
-def test_parents_that_stand_for_none_are_none(tmp_path: Path, stand_in: object) -> None:
+def test_parents_that_stand_for_no_parent_are_ignored(tmp_path: Path, stand_in: object) -> None:
     document = copy.deepcopy(DIAMOND)
     specified(document)[0]["parents"] = [stand_in]
     specified(document)[3]["children"] = stand_in
@@ -382,7 +382,7 @@ STAND_INS = ("n/a", "N/A", "NA", "unknown", "<unknown>", "(null)", "None", "", "
 
 
 @pytest.mark.parametrize("stand_in", STAND_INS)
-def test_what_only_stands_for_not_known_is_left_out(tmp_path: Path, stand_in: object) -> None:
+def test_values_that_stand_for_not_known_are_left_out(tmp_path: Path, stand_in: object) -> None:
     document = copy.deepcopy(DIAMOND)
     document["name"] = stand_in
     document["runtimeSystem"] = {"name": stand_in, "version": stand_in}
@@ -451,10 +451,10 @@ def places_in(node: Any) -> list[tuple[Any, Any]]:
 
 @given(st.data())
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_damaged_file_is_read_or_refused_in_order_and_gives_events_of_the_contract(
+def test_damaged_file_is_refused_with_input_error_or_becomes_events_of_the_contract(
     tmp_path: Path, data: st.DataObject
 ) -> None:
-    """Replace up to three values of a file by any others: there is no error but InputError, and every event can be stored."""
+    """With up to three values replaced by any others, only InputError is raised, and every event can be stored."""
     document = copy.deepcopy(
         data.draw(st.sampled_from([DIAMOND, *(as_old_version(DIAMOND, version) for version in OLD_VERSIONS)]))
     )

@@ -1,4 +1,4 @@
-"""Sliding windows: by a hand-moved clock, and against counting the list of events."""
+"""Sliding windows: with a clock moved by hand, and compared with counting the list of events."""
 
 import random
 
@@ -19,7 +19,7 @@ def five_minutes() -> Window[str]:
 
 
 def counted(events: list[tuple[int, str]], now: int) -> dict[str, int]:
-    """The rule, said once more: the bucket of now, and those that reach into the window before it."""
+    """Count by the rule itself: the bucket of now, and the buckets that reach into the window before it."""
     shown: dict[str, int] = {}
     for at, key in events:
         if now // BUCKET - LENGTH // BUCKET <= at // BUCKET <= now // BUCKET:
@@ -32,7 +32,7 @@ def nonzero(window: Window[str]) -> dict[str, int]:
 
 
 def test_an_event_leaves_when_its_window_has_passed_though_nothing_else_arrives() -> None:
-    """And its key stays, with 0."""
+    """Its key stays, with the value 0."""
     window = five_minutes()
     window.add(NOON, "a", 3)
     window.advance(NOON + LENGTH)
@@ -50,7 +50,7 @@ def test_a_late_event_counts_when_it_occurred_not_when_it_arrived() -> None:
 
 
 def test_an_event_from_before_the_window_counts_nowhere() -> None:
-    """An import of last year's executions is no success of now."""
+    """An import of last year's executions is not a success of today."""
     window = five_minutes()
     window.add(NOON - LENGTH - BUCKET, "a", 1)
     assert window.counts() == {}
@@ -113,7 +113,7 @@ def test_at_any_time_it_equals_counting_all_events_whatever_their_order(
     seed=st.integers(0, 1000),
 )
 def test_replicas_add_up(events: list[tuple[int, int]], seed: int) -> None:
-    """Whichever of them is given an event."""
+    """It does not matter which replica gets an event."""
     one, *replicas = five_minutes(), five_minutes(), five_minutes()
     choose = random.Random(seed)
     for at, count in events:

@@ -1,4 +1,4 @@
-"""Which writers' schemas are taken: those of JobEvent; nothing that a few bytes could make endless."""
+"""Which writers' schemas are accepted: those of JobEvent, and none by which a few bytes could make endless values."""
 
 import json
 import subprocess
@@ -18,13 +18,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def added(field_type: Any) -> str:
-    """Our schema with one more field, which the broker would take: it has a default."""
+    """Return our schema with one more field; the broker would accept it, because it has a default."""
     fields = [*SCHEMA["fields"], {"name": "more", "type": field_type, "default": []}]
     return json.dumps({**SCHEMA, "fields": fields})
 
 
 def test_our_own_schema_is_taken_and_lacks_nothing() -> None:
-    """Also with a field that is not ours yet."""
+    """Also with a field that we do not know yet."""
     assert writer_schema(json.dumps(SCHEMA)).missing == {}
     assert writer_schema(added({"type": "array", "items": "string"})).missing == {}
 
@@ -40,7 +40,7 @@ def test_our_own_schema_is_taken_and_lacks_nothing() -> None:
     ],
 )
 def test_arrays_of_items_without_bytes_are_refused(items: Any) -> None:
-    """A payload of 40 bytes could claim a billion of them."""
+    """A payload of 40 bytes could claim to have a billion items."""
     with pytest.raises(SchemaError, match="items take no bytes"):
         writer_schema(added({"type": "array", "items": items}))
 
@@ -62,7 +62,7 @@ CHAIN = [
 
 
 def test_a_record_that_contains_itself_is_taken() -> None:
-    """Its events are read as deep as the payload nests."""
+    """Its events are read as deeply as the payload nests."""
     schema = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "more", "type": TREE}]}
     payload = encode({**EVENT, "more": {"below": [{"below": [{"below": []}]}]}}, schema)
     assert decoder(added(TREE))(payload).job_id == EVENT["job_id"]
@@ -86,7 +86,7 @@ def test_a_record_that_contains_itself_is_taken() -> None:
 def test_a_payload_that_nests_deep_does_not_end_the_process(
     more: list[Any], rest: bytes, becomes: bytes
 ) -> None:
-    """A reader that recurses in C would be killed by the operating system, again at each redelivery."""
+    """The operating system would kill a reader that recurses in C, again at each redelivery."""
     fields = [{"name": f"more{number}", "type": kind} for number, kind in enumerate(more)]
     schema = json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], *fields]})
     code = (
@@ -104,7 +104,7 @@ def test_a_payload_that_nests_deep_does_not_end_the_process(
 
 
 def doubling(first: Any, times: int) -> list[dict[str, Any]]:
-    """Records of which each holds the one before twice."""
+    """Return nested records, each with the one before twice."""
     records = [{"type": "record", "name": "D0", "fields": [{"name": "a", "type": first}]}]
     for number in range(1, times):
         both = [{"name": name, "type": f"D{number - 1}"} for name in "ab"]
@@ -113,7 +113,7 @@ def doubling(first: Any, times: int) -> list[dict[str, Any]]:
 
 
 def test_records_that_make_billions_of_values_of_no_bytes_are_refused() -> None:
-    """Forty records, each with the one before twice, of a null: 2^40 values for an empty payload."""
+    """Forty records, each with the one before twice, the first a null: an empty payload makes 2^40 values."""
     fields = [{"name": f"more{number}", "type": kind} for number, kind in enumerate(doubling("null", 40))]
     with pytest.raises(SchemaError, match="values that take no bytes"):
         writer_schema(json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], *fields]}))
@@ -154,7 +154,7 @@ def test_every_difference_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '"string"', '{"type": "record", "name": "JobEvent", "fields": []}', "null"]
 )
-def test_what_is_no_job_event_is_refused(text: str) -> None:
-    """With one error of ours, whatever fastavro makes of it."""
+def test_a_schema_that_is_not_a_job_event_is_refused(text: str) -> None:
+    """We raise our own error, for every error that fastavro raises."""
     with pytest.raises(SchemaError):
         writer_schema(text)
