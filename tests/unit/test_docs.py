@@ -1,4 +1,4 @@
-"""What the pages say and a test can hold: links, commands and options, settings, files, ports, statuses, one version."""
+"""The pages are true where a test can check it: links, commands, settings, files, ports, exit statuses, versions."""
 
 import configparser
 import importlib
@@ -68,7 +68,7 @@ def test_the_index_names_every_page() -> None:
 
 
 def test_one_version_everywhere() -> None:
-    """Both packages, the image, and the newest release of the changelog."""
+    """Both packages, the image and the newest release in the changelog have the same version."""
     pipeline = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert tomllib.loads((ROOT / "workers" / "pyproject.toml").read_text())["project"]["version"] == pipeline
     for name in ("Dockerfile", "docker-compose.yml"):
@@ -81,7 +81,7 @@ def test_one_version_everywhere() -> None:
 
 
 def test_every_command_of_the_docs_exists_with_these_options() -> None:
-    """Wherever a page shows `jobtrail …`: in a block, in a line, in a table, in a systemd unit."""
+    """This holds wherever a page shows `jobtrail …`: in a block, a line, a table or a systemd unit."""
     problems = [
         f"{page.relative_to(ROOT)}: {' '.join(words)}: {problem}"
         for page in current_pages()
@@ -128,7 +128,7 @@ def test_every_setting_of_the_docs_exists() -> None:
 
 
 def test_every_file_and_folder_of_the_docs_exists() -> None:
-    """In backticks, when it begins with a folder of the project."""
+    """Checked is text in backticks that begins with a folder of the project."""
     first = "|".join((*PACKAGES, "docs", "requirements"))
     missing = {
         f"{page.relative_to(ROOT)}: {path}"
@@ -156,7 +156,7 @@ def test_every_make_command_and_module_of_the_docs_exists() -> None:
 
 
 def test_the_ports_of_the_docs_are_the_defaults() -> None:
-    """Those of our services, the broker and what docker-compose.yml publishes; two more are where Pulsar has TLS."""
+    """The ports of our services, the broker and docker-compose.yml; two more are for Pulsar with TLS."""
     defaults = {
         AggregatorSettings.model_fields["aggregator_port"].default,
         MetricsSettings.model_fields["metrics_port"].default,
@@ -228,7 +228,7 @@ def test_every_dependency_has_its_reason() -> None:
 
 
 def test_the_table_of_results_is_what_was_measured() -> None:
-    """Every aim of the last whole run of the bench, and whether it was reached."""
+    """It has every aim of the last whole bench run, and whether it was reached."""
     page = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| (\*\*missed\*\*|reached) \| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE))
     kept = json.loads((ROOT / "docs" / "measurements.json").read_text(encoding="utf-8"))["parts"]
@@ -254,7 +254,7 @@ def test_the_memory_of_the_consumers_is_what_was_measured() -> None:
 
 
 def test_services_log_to_standard_error() -> None:
-    """As operating.md says: standard output is left to the answers of commands."""
+    """As operating.md says: standard output is only for the answers of commands."""
     log = "import structlog; from consumers.process.log import configure_log; from settings.service import ServiceSettings; "
     log += "configure_log(ServiceSettings.load(), 'test'); structlog.get_logger().info('said')"
     done = subprocess.run([sys.executable, "-c", log], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -281,19 +281,19 @@ def leads_somewhere(page: Path, target: str, heading: str | None) -> bool:
 
 
 def current_pages() -> list[Path]:
-    """The pages that describe this state of the project: all but the changelog."""
+    """Return the pages that describe the present state of the project: all but the changelog."""
     return [page for page in PAGES if page.name != "CHANGELOG.md"]
 
 
 def calls(text: str) -> Iterator[list[str]]:
-    """The calls of the `jobtrail` command that a page shows, as words after `jobtrail`."""
+    """Return the calls of the `jobtrail` command that a page shows, as the words after `jobtrail`."""
     for line in shown_lines(text):
         for part in re.split(r"&&|\|\||;|\$\(", line):
             yield from _calls_in(part)
 
 
 def shown_lines(text: str) -> Iterator[str]:
-    """Lines of blocks, with those that go on joined, and what stands in backticks between them."""
+    """Return the lines of code blocks, with continued lines joined, and the texts in backticks outside them."""
     fenced = re.findall(r"^ *```\w*\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
     rest = re.sub(r"^ *```\w*\n.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for block in (*fenced, "\n".join(re.findall(r"^    (.*)$", rest, re.MULTILINE))):
@@ -328,7 +328,7 @@ def _words(line: str) -> list[str]:
 
 
 def problem_of(words: list[str]) -> str | None:
-    """Say what of a call does not exist; None when all of it does."""
+    """Return the part of a call that does not exist; None when every part exists."""
     here: click.Command = command
     arguments_only = False
     for word in (word.strip("[],") for word in words):
@@ -351,7 +351,7 @@ def problem_of(words: list[str]) -> str | None:
 
 
 def settings_of_the_pipeline() -> set[str]:
-    """Every variable that a class of settings/ reads."""
+    """Return every variable that a class in settings/ reads."""
     for path in (ROOT / "settings").glob("*.py"):
         importlib.import_module(f"settings.{path.stem}")
     classes, found = [Settings], set()
@@ -363,7 +363,7 @@ def settings_of_the_pipeline() -> set[str]:
 
 
 def statuses(text: str) -> dict[int, str]:
-    """The rows of a page's table of exit statuses."""
+    """Return the rows of a page's table of exit statuses."""
     table = text.split("| exit status | means |")[1].split("\n\n", maxsplit=1)[0]
     return {
         int(number): meaning
@@ -373,7 +373,7 @@ def statuses(text: str) -> dict[int, str]:
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
-    """Lines, with their numbers, that are in no block, no table and no picture."""
+    """Return lines with their numbers, without code blocks, tables and pictures."""
     in_block = False
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
@@ -383,6 +383,6 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _headings(page: Path) -> set[str]:
-    """The anchors of a page, as forges make them of its headings."""
+    """Return the anchors that forges make from a page's headings."""
     found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}

@@ -1,4 +1,4 @@
-"""Names of settings that nothing knows: named at the start of every command and service, with the nearest known one."""
+"""Unknown settings: every command and service names them at its start, with the nearest known one."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from testing.services import JOBTRAIL
 ROOT = Path(__file__).parents[2]
 
 EXAMPLES = {"JOBTRAIL_PULSAR_ULR"}
-"""Misspelt on purpose, to show what is said of it."""
+"""Misspelt on purpose in the docs, to show the message."""
 
 
 def said(environment: dict[str, str]) -> list[str]:
@@ -61,7 +61,7 @@ def test_a_variable_like_nothing_known_is_named_without_a_guess() -> None:
         ("JOBTRAIL_CONFIG_FILE", "/nowhere"),
         ("JOBTRAIL_TRACEBACK", "1"),
         ("JOBTRAIL_TEST_PULSAR_URL", "x"),
-        ("JOBTRAIL_PULSAR_ULR", ""),  # an empty one is an unset one
+        ("JOBTRAIL_PULSAR_ULR", ""),  # empty means not set
         ("JOBTRAIL_AGGREGATOR_SERVICE_HOST", "10.0.0.7"),
         ("JOBTRAIL_AGGREGATOR_SERVICE_PORT", "9464"),
         ("JOBTRAIL_SERVICE_PORT_HTTP", "9464"),
@@ -73,8 +73,8 @@ def test_a_variable_like_nothing_known_is_named_without_a_guess() -> None:
         ("OLD_JOBTRAIL_TOPIC", "x"),
     ],
 )
-def test_what_somebody_reads_or_means_for_others_is_not_named(name: str, value: str) -> None:
-    """The SDK, tests, an empty variable, and what Kubernetes sets for a Service called jobtrail-…"""
+def test_variables_that_have_another_reader_are_not_named(name: str, value: str) -> None:
+    """Variables of the SDK and of tests, empty ones, and those that Kubernetes sets for a Service called jobtrail-…"""
     assert said({name: value}) == []
 
 
@@ -107,7 +107,7 @@ def test_every_command_names_it_on_standard_error_and_goes_on(
 
 @pytest.mark.parametrize("service", ["aggregate", "metrics"])
 def test_every_service_names_it_in_its_log(service: str) -> None:
-    """One that ends at once, because the address that it is to listen on is not one of this host."""
+    """The service here ends at once, because its listen address does not belong to this host."""
     environment = {
         "PATH": os.environ["PATH"],
         "JOBTRAIL_DATABASE_URL": f"postgresql://{HOST}:1/x",
@@ -139,7 +139,7 @@ def test_the_names_that_the_sdk_reads_are_known() -> None:
 
 
 def test_every_variable_that_the_project_speaks_of_is_known() -> None:
-    """In its code, its tests and its documents."""
+    """This holds for the code, the tests and the docs."""
     ours = [path for path in ROOT.iterdir() if path.name[0] != "." or path.name == ".ci"]
     files = [
         path

@@ -1,4 +1,4 @@
-"""The times and durations that options and settings take; what is none of them is refused with what was meant."""
+"""The times and durations that options and settings accept; other texts are refused with what was probably meant."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 def commands(
     group: click.Command, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command that does something, with the words to call it."""
+    """Yield every command that is not a group, with the words that call it."""
     if isinstance(group, click.Group):
         for name, child in group.commands.items():
             yield from commands(child, (*path, name))
@@ -40,7 +40,7 @@ TIME_OPTIONS = [
 
 
 def refusal(text: str) -> str:
-    """What is said of a text that is refused."""
+    """Return the error for a text that is refused."""
     with pytest.raises(ValueError) as raised:
         past_time(text, NOW)
     said = str(raised.value)
@@ -124,7 +124,7 @@ def test_an_age_with_a_sign_is_refused_with_the_age_without_it(sign: str) -> Non
     ],
 )
 def test_a_time_in_another_form_is_refused_with_what_was_meant(text: str, meant: str) -> None:
-    """What is proposed is itself accepted."""
+    """The proposed text is accepted."""
     assert refusal(text).endswith(f"did you mean {meant}?")
     past_time(meant, NOW)
 
@@ -157,7 +157,7 @@ def test_a_time_in_another_form_is_refused_with_what_was_meant(text: str, meant:
         ("2126-11-22", "that is in the future"),
     ],
 )
-def test_what_is_no_time_that_has_passed_is_refused_with_the_reason(text: str, why: str) -> None:
+def test_a_text_that_is_not_a_past_time_is_refused_with_the_reason(text: str, why: str) -> None:
     assert why in refusal(text)
 
 
@@ -165,7 +165,7 @@ def test_what_is_no_time_that_has_passed_is_refused_with_the_reason(text: str, w
 def test_every_option_that_takes_a_time_refuses_one_in_the_future(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before anything is asked or deleted: no setting is needed to say so."""
+    """It is refused before anything is read or deleted, and without any setting."""
     for given in ("-30d", "2126-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"):
         assert run([*words, given]) == 2
         said = capsys.readouterr()
@@ -193,7 +193,7 @@ def test_a_span_that_cannot_be_is_refused_with_its_limit(text: str) -> None:
 
 
 def test_a_time_from_before_1970_is_sought_from_the_start() -> None:
-    """The library takes no negative number."""
+    """The library does not accept negative numbers."""
     assert seek_ms(datetime(1, 1, 1, tzinfo=UTC)) == 0
     assert seek_ms(datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)) == 1_500
 
@@ -210,7 +210,7 @@ def test_a_time_is_shown_as_the_option_takes_it() -> None:
 @pytest.mark.parametrize(
     "name", ["STUCK_FLOOR_SECONDS", "LOST_FLOOR_SECONDS", "LOST_WITHOUT_HISTORY_SECONDS"]
 )
-def test_a_setting_in_seconds_refuses_what_is_no_span_of_time(
+def test_a_setting_in_seconds_refuses_a_value_that_is_not_a_duration(
     monkeypatch: pytest.MonkeyPatch, name: str, text: str
 ) -> None:
     monkeypatch.setenv(f"JOBTRAIL_{name}", text)
@@ -248,7 +248,7 @@ def test_a_window_that_is_no_duration_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_value_that_may_be_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL that cannot be used may hold a password."""
+    """A URL that cannot be used may contain a password."""
     monkeypatch.setenv("JOBTRAIL_PULSAR_URL", "http://u:s3cret@broker:8080")
     with pytest.raises(SettingsError, match="JOBTRAIL_PULSAR_URL: ") as raised:
         MetricsSettings.load()
@@ -256,7 +256,7 @@ def test_a_value_that_may_be_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_port_that_kubernetes_set_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a Service called jobtrail-metrics every pod is given this variable."""
+    """Kubernetes sets this variable in every pod for a Service called jobtrail-metrics."""
     monkeypatch.setenv("JOBTRAIL_METRICS_PORT", "tcp://10.0.0.7:9465")
     with pytest.raises(SettingsError, match="enableServiceLinks: false"):
         MetricsSettings.load()

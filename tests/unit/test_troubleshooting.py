@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md quotes what the programs really say, and its links lead somewhere."""
+"""docs/troubleshooting.md quotes messages that the programs really print, and its links lead somewhere."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ _LOG_EVENT = re.compile(r"log `(\w+)`")
 
 
 def first_cells() -> list[str]:
-    """The left column of every table, without the heads."""
+    """Return the left column of every table, without the headings."""
     rows = [
         line.split(" | ")[0].removeprefix("| ") for line in PAGE.read_text().splitlines() if line[:2] == "| "
     ]
@@ -25,7 +25,7 @@ def first_cells() -> list[str]:
 
 
 def said_by_the_code() -> Iterator[str]:
-    """Every text in the code; of one with values in it, the parts between them."""
+    """Return every text in the code; for a text with values in it, the parts between them."""
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):

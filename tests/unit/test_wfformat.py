@@ -384,7 +384,7 @@ def test_failed_import_shows_the_address_without_its_password() -> None:
 
 
 def test_original_times_that_lie_in_the_future_are_refused(tmp_path: Path) -> None:
-    """Before anything is published: events of tomorrow would count in no window and in no answer of today."""
+    """It is refused before anything is published: events of tomorrow would be in no window and no answer of today."""
     document = copy.deepcopy(DIAMOND)
     document["workflow"]["execution"]["executedAt"] = "2090-12-28T16:54:52+00:00"
     with pytest.raises(InputError, match=r"executedAt is '2090-.*ends in the future"):
