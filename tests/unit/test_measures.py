@@ -386,7 +386,7 @@ def test_a_window_that_makes_no_sense_is_refused_at_start(windows: tuple[str, ..
 
 
 def test_every_metric_of_both_services_is_documented_and_no_other_is() -> None:
-    """By name, type and labels."""
+    """Compared are name, type and labels."""
     registry = CollectorRegistry()
     registry.register(
         TallyCollector(

@@ -20,7 +20,7 @@ from workers.tests.reading import Topic
 
 @pytest.fixture(autouse=True)
 def spool_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the tests a spool directory, so that none of their events stay in the user's state directory."""
+    """Set a spool directory for the tests, so that no events are left in the user's state directory."""
     monkeypatch.setenv("JOBTRAIL_SPOOL_DIR", str(tmp_path / "spool"))
     return tmp_path / "spool"
 
