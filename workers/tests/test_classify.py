@@ -165,4 +165,4 @@ def test_unprintable_exception_is_still_described() -> None:
 
     error = error_of(raised(throw), {}, ())
     assert error["message"] == "<Unprintable: its __str__ raises>"
-    assert error["origin"].endswith(":test_unprintable_exception_is_told_all_the_same.<locals>.throw")
+    assert error["origin"].endswith(":test_unprintable_exception_is_still_described.<locals>.throw")
