@@ -96,7 +96,7 @@ def sources(found: Sources) -> dict[str, Any]:
         "since": moment(found.since),
         "sources": [
             row(source)
-            | {"attempts_success_rate": source.attempts_rate, "jobs_success_rate": source.jobs_rate}
+            | {"attempts_success_rate": source.attempts_rate, "final_success_rate": source.final_rate}
             for source in found.sources
         ],
     }

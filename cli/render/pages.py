@@ -269,20 +269,22 @@ def sources_page(found: Sources) -> str:
         return f"no attempt has ended since {when(found.since)}."
     rows = [
         (
-            source.source or "(none said)",
+            source.source or "(not known)",
             source.namespace,
-            rate(source.attempts_rate),
-            f"{source.completed} of {source.completed + source.retryable + source.discarded}",
-            rate(source.jobs_rate),
-            f"{source.completed} of {source.completed + source.discarded}",
+            _share(source.completed, source.attempts, source.attempts_rate),
+            _share(source.completed, source.final_outcomes, source.final_rate),
             source.recovered,
             source.cancelled,
         )
         for source in found.sources
     ]
-    headers = ["source", "namespace", "attempts", "succeeded", "jobs", "completed", "recovered", "cancelled"]
-    numbers = ["attempts", "succeeded", "jobs", "completed", "recovered", "cancelled"]
+    numbers = ["attempts completed", "final outcomes completed", "recovered jobs", "cancelled attempts"]
+    headers = ["source", "namespace", *numbers]
     return f"since {when(found.since)}\n\n" + table(headers, rows, numbers=numbers)
+
+
+def _share(part: int, whole: int, share: float | None) -> str:
+    return f"{part} of {whole}, {rate(share)}" if whole else rate(share)
 
 
 def _more(total: int, shown: int) -> list[str]:

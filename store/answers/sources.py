@@ -1,6 +1,8 @@
-"""How well each source does: success rates of attempts and of jobs, from the hourly sums.
+"""How well each source does: success rates of attempts and of final outcomes, from the hourly aggregates.
 
-A job that failed twice and then completed has three attempts, two failures and one success, and is *recovered*.
+A job that failed twice and then completed has three attempts, two failures and one success, and has *recovered*.
+A *final outcome* is an end that no retry follows: completed or discarded. Most jobs have one, but not all: an id that is
+used again, or a job that is run again by hand, has several. So these are not called jobs.
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,10 @@ _QUERIES = queries("answers_sources")
 
 
 class Source(NamedTuple):
-    """Ends of attempts of one source by outcome; ``recovered``: jobs that failed, and completed in a later attempt."""
+    """Ends of attempts of one source by outcome.
+
+    ``recovered`` counts jobs: those that failed, completed in a later attempt, and have not failed again.
+    """
 
     namespace: str
     source: str
@@ -27,16 +32,24 @@ class Source(NamedTuple):
     recovered: int
 
     @property
-    def attempts_rate(self) -> float | None:
-        """completed / (completed + retryable + discarded); None where there is nothing to divide."""
-        ended = self.completed + self.retryable + self.discarded
-        return self.completed / ended if ended else None
+    def attempts(self) -> int:
+        """Attempts that ended and count: all but the cancelled ones."""
+        return self.completed + self.retryable + self.discarded
 
     @property
-    def jobs_rate(self) -> float | None:
-        """completed / (completed + discarded): of the jobs that came to an end."""
-        ended = self.completed + self.discarded
-        return self.completed / ended if ended else None
+    def final_outcomes(self) -> int:
+        """Ends that no retry follows: completed or discarded."""
+        return self.completed + self.discarded
+
+    @property
+    def attempts_rate(self) -> float | None:
+        """completed / attempts; None where none ended."""
+        return self.completed / self.attempts if self.attempts else None
+
+    @property
+    def final_rate(self) -> float | None:
+        """completed / final outcomes; None where there is none."""
+        return self.completed / self.final_outcomes if self.final_outcomes else None
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ class Sources:
 
 
 def get_sources(connection: psycopg.Connection, since: datetime, namespace: str | None = None) -> Sources:
-    """Success rates per source since the hour that ``since`` lies in: the sums are hourly."""
+    """Return success rates per source since the hour that ``since`` lies in: the aggregates are hourly."""
     hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     with snapshot(connection):
         return Sources(hour, read(connection, Source, _QUERIES["sources"], since=hour, namespace=namespace))

@@ -1,7 +1,8 @@
 -- How well each source does.
 
 -- name: sources
--- Ends of attempts since an hour of UTC, and jobs that failed and completed in a later attempt since then.
+-- Ends of attempts since an hour of UTC, and jobs that have recovered since then: that failed, completed in a later
+-- attempt, and have not failed again. By the source of the failure.
 WITH outcomes AS (
     SELECT
         namespace, source,
@@ -14,16 +15,27 @@ WITH outcomes AS (
       AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
     GROUP BY namespace, source
 ),
--- By attempts_late_success_idx and the jobs that the groups have met, without a look at a job or an attempt itself.
+-- By attempts_late_success_idx; only of jobs whose latest attempt that one is.
 completed_late AS (
-    SELECT namespace, job_id
-    FROM attempts
-    WHERE state = 'completed'
-      AND attempt > 1
-      AND finished_at >= %(since)s
-      AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
+    SELECT late.namespace, late.job_id, late.attempt
+    FROM attempts AS late
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM jobs
+        WHERE jobs.namespace = late.namespace
+          AND jobs.job_id = late.job_id
+          AND jobs.attempt = late.attempt
+          AND jobs.state = 'completed'
+        OFFSET 0
+    ) AS stands
+    WHERE late.state = 'completed'
+      AND late.attempt > 1
+      AND late.finished_at >= %(since)s
+      AND (%(namespace)s::text IS NULL OR late.namespace = %(namespace)s)
 ),
--- Each once, however often it failed and completed: grouped here alone, which is half the time of two DISTINCTs.
+-- Each once, however often it failed and completed: grouped here alone, which is half the time of two DISTINCTs. The last
+-- failure of a group is nearly always of an earlier attempt, which one look at the partition of that day tells; else all
+-- days are looked at. LIMIT keeps the planner from reading all attempts instead.
 recovered_jobs AS (
     SELECT failure.namespace, failure.source, late.job_id
     FROM completed_late AS late
@@ -31,6 +43,28 @@ recovered_jobs AS (
         ON met.job_id = late.job_id
     JOIN failure_groups AS failure
         ON failure.id = met.failure_group_id AND failure.namespace = late.namespace
+    WHERE coalesce(
+        (
+            SELECT true
+            FROM attempts AS failed
+            WHERE failed.namespace = late.namespace
+              AND failed.job_id = late.job_id
+              AND failed.finished_at = met.last_finished_at
+              AND failed.attempt < late.attempt
+              AND failed.failure_group_id = met.failure_group_id
+            LIMIT 1
+        ),
+        (
+            SELECT true
+            FROM attempts AS failed
+            WHERE failed.namespace = late.namespace
+              AND failed.job_id = late.job_id
+              AND failed.attempt < late.attempt
+              AND failed.failure_group_id = met.failure_group_id
+            LIMIT 1
+        ),
+        false
+    )
     GROUP BY failure.namespace, failure.source, late.job_id
 ),
 recovered AS (

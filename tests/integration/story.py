@@ -1,7 +1,9 @@
 """Stories for the tests of answers: events as a publisher would send them, told to the real fold, writer and tables."""
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,6 +19,10 @@ NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 
 KINO = "kino"
 
+ERROR_FIELDS = ("category", "type", "message", "stacktrace", "origin", "fingerprint")
+
+CASES = Path(__file__).parent / "cases"
+
 
 def ago(**units: float) -> int:
     """A time before NOW as an event carries it: ago(minutes=6)."""
@@ -27,6 +33,17 @@ def event(worker: str, job_id: str, state: str, at: int, **fields: Any) -> Event
     """One event of the namespace kino, first attempt, nothing known but what is given."""
     said = {"namespace": KINO, "queue": worker.lower(), "attempt": 1, "max_attempts": 3, **fields}
     return Event(worker=worker, job_id=job_id, state=state, occurred_at=at, **said)
+
+
+def case(name: str) -> list[Event]:
+    """The events of a file in cases/, with the times that it says."""
+    events = []
+    for line in (CASES / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+        said = json.loads(line)
+        if "error" in said:  # as the decoder fills up what is not said
+            said["error"] = dict.fromkeys(ERROR_FIELDS, "") | said["error"]
+        events.append(Event(**said))
+    return events
 
 
 def failure(category: str, message: str, **fields: str) -> dict[str, str]:

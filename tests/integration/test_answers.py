@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,11 +14,12 @@ from store.answers.failures import get_failure_group, get_failure_groups
 from store.answers.gaps import get_gaps
 from store.answers.jobs import get_jobs
 from store.answers.runs import get_runs
-from store.answers.sources import get_sources
+from store.answers.sources import Source, get_sources
 from tests.integration.story import (
     KINO,
     NOW,
     ago,
+    case,
     details_of,
     event,
     failure,
@@ -51,15 +53,15 @@ def test_a_job_that_spawned_fewer_children_than_it_meant_to_is_a_gap(kino: psyco
 
 
 def test_completed_jobs_without_a_child_that_their_siblings_have_are_a_gap(kino: psycopg.Connection) -> None:
-    barren = [f"page-{number:03}" for number in range(70) if details_of(number) == 0]
+    childless = [f"page-{number:03}" for number in range(70) if details_of(number) == 0]
     (found,) = get_gaps(kino, KINO, "12345", limit=3).barren
     assert (found.worker, found.child_worker, found.without, found.with_some) == (
         "MoviePageJob",
         "MovieDetailJob",
-        len(barren),
-        70 - len(barren),
+        len(childless),
+        70 - len(childless),
     )
-    assert found.job_ids == barren[:3]
+    assert found.job_ids == childless[:3]
 
 
 def test_a_job_that_announced_no_children_of_a_kind_lacks_none(database_url: str) -> None:
@@ -141,7 +143,7 @@ def test_a_failure_group_is_shown_by_the_first_digits_of_its_id(kino: psycopg.Co
         get_failure_group(kino, "'; DROP TABLE jobs")
 
 
-def test_success_rates_count_attempts_and_jobs_apart(database_url: str) -> None:
+def test_success_rates_count_attempts_and_final_outcomes_apart(database_url: str) -> None:
     """One job failed twice and recovered, one failed for good, one was cancelled, one was never in trouble."""
 
     def ended(job_id: str, state: str, attempt: int, minutes: float) -> Event:
@@ -164,7 +166,110 @@ def test_success_rates_count_attempts_and_jobs_apart(database_url: str) -> None:
         assert get_sources(connection, NOW + timedelta(hours=1)).sources == []
     assert found.since == (NOW - timedelta(hours=2, minutes=5)).replace(minute=0)
     assert (krakow.completed, krakow.retryable, krakow.discarded, krakow.cancelled) == (2, 2, 1, 1)
-    assert (krakow.attempts_rate, krakow.jobs_rate, krakow.recovered) == (2 / 5, 2 / 3, 1)
+    assert (krakow.attempts_rate, krakow.final_rate, krakow.recovered) == (2 / 5, 2 / 3, 1)
+
+
+def sources_of(database_url: str, events: list[Event]) -> dict[str, Source]:
+    """What `sources` says of these events, all of them long ago or lately, by source."""
+    with closing(tell(database_url, events)) as connection:
+        return {one.source: one for one in get_sources(connection, NOW - timedelta(days=3_650)).sources}
+
+
+def ends(job_id: str, *states: str, source: str = "krakow", **fields: Any) -> list[Event]:
+    """The ends of a job's attempts, one after the other, a minute apart, the last one ten minutes ago."""
+    error = failure("timeout", "too slow")
+    return [
+        event(
+            "PageJob",
+            job_id,
+            state,
+            ago(minutes=10 + len(states) - attempt),
+            attempt=attempt,
+            source=source,
+            error=error if state in ("retryable", "discarded") else None,
+            **fields,
+        )
+        for attempt, state in enumerate(states, start=1)
+        if state
+    ]
+
+
+def test_a_job_that_failed_only_after_it_completed_has_not_recovered(database_url_each: str) -> None:
+    """Completed at attempt 2, discarded at 3."""
+    assert sources_of(database_url_each, case("recovered"))["s"].recovered == 0
+
+
+@pytest.mark.parametrize(
+    ("states", "recovered"),
+    [
+        (("retryable", "completed"), 1),
+        (("retryable", "retryable", "completed"), 1),
+        (("discarded", "completed"), 1),
+        (("retryable", "completed", "completed"), 1),
+        (("retryable", "completed", "retryable", "completed"), 1),
+        (("retryable", "completed", "discarded"), 0),
+        (("retryable", "completed", "retryable"), 0),
+        (("retryable", "cancelled"), 0),
+        (("cancelled", "completed"), 0),
+        (("completed", "completed"), 0),
+        (("retryable", "discarded"), 0),
+    ],
+)
+def test_recovered_is_who_failed_completed_later_and_has_not_failed_since(
+    database_url: str, states: tuple[str, ...], recovered: int
+) -> None:
+    assert sources_of(database_url, ends("job", *states))["krakow"].recovered == recovered
+
+
+def test_attempts_tell_what_came_later_and_not_the_clocks_of_their_hosts(database_url: str) -> None:
+    """The first attempt's host is an hour ahead: it failed after the second one completed, by the clocks."""
+    events = [
+        event(
+            "PageJob", "job", "retryable", ago(minutes=-60), source="krakow", error=failure("timeout", "x")
+        ),
+        event("PageJob", "job", "completed", ago(minutes=5), attempt=2, source="krakow"),
+    ]
+    assert sources_of(database_url, events)["krakow"].recovered == 1
+
+
+def test_two_ends_of_one_attempt_are_no_recovery(database_url: str) -> None:
+    """A reaper said that attempt 2 failed, and its worker that it completed."""
+    events = ends("job", "", "completed")
+    events += [
+        event(
+            "PageJob",
+            "job",
+            "retryable",
+            ago(minutes=20),
+            attempt=2,
+            source="krakow",
+            error=failure("lost", "no sign of life"),
+        )
+    ]
+    assert sources_of(database_url, events)["krakow"].recovered == 0
+    # With a failure of the first attempt in the same group it is one, though the group's last failure is of the second.
+    events += [
+        event(
+            "PageJob",
+            "job",
+            "retryable",
+            ago(days=2),
+            attempt=1,
+            source="krakow",
+            error=failure("lost", "no sign of life"),
+        )
+    ]
+    assert sources_of(database_url, events)["krakow"].recovered == 1
+
+
+def test_a_job_that_ends_for_good_twice_is_two_final_outcomes_and_one_recovered_job(
+    database_url: str,
+) -> None:
+    """Four jobs under ids that are used again: eight final outcomes are not eight jobs."""
+    events = [one for number in range(4) for one in ends(f"job-{number}", "discarded", "completed")]
+    found = sources_of(database_url, events)["krakow"]
+    assert (found.completed, found.final_outcomes, found.attempts, found.recovered) == (4, 8, 8, 4)
+    assert found.final_rate == 0.5
 
 
 def test_runs_are_listed_newest_first_with_where_their_jobs_stand(database_url: str) -> None:
