@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from settings.answers import AnswersSettings
-    from store.answers.stuck import StuckRule
+    from store.answers.verdicts import StuckRule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,8 +35,8 @@ class Asking(NamedTuple):
 
     @property
     def rule(self) -> "StuckRule":
-        """Return the rule that calls a stage stuck, with the floors from the settings."""
-        from store.answers.stuck import StuckRule
+        """Return the rule of the verdicts, with the floors from the settings."""
+        from store.answers.verdicts import StuckRule
 
         return StuckRule(
             self.settings.stuck_floor_seconds,

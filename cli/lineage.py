@@ -6,6 +6,7 @@ import click
 
 from cli.asking import asking, edges_option, json_option, limit_option, namespace_option, say, say_json
 from schemas.contract import STATES
+from schemas.errors import InputError
 
 if TYPE_CHECKING:
     from store.answers.walk import Edges
@@ -82,7 +83,7 @@ def stats(root: str, namespace: str | None, as_json: bool) -> None:
 @limit_option(50, "children")
 @json_option
 def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_json: bool) -> None:
-    """List the jobs one edge below JOB, and count all that is below."""
+    """List the jobs one edge below JOB, and count all that are below."""
     from cli.render import as_json as json_form
     from cli.render.pages import children_page
     from store.answers.lineage import get_children
@@ -93,6 +94,7 @@ def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_jso
             ask.namespace_of(job),
             job,
             edges,
+            rule=ask.rule,
             limit=limit,
             limit_jobs=ask.settings.answers_walk_limit_jobs,
         )
@@ -106,9 +108,10 @@ def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_jso
 @click.argument("job")
 @edges_option
 @namespace_option
+@limit_option(100, "ancestors")
 @json_option
-def ancestors(job: str, edges: "Edges", namespace: str | None, as_json: bool) -> None:
-    """List all jobs above JOB: the path from its root, or everything that had to finish first."""
+def ancestors(job: str, edges: "Edges", namespace: str | None, limit: int, as_json: bool) -> None:
+    """List the jobs above JOB: the path from its root, or everything that had to finish first."""
     from cli.render import as_json as json_form
     from cli.render.pages import ancestors_page
     from store.answers.lineage import get_ancestors
@@ -119,6 +122,8 @@ def ancestors(job: str, edges: "Edges", namespace: str | None, as_json: bool) ->
             ask.namespace_of(job),
             job,
             edges,
+            rule=ask.rule,
+            limit=limit,
             limit_jobs=ask.settings.answers_walk_limit_jobs,
         )
     if as_json:
@@ -138,7 +143,7 @@ def jobs(
     root: str, namespace: str | None, worker: str | None, state: str | None, limit: int, as_json: bool
 ) -> None:
     """List jobs of the run of ROOT: whose children they are, and why they failed."""
-    from cli.render.as_json import row
+    from cli.render.as_json import cut, row
     from cli.render.pages import jobs_page
     from store.answers.jobs import get_jobs
 
@@ -149,12 +154,13 @@ def jobs(
             root,
             worker=worker,
             state=state,
+            rule=ask.rule,
             limit=limit,
             limit_jobs=ask.settings.answers_walk_limit_jobs,
         )
     if as_json:
         head = {"root": found.root, "namespace": found.namespace, "total": found.total}
-        say_json(head | {"jobs": [row(job) for job in found.jobs]} | ({"cut": True} if found.cut else {}))
+        say_json(head | {"jobs": [row(job) for job in found.jobs]} | cut(found.cut_at))
     else:
         say(jobs_page(found, worker, state))
 
@@ -162,11 +168,11 @@ def jobs(
 @lineage.command()
 @click.argument("root")
 @namespace_option
-@limit_option(20, "jobs of each kind of gap")
+@limit_option(20, "lines of each kind, and jobs of a line,")
 @json_option
 @click.pass_context
 def gaps(context: click.Context, root: str, namespace: str | None, limit: int, as_json: bool) -> None:
-    """Say what the run of ROOT lacks; ends with 1 if it lacks something.
+    """Say what the run of ROOT lacks; ends with 1 if it lacks something, with 2 if it is too large to know.
 
     Jobs that spawned another number of children than they announced, and completed jobs without a child such as their
     siblings have.
@@ -180,6 +186,7 @@ def gaps(context: click.Context, root: str, namespace: str | None, limit: int, a
             ask.connection,
             ask.namespace_of(root),
             root,
+            rule=ask.rule,
             limit=limit,
             limit_jobs=ask.settings.answers_walk_limit_jobs,
         )
@@ -189,3 +196,8 @@ def gaps(context: click.Context, root: str, namespace: str | None, limit: int, a
         say(gaps_page(found))
     if not found.none:
         context.exit(1)
+    if found.cut_at is not None:
+        raise InputError(
+            f"the run has more than {found.cut_at} jobs that do not say their root: whether it has other gaps is not known. "
+            "Raise JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS."
+        )

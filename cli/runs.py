@@ -21,7 +21,7 @@ def list_runs(namespace: str | None, limit: int, as_json: bool) -> None:
     from store.answers.runs import get_runs
 
     with asking(namespace) as ask:
-        found = get_runs(ask.connection, ask.namespace or None, limit=limit)
+        found = get_runs(ask.connection, ask.namespace or None, rule=ask.rule, limit=limit)
     if as_json:
         say_json([row(run) for run in found])
     else:

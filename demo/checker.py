@@ -67,8 +67,8 @@ def compare(jobs: Jobs, ask: Ask) -> Iterator[Comparison]:
     )
     yield Comparison(
         "gaps: completed without children",
-        expectations.barren(jobs),
-        {(gap["worker"], gap["child_worker"]): frozenset(gap["job_ids"]) for gap in gaps["barren"]},
+        expectations.childless(jobs),
+        {(gap["worker"], gap["child_worker"]): frozenset(gap["job_ids"]) for gap in gaps["childless"]},
     )
     runs = {run["root"]: run for run in ask("runs", "list", *_ALL)}
     expected = expectations.run(jobs)

@@ -85,7 +85,7 @@ def missing(jobs: Jobs) -> dict[tuple[str, str], tuple[int, int]]:
     }
 
 
-def barren(jobs: Jobs) -> dict[tuple[str, str], frozenset[str]]:
+def childless(jobs: Jobs) -> dict[tuple[str, str], frozenset[str]]:
     """Return the childless jobs, by worker and child worker: completed, but without a child that their peers have."""
     spawned = children(jobs)
     completed = [job for job in jobs.values() if job.state == "completed"]
@@ -119,7 +119,7 @@ def run(jobs: Jobs) -> dict[str, int]:
     return {
         "total": len(jobs),
         "completed": states["completed"],
-        "failed": sum(states[state] for state in _FAILED),
+        "discarded": sum(states[state] for state in _FAILED),
         "waiting": sum(states[state] for state in _WAITING),
         "executing": states["executing"],
     }

@@ -15,7 +15,7 @@ from servers import processes
 from settings.database import DatabaseSettings
 from store.answers.lineage import get_pipeline_stats
 from store.answers.stages import Stage
-from store.answers.stuck import StuckRule
+from store.answers.verdicts import StuckRule
 from store.connection import connect
 
 _POLL_SECONDS = 0.1

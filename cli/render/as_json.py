@@ -8,8 +8,8 @@ from uuid import UUID
 from store.answers.gaps import Gaps
 from store.answers.lineage import Ancestors, Children, JobTree, PipelineStats
 from store.answers.sources import Sources
-from store.answers.stuck import Stuck
 from store.answers.tree import Node
+from store.answers.verdicts import Lost, Stuck
 
 
 def dumps(value: object) -> str:
@@ -37,17 +37,19 @@ def stats(found: PipelineStats) -> dict[str, Any]:
             "total": stage.total,
             "expected": stage.expected,
             "states": stage.states,
+            "verdict": stage.name,
             "stuck": _stuck(stage.stuck),
+            "lost": _lost(stage.lost),
         }
         for stage in found.stages
     ]
-    return {"root": found.root, "namespace": found.namespace, "stages": stages} | _cut(found.cut)
+    return {"root": found.root, "namespace": found.namespace, "stages": stages} | cut(found.cut_at)
 
 
 def tree(found: JobTree) -> dict[str, Any]:
     """The shape of `lineage tree`: nodes in nodes."""
     head = {"root": found.root, "namespace": found.namespace, "edges": found.edges}
-    return head | {"tree": [_node(node) for node in found.tops]} | _cut(found.cut)
+    return head | {"tree": [_node(node) for node in found.tops]} | cut(found.cut_at)
 
 
 def children(found: Children) -> dict[str, Any]:
@@ -57,12 +59,13 @@ def children(found: Children) -> dict[str, Any]:
         "namespace": found.namespace,
         "worker": found.job.worker,
         "state": found.job.state,
+        "lost": found.job_lost,
         "edges": found.edges,
         "total": sum(count.jobs for count in found.counts),
         "counts": [row(count) for count in found.counts],
         "children": [row(job) for job in found.jobs],
         "descendants": found.descendants,
-    } | _cut(found.cut)
+    } | cut(found.cut_at)
 
 
 def ancestors(found: Ancestors) -> dict[str, Any]:
@@ -72,10 +75,11 @@ def ancestors(found: Ancestors) -> dict[str, Any]:
         "namespace": found.namespace,
         "worker": found.job.worker,
         "state": found.job.state,
+        "lost": found.job_lost,
         "edges": found.edges,
-        "count": len(found.ancestors),
+        "count": found.total,
         "ancestors": [row(ancestor) for ancestor in found.ancestors],
-    } | _cut(found.cut)
+    } | cut(found.cut_at)
 
 
 def gaps(found: Gaps) -> dict[str, Any]:
@@ -85,9 +89,13 @@ def gaps(found: Gaps) -> dict[str, Any]:
         "namespace": found.namespace,
         "missing_total": found.missing_total,
         "missing": [row(gap) | {"missing": gap.missing} for gap in found.missing],
-        "barren": [row(group) for group in found.barren],
+        "childless_total": found.childless_total,
+        "childless": [row(group) | {"warning": group.why_not == ""} for group in found.childless],
+        "kept_total": found.kept_total,
         "kept": [row(kept) for kept in found.kept],
-    } | _cut(found.cut)
+        "pending_total": found.pending_total,
+        "pending": [row(pending) for pending in found.pending],
+    } | cut(found.cut_at)
 
 
 def sources(found: Sources) -> dict[str, Any]:
@@ -110,7 +118,9 @@ def _node(node: Node) -> dict[str, Any]:
         "total": node.total,
         "expected": node.expected,
         "states": node.states,
-        "stuck": _stuck(node.stuck),
+        "verdict": None if node.verdict is None else node.verdict.name,
+        "stuck": _stuck(None if node.verdict is None else node.verdict.stuck),
+        "lost": _lost(None if node.verdict is None else node.verdict.lost),
         "failures": [row(mark) for mark in node.failures],
         "after": [row(after) for after in node.after],
         "parent_known": node.parent_known,
@@ -133,8 +143,22 @@ def _stuck(found: Stuck | None) -> dict[str, Any] | None:
     }
 
 
-def _cut(cut: bool) -> dict[str, bool]:
-    return {"cut": True} if cut else {}
+def _lost(found: Lost | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "jobs": found.jobs,
+        "since": moment(found.since),
+        "for_seconds": round(found.for_seconds, 3),
+        "rule": found.rule,
+    }
+
+
+def cut(cut_at: int | None) -> dict[str, Any]:
+    """What to add to an answer that is of a part only: the limit that cut it, and the setting that raises it."""
+    if cut_at is None:
+        return {}
+    return {"cut": True, "cut_at_jobs": cut_at, "cut_by": "JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS"}
 
 
 def _plain(value: object) -> str:

@@ -4,26 +4,25 @@ from collections import Counter
 
 from cli.render.safe_text import safe, safe_lines, safe_name
 from cli.render.tables import table
-from cli.render.words import plural, rate, states, stuck, when
+from cli.render.words import cut, lost, plural, rate, states, stuck, verdict, when
 from store.answers.failures import FailureGroup, FailureGroupDetail
-from store.answers.gaps import Gaps
+from store.answers.gaps import Announced, Childless, Gaps
 from store.answers.jobs import RunJobs
 from store.answers.lineage import Ancestors, Children, PipelineStats
 from store.answers.runs import Run
 from store.answers.sources import Sources
 from store.answers.stages import in_order
 
-_CUT = "cut: more jobs hang on by edges alone than are walked to (JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS)"
-
 
 def stats_page(found: PipelineStats) -> str:
-    """A line a stage, and below it the stages that are stuck."""
+    """A line a stage, and below it why stages are stuck, and which have lost jobs."""
     rows = [
         (
             "?" if stage.depth < 0 else stage.depth,
             safe_name(stage.worker),
             stage.total,
             "–" if stage.expected is None else stage.expected,
+            verdict(stage.name),
             states(stage.states),
         )
         for stage in found.stages
@@ -32,23 +31,26 @@ def stats_page(found: PipelineStats) -> str:
         f"run #{safe(found.root)} of {safe(found.namespace)}",
         "",
         table(
-            ["depth", "worker", "total", "expected", "states"], rows, numbers=["depth", "total", "expected"]
+            ["depth", "worker", "total", "expected", "verdict", "states"],
+            rows,
+            numbers=["depth", "total", "expected"],
         ),
     ]
-    lines += [
-        f"{safe_name(stage.worker)}: {stuck(stage.stuck)}"
-        for stage in found.stages
-        if stage.stuck is not None
-    ]
-    return _text(lines, found.cut)
+    for stage in found.stages:
+        if stage.stuck is not None:
+            lines.append(f"{safe_name(stage.worker)}: {stuck(stage.stuck)}")
+        if stage.lost is not None:
+            lines.append(f"{safe_name(stage.worker)}: {lost(stage.lost)}")
+    return _text(lines, found.cut_at)
 
 
 def children_page(found: Children) -> str:
     """The children counted by worker and state, then the first of them."""
     total = sum(count.jobs for count in found.counts)
     head = (
-        f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, {found.job.state}: "
-        f"{plural(total, 'child', 'children')}, {found.descendants} below it in all ({found.edges})"
+        f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, "
+        f"{_state(found.job.state, found.job_lost)}: {plural(total, 'child', 'children')}, "
+        f"{'at least ' if found.cut_at is not None else ''}{found.descendants} below it in all ({found.edges})"
     )
     by_worker: dict[str, Counter[str]] = {}
     for count in found.counts:
@@ -62,27 +64,49 @@ def children_page(found: Children) -> str:
     ]
     if found.jobs:
         rows = [
-            (job.job_id, job.worker, job.state, job.attempt, job.external_id, job.kind) for job in found.jobs
+            (
+                job.job_id,
+                job.worker,
+                _state(job.state, job.lost),
+                job.attempt,
+                job.external_id,
+                ", ".join(job.kinds),
+            )
+            for job in found.jobs
         ]
         lines += [
             "",
             table(["job", "worker", "state", "attempt", "external id", "edge"], rows, numbers=["attempt"]),
         ]
-    return _text(lines + _more(total, len(found.jobs)), found.cut)
+    return _text(lines + _more(total, len(found.jobs)), found.cut_at)
 
 
-def ancestors_page(found: Ancestors, most: int = 100) -> str:
+def ancestors_page(found: Ancestors) -> str:
     """From the farthest ancestor down to the job."""
-    own = f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, {found.job.state}"
-    count = len(found.ancestors)
-    lines = [f"{own}: {plural(count, 'ancestor')} ({found.edges})"]
+    own = (
+        f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, "
+        f"{_state(found.job.state, found.job_lost)}"
+    )
+    count = plural(found.total, "ancestor")
+    lines = [f"{own}: {'at least ' if found.cut_at is not None else ''}{count} ({found.edges})"]
     if found.ancestors:
-        shown = found.ancestors[-most:]
-        rows = [(up.distance, up.job_id, up.worker, up.state, up.attempt, up.external_id) for up in shown]
+        rows = [
+            (
+                up.distance,
+                up.job_id,
+                up.worker,
+                _state(up.state, up.lost) or "(none seen)",
+                up.attempt,
+                up.external_id,
+            )
+            for up in found.ancestors
+        ]
         headers = ["edges away", "job", "worker", "state", "attempt", "external id"]
         lines += ["", table(headers, rows, numbers=["edges away", "attempt"])]
-        lines += _more(count, len(shown))
-    return _text(lines, found.cut)
+        left = found.total - len(found.ancestors)
+        if left:
+            lines.insert(1, f"the nearest {len(found.ancestors)} of them; {left} more are farther (--limit)")
+    return _text(lines, found.cut_at)
 
 
 def jobs_page(found: RunJobs, worker: str | None, state: str | None) -> str:
@@ -95,7 +119,7 @@ def jobs_page(found: RunJobs, worker: str | None, state: str | None) -> str:
             (
                 job.job_id,
                 job.worker,
-                job.state,
+                _state(job.state, job.lost),
                 job.external_id,
                 job.parent_job_id and f"{job.parent_worker or '?'} #{job.parent_job_id}",
                 job.parent_external_id,
@@ -121,7 +145,8 @@ def jobs_page(found: RunJobs, worker: str | None, state: str | None) -> str:
         kept = [
             at
             for at, header in enumerate(headers)
-            if not asked.get(header) and any(row[at] not in (None, "") for row in rows)
+            if (not asked.get(header) or (header == "state" and any(job.lost for job in found.jobs)))
+            and any(row[at] not in (None, "") for row in rows)
         ]
         lines += [
             "",
@@ -129,22 +154,28 @@ def jobs_page(found: RunJobs, worker: str | None, state: str | None) -> str:
                 [headers[at] for at in kept], [[row[at] for at in kept] for row in rows], numbers=["attempt"]
             ),
         ]
-    return _text(lines + _more(found.total, len(found.jobs)), found.cut)
+    return _text(lines + _more(found.total, len(found.jobs)), found.cut_at)
 
 
 def gaps_page(found: Gaps) -> str:
-    """A sentence a gap."""
+    """A sentence a gap; then what is no gap but looks like one, and says why."""
     lines = [f"run #{safe(found.root)} of {safe(found.namespace)}"]
-    if found.none:
+    if found.none and found.cut_at is not None:
+        lines.append("no gap among the jobs found; whether the others have one is not known.")
+    elif found.none:
         lines.append(
-            "no gaps: every job spawned as many children as it announced, and none lacks what siblings have."
+            "no gaps: every job that is over spawned as many children as it announced, and none lacks what siblings have."
         )
-    for kept in found.kept:
-        who = f" #{safe_name(kept.job_id)}" if kept.jobs == 1 else f" ({plural(kept.jobs, 'job')})"
-        lines.append(
-            f"✓ {safe_name(kept.worker)}{who} announced {kept.spawned} {safe_name(kept.child_worker)} "
-            "and spawned all of them"
-        )
+    lines += [
+        f"✓ {_jobs_of(kept)} announced {kept.spawned} {safe_name(kept.child_worker)} and spawned all of them"
+        for kept in found.kept
+    ]
+    lines += _left(found.kept_total, len(found.kept))
+    lines += [
+        f"· {_jobs_of(group)} announced {group.expected} {safe_name(group.child_worker)}, and spawned {group.spawned} so far"
+        for group in found.pending
+    ]
+    lines += _left(found.pending_total, len(found.pending))
     for gap in found.missing:
         job = f"{safe_name(gap.worker)} #{safe_name(gap.job_id)}" + (
             f" ({safe(gap.external_id)})" if gap.external_id else ""
@@ -153,34 +184,48 @@ def gaps_page(found: Gaps) -> str:
         lines.append(
             f"⚠ {job}, {gap.state}: expected {gap.expected} {safe_name(gap.child_worker)}, spawned {gap.spawned}: {difference}"
         )
-    if found.missing_total > len(found.missing):
-        lines.append(
-            f"  … and {plural(found.missing_total - len(found.missing), 'more job')} like these (--limit)"
-        )
-    for group in found.barren:
-        named = ", ".join(f"#{safe_name(job_id, 40)}" for job_id in group.job_ids)
-        more = group.without - len(group.job_ids)
-        lines.append(
-            f"⚠ {group.without} completed {safe_name(group.worker)} spawned no {safe_name(group.child_worker)}, "
-            f"as {group.with_some} of their siblings did: {named}{f' and {more} more' if more > 0 else ''}"
-        )
-    return _text(lines, found.cut)
+    lines += _left(found.missing_total, len(found.missing))
+    lines += [_childless(group) for group in found.childless]
+    lines += _left(found.childless_total, len(found.childless))
+    return _text(lines, found.cut_at)
+
+
+def _jobs_of(announced: Announced) -> str:
+    if announced.jobs == 1:
+        return f"{safe_name(announced.worker)} #{safe_name(announced.job_id)}"
+    return f"{safe_name(announced.worker)} ({plural(announced.jobs, 'job')})"
+
+
+def _childless(group: Childless) -> str:
+    worker, child = safe_name(group.worker), safe_name(group.child_worker)
+    if group.of_parents:
+        what = f"of {group.without} completed {worker} no child spawned a {child}, as one did of {group.with_some} others"
+    else:
+        what = f"{group.without} completed {worker} spawned no {child}, as {group.with_some} of their siblings did"
+    named = ", ".join(f"#{safe_name(job_id, 40)}" for job_id in group.job_ids)
+    more = group.without - len(group.job_ids)
+    named += f" and {more} more (--limit)" if more > 0 else ""
+    if not group.why_not:
+        return f"⚠ {what}: {named}"
+    why = {"siblings": "too few did for a warning", "at_work": "no warning yet: the run is at work"}
+    return f"· {what} ({why[group.why_not]}): {named}"
 
 
 def runs_page(found: list[Run]) -> str:
     """A line a run."""
     if not found:
-        return (
-            "no runs yet. A job is the root of a run when its events say so: root_job_id = job_id, depth = 0."
-        )
+        return "no runs yet. A run is listed once an event about its root is stored."
     rows = [
         (
             run.root,
             run.worker,
             run.namespace,
             run.state,
-            run.total,
-            run.failed,
+            verdict(run.verdict),
+            run.total if run.cut_at is None else f"{run.total}+",
+            run.completed,
+            run.discarded,
+            run.cancelled,
             run.waiting,
             run.executing,
             when(run.started_at),
@@ -188,19 +233,16 @@ def runs_page(found: list[Run]) -> str:
         )
         for run in found
     ]
-    headers = [
-        "root",
-        "worker",
-        "namespace",
-        "state",
-        "jobs",
-        "failed",
-        "waiting",
-        "executing",
-        "started",
-        "last change",
-    ]
-    return table(headers, rows, numbers=["jobs", "failed", "waiting", "executing"])
+    counts = ["jobs", "completed", "discarded", "cancelled", "waiting", "executing"]
+    headers = ["root", "worker", "namespace", "state", "verdict", *counts, "started", "last change"]
+    lines = [table(headers, rows, numbers=counts)]
+    cut_at = max((run.cut_at for run in found if run.cut_at is not None), default=None)
+    if cut_at is not None:
+        lines.append(
+            f"+: more than {cut_at} jobs do not say their root, and these are not all of them. "
+            "`jobtrail lineage stats ROOT` counts all."
+        )
+    return "\n".join(lines)
 
 
 def failures_page(found: list[FailureGroup]) -> str:
@@ -287,9 +329,17 @@ def _share(part: int, whole: int, share: float | None) -> str:
     return f"{part} of {whole}, {rate(share)}" if whole else rate(share)
 
 
+def _state(state: str, is_lost: bool) -> str:
+    return f"{state} ⚠ lost" if is_lost else state
+
+
 def _more(total: int, shown: int) -> list[str]:
     return [f"… and {total - shown} more (--limit)"] if total > shown else []
 
 
-def _text(lines: list[str], cut: bool) -> str:
-    return "\n".join(lines + ([_CUT] if cut else []))
+def _left(total: int, shown: int) -> list[str]:
+    return [f"  … and {total - shown} more like these (--limit)"] if total > shown else []
+
+
+def _text(lines: list[str], cut_at: int | None) -> str:
+    return "\n".join(lines + cut(cut_at))

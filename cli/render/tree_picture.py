@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cli.render.safe_text import columns, pad, safe, safe_name
-from cli.render.words import one_state, plural, states, stuck
+from cli.render.words import cut, lost, one_state, plural, states, stuck
 from store.answers.lineage import JobTree
 from store.answers.tree import FailureMark, Node
 
@@ -38,18 +38,14 @@ def picture(tree: JobTree, most_lines: int = 100) -> str:
         text.append(f"{said}     {line.marks}".rstrip() if line.marks else said.rstrip())
     if len(lines) > most_lines:
         text.append(
-            f"… {plural(len(lines) - most_lines, 'more stage')}: see them with --lines, or `jobtrail lineage stats`"
+            f"… {plural(len(lines) - most_lines, 'more line')}: see them with --lines, or `jobtrail lineage stats`"
         )
-    if tree.cut:
-        text.append(
-            "… cut: more jobs hang on by edges alone than are walked to (JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS)"
-        )
-    return "\n".join(text)
+    return "\n".join(text + cut(tree.cut_at))
 
 
 def _lines(tree: JobTree) -> Iterator[_Line]:
     if not tree.tops:
-        yield _Line(f"#{safe_name(tree.root)}", "", "nothing was heard of it", "")
+        yield _Line(f"#{safe_name(tree.root)}", "", "no event about it", "")
     elif not any(node.job_id == tree.root for node in tree.tops):
         # Its jobs name a root that no event was about (or that shares its stage with others): say so first.
         yield _Line(f"run #{safe_name(tree.root)}", "", "", "")
@@ -71,14 +67,16 @@ def _line(node: Node, before: str) -> _Line:
         return _Line(
             f"{before}{worker} #{safe_name(node.job_id, NAME_WIDTH)}", "", one_state(node.states), marks
         )
-    return _Line(before + worker, str(node.total), states(node.states) or "none was heard of", marks)
+    return _Line(before + worker, str(node.total), states(node.states) or "none seen", marks)
 
 
 def _marks(node: Node) -> Iterator[str]:
-    if node.expected is not None and node.expected != node.stage_total:
-        yield f"⚠ {node.stage_total} of {node.expected} expected"
-    if node.stuck is not None:
-        yield stuck(node.stuck)
+    if node.spawned is not None and node.spawned != node.expected:
+        yield f"⚠ {node.spawned} of {node.expected} expected"
+    if node.verdict is not None and node.verdict.stuck is not None:
+        yield stuck(node.verdict.stuck)
+    if node.verdict is not None and node.verdict.lost is not None:
+        yield lost(node.verdict.lost)
     for mark in node.failures[:MARKS_SHOWN]:
         yield f"✗ {safe(mark.category) or 'no category'} ({mark.jobs}, {_groups(mark)})"
     if len(node.failures) > MARKS_SHOWN:
@@ -89,7 +87,7 @@ def _marks(node: Node) -> Iterator[str]:
     if not node.parent_known:
         yield "(who spawned them is not known)"
     if node.deeper:
-        yield f"(… {plural(node.deeper, 'more stage')} below)"
+        yield f"(… {plural(node.deeper, 'more line')} below: see `jobtrail lineage stats`)"
     if node.after:
         named = ", ".join(safe_name(after.worker, NAME_WIDTH) for after in node.after[:MARKS_SHOWN])
         more = len(node.after) - MARKS_SHOWN

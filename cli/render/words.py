@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from store.answers.stuck import Stuck, duration
+from store.answers.verdicts import Lost, Name, Stuck, duration
 
 
 def states(counts: Mapping[str, int]) -> str:
@@ -16,9 +16,31 @@ def one_state(counts: Mapping[str, int]) -> str:
     return " · ".join(counts)
 
 
+def verdict(name: Name | None) -> str:
+    """The verdict of a stage or a run; what needs somebody is marked."""
+    if name is None:
+        return "–"
+    return f"⚠ {name}" if name in ("stuck", "lost") else name.replace("_", " ")
+
+
 def stuck(found: Stuck) -> str:
     """⚠ stuck for 6 min: 115 waiting, none executing, …"""
     return f"⚠ stuck for {duration(found.for_seconds)}: {found.rule}"
+
+
+def lost(found: Lost) -> str:
+    """⚠ 1 lost: executing for 3 d, …"""
+    return f"⚠ {found.jobs} lost: {found.rule}"
+
+
+def cut(cut_at: int | None) -> list[str]:
+    """A line that says which limit cut an answer, and how to get the rest; none where nothing was cut."""
+    if cut_at is None:
+        return []
+    return [
+        f"… cut: {cut_at} jobs were found by walking along edges, and there are more. Nothing is concluded from jobs that "
+        "are not shown. Raise JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS to see all."
+    ]
 
 
 def when(moment: datetime | None) -> str:

@@ -1,21 +1,26 @@
 """The jobs of a run, one by one: where each stands, who spawned it for what, and why it failed."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
 
+from store.answers.judging import find_lost_jobs, may_be_lost
 from store.answers.reading import read, snapshot
-from store.answers.scope import DEFAULT_WALK_LIMIT, find_scope
+from store.answers.scope import DEFAULT_WALK_LIMIT, find_scope, whole_run
+from store.answers.verdicts import StuckRule
 from store.queries import queries
 
 _QUERIES = queries("answers_jobs")
 
 
 class RunJob(NamedTuple):
-    """One job. ``since``: when it entered its state. The error is that of the attempt which brought it there."""
+    """One job. ``since``: when it entered its state. The error is that of the attempt which brought it there.
+
+    ``lost``: it says it executes, and does not.
+    """
 
     job_id: str
     worker: str
@@ -32,6 +37,7 @@ class RunJob(NamedTuple):
     error_type: str
     failure_group_id: UUID | None
     error_message: str | None
+    lost: bool
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,26 @@ class RunJobs:
     namespace: str
     total: int
     jobs: list[RunJob]
-    cut: bool
+    cut_at: int | None
+
+
+class _Row(NamedTuple):
+    job_id: str
+    worker: str
+    depth: int
+    state: str
+    attempt: int
+    since: datetime
+    started_at: datetime | None
+    source: str | None
+    external_id: str | None
+    parent_job_id: str | None
+    parent_worker: str | None
+    parent_external_id: str | None
+    error_category: str
+    error_type: str
+    failure_group_id: UUID | None
+    error_message: str | None
 
 
 class _Count(NamedTuple):
@@ -56,13 +81,24 @@ def get_jobs(
     *,
     worker: str | None = None,
     state: str | None = None,
+    now: datetime | None = None,
+    rule: StuckRule = StuckRule(),  # noqa: B008 - frozen, and the documented default
     limit: int = 100,
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> RunJobs:
-    """Jobs of the run, of one worker or state if given, by depth, worker, state and id. Raises NotFoundError."""
+    """Return jobs of the run, of one worker or state if given, by depth, worker, state and id. Raises NotFoundError."""
+    now = now or datetime.now(UTC)
     with snapshot(connection):
         scope = find_scope(connection, namespace, root, limit_jobs)
         asked = scope.parameters() | {"worker": worker, "state": state}
         total = read(connection, _Count, _QUERIES["count_of_run"], **asked)[0].jobs
-        jobs = read(connection, RunJob, _QUERIES["jobs_of_run"], **asked, limit=limit)
-    return RunJobs(scope.root, namespace, total, jobs, scope.cut)
+        rows = read(connection, _Row, _QUERIES["jobs_of_run"], **asked, limit=limit)
+        lost: frozenset[str] = frozenset()
+        if any(may_be_lost(row.state, row.started_at, row.since, now, rule) for row in rows):
+            lost = find_lost_jobs(connection, whole_run(connection, scope, limit_jobs), now, rule)
+    jobs = []
+    for row in rows:
+        shown = row._asdict()
+        del shown["started_at"]
+        jobs.append(RunJob(**shown, lost=row.job_id in lost))
+    return RunJobs(scope.root, namespace, total, jobs, scope.cut_at)

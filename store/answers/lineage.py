@@ -1,15 +1,25 @@
 """Where jobs came from and what came of them: the tree of a run, its stages, a job's children and ancestors."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import psycopg
 
+from store.answers.judging import Key, find_lost_jobs, may_be_lost
 from store.answers.reading import read, snapshot
-from store.answers.scope import DEFAULT_WALK_LIMIT, Job, Scope, find_job, find_scope
-from store.answers.stages import Key, Stage, read_stages
-from store.answers.stuck import StuckRule
+from store.answers.scope import (
+    DEFAULT_WALK_LIMIT,
+    Job,
+    Scope,
+    find_job,
+    find_scope,
+    read_job,
+    run_root_of,
+    scope_of_run,
+)
+from store.answers.stages import Stage, read_stages
 from store.answers.tree import (
     After,
     Dependency,
@@ -21,7 +31,8 @@ from store.answers.tree import (
     order_of,
     spawn_tree,
 )
-from store.answers.walk import DOWNSTREAM, Edges, kinds_of, walk, walk_up
+from store.answers.verdicts import StuckRule
+from store.answers.walk import DOWNSTREAM, UPSTREAM, Edges, kinds_of, walk
 from store.queries import queries
 
 _QUERIES = queries("answers_lineage")
@@ -29,60 +40,65 @@ _QUERIES = queries("answers_lineage")
 
 @dataclass(frozen=True)
 class PipelineStats:
-    """The stages of a run. ``cut``: a bound ended the walk to jobs that do not say their root, so some may lack."""
+    """The stages of a run. ``cut_at``: the limit of jobs that ended the walk to jobs that do not say their root."""
 
     root: str
     namespace: str
     stages: list[Stage]
-    cut: bool
+    cut_at: int | None
 
 
 @dataclass(frozen=True)
 class JobTree:
-    """The stages of a run as a tree; ``tops`` is one node unless the root was never heard of."""
+    """The stages of a run as a tree; ``tops`` is one node unless no event about the root is stored."""
 
     root: str
     namespace: str
     edges: Edges
     tops: tuple[Node, ...]
-    cut: bool
+    cut_at: int | None
 
 
 class Child(NamedTuple):
-    """A job one edge below another; ``kind`` says which kind of edge."""
+    """A job one edge below another; ``kinds`` says which kinds of edge. ``lost``: it says it executes, and does not."""
 
     job_id: str
     worker: str
     state: str
     attempt: int
     external_id: str | None
-    kind: str
+    kinds: list[str]
+    lost: bool
 
 
 class ChildCount(NamedTuple):
-    """Children of one worker in one state, by one kind of edge."""
+    """Children of one worker in one state, by their kinds of edge. Each job counts once."""
 
     worker: str
     state: str
-    kind: str
+    kinds: list[str]
     jobs: int
 
 
 @dataclass(frozen=True)
 class Children:
-    """The jobs one edge below a job: all of them counted, ``jobs`` up to the limit. ``descendants``: all below."""
+    """The jobs one edge below a job: all of them counted, ``jobs`` up to the limit.
+
+    ``descendants``: all jobs below it, up to ``cut_at`` if that is set.
+    """
 
     job: Job
+    job_lost: bool
     namespace: str
     edges: Edges
     counts: list[ChildCount]
     jobs: list[Child]
     descendants: int
-    cut: bool
+    cut_at: int | None
 
 
 class Ancestor(NamedTuple):
-    """A job above another, ``distance`` edges away at the least. Empty worker: an edge names it, no event did."""
+    """A job above another, ``distance`` edges away at the least. Empty worker: no event about it is stored."""
 
     job_id: str
     distance: int
@@ -90,17 +106,34 @@ class Ancestor(NamedTuple):
     state: str
     attempt: int
     external_id: str | None
+    lost: bool
 
 
 @dataclass(frozen=True)
 class Ancestors:
-    """All jobs above one, the farthest first: over ``spawned`` that is the path from the root."""
+    """The jobs above one, the farthest first: over ``spawned`` that is the path from the root.
+
+    ``total`` counts them, up to ``cut_at`` if that is set; ``ancestors`` holds the nearest, up to the limit.
+    """
 
     job: Job
+    job_lost: bool
     namespace: str
     edges: Edges
+    total: int
     ancestors: list[Ancestor]
-    cut: bool
+    cut_at: int | None
+
+
+class _Child(NamedTuple):
+    job_id: str
+    worker: str
+    state: str
+    attempt: int
+    occurred_at: datetime
+    started_at: datetime | None
+    external_id: str | None
+    kinds: list[str]
 
 
 class _SpawnLink(NamedTuple):
@@ -135,6 +168,8 @@ class _Known(NamedTuple):
     worker: str
     state: str
     attempt: int
+    occurred_at: datetime
+    started_at: datetime | None
     external_id: str | None
 
 
@@ -147,14 +182,14 @@ def get_pipeline_stats(
     rule: StuckRule = StuckRule(),  # noqa: B008 - frozen, and the documented default
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> PipelineStats:
-    """Per stage of the run: jobs, how many were expected, states, and whether it is stuck at ``now``.
+    """Return for each stage of the run its jobs, how many were announced, states, and its verdict at ``now``.
 
     Raises NotFoundError when the namespace knows no such job.
     """
     with snapshot(connection):
         scope = find_scope(connection, namespace, root, limit_jobs)
-        stages = read_stages(connection, scope, now or datetime.now(UTC), rule)
-    return PipelineStats(scope.root, namespace, stages, scope.cut)
+        stages = read_stages(connection, scope, now or datetime.now(UTC), rule, limit_jobs)
+    return PipelineStats(scope.root, namespace, stages, scope.cut_at)
 
 
 def get_job_tree(
@@ -167,13 +202,13 @@ def get_job_tree(
     rule: StuckRule = StuckRule(),  # noqa: B008 - frozen, and the documented default
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> JobTree:
-    """The stages of the run as a tree: by who spawned whom, or by what had to finish first, or both.
+    """Return the stages of the run as a tree: by who spawned whom, or by what had to finish first, or both.
 
     With ``all`` the tree is that of spawning, and each line names the stages it had to wait for. Raises NotFoundError.
     """
     with snapshot(connection):
         scope = find_scope(connection, namespace, root, limit_jobs)
-        stages = read_stages(connection, scope, now or datetime.now(UTC), rule)
+        stages = read_stages(connection, scope, now or datetime.now(UTC), rule, limit_jobs)
         marks = _failure_marks(connection, scope)
         links = _spawn_links(connection, scope)
         dependencies = [] if edges == "spawned" else _dependency_links(connection, scope)
@@ -187,7 +222,7 @@ def get_job_tree(
         waits = afters(dependencies)
         order = order_of(waits)
         tops = tuple(_waiting(node, waits, order) for node in tops)
-    return JobTree(scope.root, namespace, edges, tops, scope.cut)
+    return JobTree(scope.root, namespace, edges, tops, scope.cut_at)
 
 
 def get_children(
@@ -196,17 +231,43 @@ def get_children(
     job: str,
     edges: Edges = "spawned",
     *,
+    now: datetime | None = None,
+    rule: StuckRule = StuckRule(),  # noqa: B008 - frozen, and the documented default
     limit: int = 100,
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> Children:
-    """The jobs one edge below a job, and how many there are below it in all. Raises NotFoundError."""
+    """Return the jobs one edge below a job, and how many there are below it in all. Raises NotFoundError."""
     with snapshot(connection):
         found = find_job(connection, namespace, job)
         asked = {"namespace": namespace, "job_id": found.job_id, "kinds": kinds_of(edges)}
         counts = read(connection, ChildCount, _QUERIES["children_states"], **asked)
-        children = read(connection, Child, _QUERIES["children"], **asked, limit=limit)
-        below = walk(connection, namespace, {found.job_id: 0}, DOWNSTREAM, edges, limit_jobs)
-    return Children(found, namespace, edges, counts, children, len(below.levels) - 1, below.cut)
+        children = read(connection, _Child, _QUERIES["children"], **asked, limit=limit)
+        below = walk(connection, namespace, found.job_id, DOWNSTREAM, edges, limit_jobs)
+        lost = _lost_among(
+            connection, namespace, found, [found, *children], now or datetime.now(UTC), rule, limit_jobs
+        )
+    jobs = [
+        Child(
+            job_id=child.job_id,
+            worker=child.worker,
+            state=child.state,
+            attempt=child.attempt,
+            external_id=child.external_id,
+            kinds=child.kinds,
+            lost=child.job_id in lost,
+        )
+        for child in children
+    ]
+    return Children(
+        job=found,
+        job_lost=found.job_id in lost,
+        namespace=namespace,
+        edges=edges,
+        counts=counts,
+        jobs=jobs,
+        descendants=len(below.distances),
+        cut_at=below.cut_at,
+    )
 
 
 def get_ancestors(
@@ -215,31 +276,73 @@ def get_ancestors(
     job: str,
     edges: Edges = "spawned",
     *,
+    now: datetime | None = None,
+    rule: StuckRule = StuckRule(),  # noqa: B008 - frozen, and the documented default
+    limit: int | None = None,
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> Ancestors:
-    """All jobs above one, cycles included once, farthest first. Raises NotFoundError."""
+    """Return the jobs above one, those in a circle once, the farthest first; the nearest ``limit`` of them.
+
+    Raises NotFoundError.
+    """
     with snapshot(connection):
         found = find_job(connection, namespace, job)
-        above = walk_up(connection, namespace, found.job_id, edges, limit_jobs)
-        ids = [job_id for job_id in above.levels if job_id != found.job_id]
+        above = walk(connection, namespace, found.job_id, UPSTREAM, edges, limit_jobs)
+        ids = sorted(above.distances, key=lambda job_id: (above.distances[job_id], job_id))[:limit]
         known = {
             row.job_id: row
             for row in read(connection, _Known, _QUERIES["jobs_by_id"], namespace=namespace, job_ids=ids)
         }
-    nobody = _Known("", "", "", 0, None)
-    ancestors = [Ancestor(job_id, above.levels[job_id], *known.get(job_id, nobody)[1:]) for job_id in ids]
+        lost = _lost_among(
+            connection, namespace, found, [found, *known.values()], now or datetime.now(UTC), rule, limit_jobs
+        )
+    ancestors = []
+    for job_id in ids:
+        row = known.get(job_id)
+        ancestors.append(
+            Ancestor(
+                job_id=job_id,
+                distance=above.distances[job_id],
+                worker=row.worker if row else "",
+                state=row.state if row else "",
+                attempt=row.attempt if row else 0,
+                external_id=row.external_id if row else None,
+                lost=job_id in lost,
+            )
+        )
     ancestors.sort(key=lambda ancestor: (-ancestor.distance, ancestor.worker, ancestor.job_id))
-    return Ancestors(found, namespace, edges, ancestors, above.cut)
+    return Ancestors(
+        job=found,
+        job_lost=found.job_id in lost,
+        namespace=namespace,
+        edges=edges,
+        total=len(above.distances),
+        ancestors=ancestors,
+        cut_at=above.cut_at,
+    )
+
+
+def _lost_among(
+    connection: psycopg.Connection,
+    namespace: str,
+    job: Job,
+    listed: Iterable[Job | _Child | _Known],
+    now: datetime,
+    rule: StuckRule,
+    limit_jobs: int,
+) -> frozenset[str]:
+    """Return the lost jobs of the job's run, if any of the listed ones has been executing for long enough to ask."""
+    if not any(may_be_lost(one.state, one.started_at, one.occurred_at, now, rule) for one in listed):
+        return frozenset()
+    root = run_root_of(connection, namespace, job, limit_jobs)
+    run = None if root is None else scope_of_run(connection, namespace, root, limit_jobs)
+    return find_lost_jobs(connection, run, now, rule)
 
 
 def _top(connection: psycopg.Connection, scope: Scope) -> Key | None:
-    """The stage of the job asked about; None if only its children were heard of."""
-    known = read(
-        connection, Job, queries("answers_scope")["job"], namespace=scope.namespace, job_id=scope.root
-    )
-    if not known:
-        return None
-    return Key(scope.walked.get(scope.root, known[0].depth), known[0].worker)
+    """Return the stage of the job asked about; None if no event about it is stored."""
+    known = read_job(connection, scope.namespace, scope.root)
+    return None if known is None else Key(scope.walked.get(scope.root, known.depth), known.worker)
 
 
 def _spawn_links(connection: psycopg.Connection, scope: Scope) -> list[Link]:
@@ -275,14 +378,14 @@ def _failure_marks(connection: psycopg.Connection, scope: Scope) -> dict[Key, tu
 
 
 def _named(node: Node, single: dict[Key, str]) -> Node:
-    """The same tree, with the id where a line stands for one job."""
+    """Return the same tree, with the id where a line stands for one job."""
     children = tuple(_named(child, single) for child in node.children)
     job_id = single.get(Key(node.depth, node.worker)) if node.total == 1 else None
     return replace(node, job_id=job_id, children=children)
 
 
 def _waiting(node: Node, waits: dict[Key, tuple[After, ...]], order: dict[Key, int]) -> Node:
-    """The same tree, with the stages that each had to wait for, and siblings in the order that follows from it."""
+    """Return the same tree, with the stages that each had to wait for, and siblings in the order that follows from it."""
     below = sorted(
         node.children, key=lambda child: (child.depth, order.get(Key(child.depth, child.worker), 0))
     )

@@ -12,12 +12,14 @@ from schemas.redaction import Redactor
 
 Row = TypeVar("Row")
 
-# Sent as one. A run of 1,000,000 jobs is joined and grouped in memory instead of in files; compiling a query of this kind
-# takes longer than it saves.
+# Sent as one. A run of 1,000,000 jobs is joined and grouped in memory instead of in files. Compiling a query of this kind
+# takes longer than it saves. Of fresh tables the planner knows nothing: it takes a run for one row and would compare each
+# row of a join with each. Without nested loops it hashes; lookups of single rows are written LATERAL and still loop.
 _SESSION: Final = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL work_mem = '64MB';
 SET LOCAL jit = off;
+SET LOCAL enable_nestloop = off;
 """
 
 _TRACE: Final = "stacktrace"
@@ -30,7 +32,7 @@ _redact_trace: Final = Redactor().trace
 
 @contextmanager
 def snapshot(connection: psycopg.Connection) -> Iterator[None]:
-    """One read-only view of the database for all queries inside; in a transaction of the caller's, that one's view."""
+    """Hold one read-only view of the database for all queries inside; in a transaction of the caller's, that one's."""
     if connection.info.transaction_status != TransactionStatus.IDLE:
         yield
         return
@@ -42,7 +44,7 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
 def read(
     connection: psycopg.Connection, row_type: type[Row], query: LiteralString, **parameters: Any
 ) -> list[Row]:
-    """All rows of a named query as values of a class whose fields are the query's columns.
+    """Return all rows of a named query as values of a class whose fields are the query's columns.
 
     Secrets in texts that publishers wrote are redacted, because not every publisher does it. What is stored stays as it is.
     """

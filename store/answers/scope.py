@@ -1,20 +1,26 @@
 """Which jobs a question about ROOT is about: the job named, its namespace, and the extent of its run.
 
-Jobs that say their root and depth are found by an index and never listed here. The others are walked to, within
-bounds, and carried as a short list; so a run of a million jobs that all say where they belong costs nothing extra.
+Jobs that say their root and depth are found by an index and never listed here. The others are walked to, within a
+limit, and carried as a list; so a run of a million jobs that all say where they belong costs nothing extra.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 import psycopg
 
 from schemas.errors import InputError, NotFoundError
 from store.answers.reading import read, snapshot
-from store.answers.walk import DOWNSTREAM, DOWNSTREAM_UNPLACED, walk
+from store.answers.walk import DOWNSTREAM, UPSTREAM, walk
 from store.queries import queries
 
 DEFAULT_WALK_LIMIT = 100_000
+
+# From the members of a run as small as this it is cheaper to look below each of them for unplaced jobs; for a larger run,
+# to look above each unplaced job of the namespace.
+_FEW_MEMBERS: Final = 5_000
 
 _QUERIES = queries("answers_scope")
 
@@ -26,10 +32,22 @@ class Job(NamedTuple):
     worker: str
     state: str
     attempt: int
+    occurred_at: datetime
+    started_at: datetime | None
     external_id: str | None
     root_job_id: str
     parent_job_id: str
     depth: int
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the root of a run: it names itself as the root, or nothing above it is known.
+
+        The indexes of `store/migrations/0004_run_roots.sql` say the same.
+        """
+        if self.root_job_id:
+            return self.root_job_id == self.job_id
+        return self.parent_job_id in ("", self.job_id)
 
 
 class _Namespace(NamedTuple):
@@ -40,9 +58,8 @@ class _Answer(NamedTuple):
     answer: bool
 
 
-class _Member(NamedTuple):
-    job_id: str
-    depth: int
+class _Count(NamedTuple):
+    jobs: int
 
 
 class _Unplaced(NamedTuple):
@@ -52,22 +69,31 @@ class _Unplaced(NamedTuple):
     parent_depth: int | None
 
 
+class _Place(NamedTuple):
+    job_id: str
+    root_job_id: str
+    depth: int
+
+
 @dataclass(frozen=True)
 class Scope:
     """The jobs of a run, or of the part of it below one job.
 
-    ``run`` is the root whose jobs all count (None: only the walked ones do); ``walked`` maps the other jobs to their
-    depth, -1 where nobody knows it; ``cut`` says that a bound ended the walk, so that the answer is of a part.
+    ``root`` is the job asked about. ``run`` is the root whose placed jobs all count (None: only the walked ones do);
+    ``walked`` maps the other jobs to their depth, -1 where it is not known. ``cut_at`` is the limit of jobs that ended
+    the walk: then the answer is of a part, and nothing may be concluded from what is not in it. None: it is whole.
+    ``run_root`` is the root of the run that all this is part of; None where it is not known.
     """
 
     namespace: str
     root: str
     run: str | None
     walked: dict[str, int]
-    cut: bool
+    cut_at: int | None
+    run_root: str | None
 
     def parameters(self) -> dict[str, Any]:
-        """What the named queries over a run take."""
+        """Return what the named queries over a run take."""
         return {
             "namespace": self.namespace,
             "run": self.run,
@@ -77,7 +103,7 @@ class Scope:
 
 
 def find_namespace(connection: psycopg.Connection, job: str) -> str:
-    """The one namespace that knows the job. Raises NotFoundError when none does, InputError when several do."""
+    """Return the one namespace that knows the job. Raises NotFoundError when none does, InputError when several do."""
     found: list[str] = []
     for job_id in _spellings(job):
         found = found or [
@@ -85,7 +111,7 @@ def find_namespace(connection: psycopg.Connection, job: str) -> str:
             for row in read(connection, _Namespace, _QUERIES["namespaces_of_job"], job_id=job_id)
         ]
     if not found:
-        raise NotFoundError(f"no job {job!r} in any namespace. `jobtrail runs list` shows what there is.")
+        raise NotFoundError(_no_job(job, "any namespace"))
     if len(found) > 1:
         raise InputError(
             f"job {job!r} exists in {len(found)} namespaces: {', '.join(found)}. "
@@ -95,32 +121,73 @@ def find_namespace(connection: psycopg.Connection, job: str) -> str:
 
 
 def find_job(connection: psycopg.Connection, namespace: str, job: str) -> Job:
-    """The job by its id, or by its id with a # before it. Raises NotFoundError."""
+    """Return the job by its id, or by its id with a # before it. Raises NotFoundError."""
     for job_id in _spellings(job):
-        for found in read(connection, Job, _QUERIES["job"], namespace=namespace, job_id=job_id):
+        found = read_job(connection, namespace, job_id)
+        if found is not None:
             return found
-    raise NotFoundError(
-        f"no job {job!r} in the namespace {namespace!r}. `jobtrail runs list` shows what there is."
-    )
+    raise NotFoundError(_no_job(job, f"the namespace {namespace!r}"))
+
+
+def read_job(connection: psycopg.Connection, namespace: str, job_id: str) -> Job | None:
+    """Return the job with exactly this id; None if no event about it is stored."""
+    return next(iter(read(connection, Job, _QUERIES["job"], namespace=namespace, job_id=job_id)), None)
 
 
 def find_scope(
     connection: psycopg.Connection, namespace: str, root: str, limit_jobs: int = DEFAULT_WALK_LIMIT
 ) -> Scope:
-    """The run of a root, or what lies below a job that is none. Raises NotFoundError."""
+    """Return the run of a root, or what lies below a job that is not a root. Raises NotFoundError."""
     with snapshot(connection):
         for job_id in _spellings(root):
-            job = next(iter(read(connection, Job, _QUERIES["job"], namespace=namespace, job_id=job_id)), None)
-            names_it = read(
-                connection, _Answer, _QUERIES["is_root_of_others"], namespace=namespace, job_id=job_id
-            )
-            if job is not None and job.root_job_id not in ("", job_id):
+            job = read_job(connection, namespace, job_id)
+            if job is not None and not job.is_root:
                 return _below(connection, namespace, job, limit_jobs)
-            if job is not None or names_it[0].answer:
-                return _run(connection, namespace, job_id, limit_jobs)
-    raise NotFoundError(
-        f"no job {root!r} in the namespace {namespace!r}. `jobtrail runs list` shows what there is."
-    )
+            if job is not None or _is_named_by_others(connection, namespace, job_id):
+                return scope_of_run(connection, namespace, job_id, limit_jobs)
+    raise NotFoundError(_no_job(root, f"the namespace {namespace!r}"))
+
+
+def whole_run(connection: psycopg.Connection, scope: Scope, limit_jobs: int) -> Scope | None:
+    """Return the scope of the whole run that a scope is part of, itself if it is whole; None where it is not known."""
+    if scope.run is not None:
+        return scope
+    if scope.run_root is None:
+        return None
+    return scope_of_run(connection, scope.namespace, scope.run_root, limit_jobs)
+
+
+def run_root_of(connection: psycopg.Connection, namespace: str, job: Job, limit_jobs: int) -> str | None:
+    """Return the root of the run that the job belongs to; None where it is not known."""
+    return _place_of(connection, namespace, job, limit_jobs)[0]
+
+
+def has_unplaced_jobs(connection: psycopg.Connection, namespace: str, root: str | None = None) -> bool:
+    """Return whether a job of the namespace names a parent and no root, or one of the run names no depth."""
+    return read(connection, _Answer, _QUERIES["has_unplaced_jobs"], namespace=namespace, root=root)[0].answer
+
+
+def scope_of_run(connection: psycopg.Connection, namespace: str, root: str, limit_jobs: int) -> Scope:
+    """Return the run of a root, which no event need have been about."""
+    asked = {"namespace": namespace, "root": root}
+    job = read_job(connection, namespace, root)
+    root_is_placed = job is None or (job.root_job_id == root and job.depth >= 0)
+    if root_is_placed and not has_unplaced_jobs(connection, namespace, root):
+        return Scope(namespace, root, root, {}, None, root)
+    members = read(connection, _Count, _QUERIES["count_members"], **asked, bound=limit_jobs + 1)[0].jobs
+    if members > _FEW_MEMBERS:
+        rows = read(connection, _Unplaced, _QUERIES["unplaced_jobs"], **asked, bound=limit_jobs + 1)
+        if len({row.job_id for row in rows}) <= limit_jobs:
+            return Scope(namespace, root, root, _adopted(root, rows, root_is_placed), None, root)
+    if members > limit_jobs:
+        # Too many to look below each of them, and too many others to look above each.
+        return Scope(namespace, root, root, {}, limit_jobs, root)
+    bound = 1 + members + limit_jobs + 1
+    rows = read(connection, _Unplaced, _QUERIES["unplaced_below"], **asked, bound=bound)
+    nearest = [job_id for job_id in dict.fromkeys(row.job_id for row in rows) if job_id != root]
+    kept = {root, *nearest[:limit_jobs]}
+    walked = _adopted(root, [row for row in rows if row.job_id in kept], root_is_placed)
+    return Scope(namespace, root, root, walked, limit_jobs if len(nearest) > limit_jobs else None, root)
 
 
 def _spellings(job: str) -> list[str]:
@@ -128,22 +195,68 @@ def _spellings(job: str) -> list[str]:
     return [job, job[1:]] if job.startswith("#") and len(job) > 1 else [job]
 
 
-def _below(connection: psycopg.Connection, namespace: str, job: Job, limit_jobs: int) -> Scope:
-    reached = walk(connection, namespace, {job.job_id: max(job.depth, 0)}, DOWNSTREAM, "spawned", limit_jobs)
-    return Scope(namespace, job.job_id, None, reached.levels, reached.cut)
-
-
-def _run(connection: psycopg.Connection, namespace: str, root: str, limit_jobs: int) -> Scope:
-    rows = read(
-        connection, _Unplaced, _QUERIES["unplaced_jobs"], namespace=namespace, root=root, bound=limit_jobs + 1
+def _no_job(job: str, where: str) -> str:
+    return (
+        f"no job with the id {job!r} in {where}. `jobtrail runs list` shows the runs, `jobtrail lineage jobs ROOT` the "
+        "jobs of one with their external ids; a job is found by its own id, not by an external id."
     )
-    if len({row.job_id for row in rows}) <= limit_jobs:
-        return Scope(namespace, root, root, _adopted(root, rows), cut=False)
-    return _walked_run(connection, namespace, root, limit_jobs)
 
 
-def _adopted(root: str, rows: list[_Unplaced]) -> dict[str, int]:
-    """Of the unplaced jobs, those of this run, with their least depth: below a job of the run, and so on down.
+def _is_named_by_others(connection: psycopg.Connection, namespace: str, job_id: str) -> bool:
+    return read(connection, _Answer, _QUERIES["is_named_by_others"], namespace=namespace, job_id=job_id)[
+        0
+    ].answer
+
+
+def _below(connection: psycopg.Connection, namespace: str, job: Job, limit_jobs: int) -> Scope:
+    run_root, depth = _place_of(connection, namespace, job, limit_jobs)
+    if run_root == job.job_id:
+        return scope_of_run(connection, namespace, job.job_id, limit_jobs)
+    reached = walk(connection, namespace, job.job_id, DOWNSTREAM, "spawned", limit_jobs)
+    walked = {job.job_id: depth} | {below: depth + away for below, away in reached.distances.items()}
+    return Scope(namespace, job.job_id, None, walked, reached.cut_at, run_root)
+
+
+def _place_of(
+    connection: psycopg.Connection, namespace: str, job: Job, limit_jobs: int
+) -> tuple[str | None, int]:
+    """Return the root of the job's run (None: not known) and its depth there; as it says, else by its ancestors.
+
+    A job in a circle of parents that nothing leads into is its own root.
+    """
+    if job.is_root:
+        return job.job_id, 0
+    if job.root_job_id and job.depth >= 0:
+        return job.root_job_id, job.depth
+    above = walk(connection, namespace, job.job_id, UPSTREAM, "spawned", limit_jobs)
+    placed = read(
+        connection, _Place, _QUERIES["places_of_jobs"], namespace=namespace, job_ids=list(above.distances)
+    )
+    nearest = min(
+        (
+            (above.distances[place.job_id], place)
+            for place in placed
+            if place.root_job_id and place.depth >= 0
+        ),
+        default=None,
+    )
+    if nearest is not None:
+        return nearest[1].root_job_id, nearest[1].depth + nearest[0]
+    if above.cut_at is not None:
+        return job.root_job_id or None, 0
+    top = _top_of(connection, namespace, job, above.distances)
+    return job.root_job_id or top, above.distances.get(top, 0)
+
+
+def _top_of(connection: psycopg.Connection, namespace: str, job: Job, distances: Mapping[str, int]) -> str:
+    """Return the farthest job above one; the job itself where there is none, or only a circle."""
+    farthest = min(distances, key=lambda job_id: (-distances[job_id], job_id), default=job.job_id)
+    known = read_job(connection, namespace, farthest)
+    return farthest if known is None or known.is_root else job.job_id
+
+
+def _adopted(root: str, rows: list[_Unplaced], root_is_placed: bool) -> dict[str, int]:
+    """Return the unplaced jobs of this run with their least depth: below a job of the run, and so on down.
 
     One that names the run but is reached by no edge has depth -1.
     """
@@ -163,22 +276,6 @@ def _adopted(root: str, rows: list[_Unplaced]) -> dict[str, int]:
                 below = children.get(job_id)
                 if below:
                     due.setdefault(depth + 1, []).extend(below)
-    if not any(row.job_id == root for row in rows):
+    if root_is_placed:
         del depths[root]
     return {row.job_id: -1 for row in rows if row.in_run} | depths
-
-
-def _walked_run(connection: psycopg.Connection, namespace: str, root: str, limit_jobs: int) -> Scope:
-    """For a namespace where very many jobs do not say their run: go down from this run's own jobs instead."""
-    members = read(
-        connection, _Member, _QUERIES["members"], namespace=namespace, root=root, bound=limit_jobs + 1
-    )
-    too_many = len(members) > limit_jobs
-    placed = {} if too_many else {member.job_id: member.depth for member in members if member.depth >= 0}
-    unknown = {member.job_id: -1 for member in members if member.depth < 0}
-    reached = walk(connection, namespace, {root: 0} | placed, DOWNSTREAM_UNPLACED, "spawned", limit_jobs)
-    walked = unknown | {job_id: level for job_id, level in reached.levels.items() if job_id not in placed}
-    own = next(iter(read(connection, Job, _QUERIES["job"], namespace=namespace, job_id=root)), None)
-    if own is None or (own.root_job_id == root and own.depth >= 0):
-        walked.pop(root, None)
-    return Scope(namespace, root, root, walked, cut=too_many or reached.cut)

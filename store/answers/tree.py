@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from store.answers.stages import Key, Stage, in_order
-from store.answers.stuck import Stuck
+from store.answers.judging import Key
+from store.answers.stages import Stage, in_order
+from store.answers.verdicts import Verdict
 
 # A crawler's jobs may spawn each other a thousand levels down; nobody reads that as a tree, and no JSON parser likes it.
 MAX_NESTING = 100
@@ -68,7 +69,8 @@ class Node:
     job_id: str | None = None
     expected: int | None = None
     stage_total: int = 0
-    stuck: Stuck | None = None
+    spawned: int | None = None
+    verdict: Verdict | None = None
     failures: tuple[FailureMark, ...] = ()
     after: tuple[After, ...] = ()
     parent_known: bool = True
@@ -126,7 +128,8 @@ def spawn_tree(
                 lines[parent, key],
                 expected=stage.expected,
                 stage_total=stage.total,
-                stuck=stage.stuck,
+                spawned=stage.spawned,
+                verdict=stage.verdict,
                 failures=marks.get(key, ()),
             )
     lines = {
@@ -161,7 +164,8 @@ def dependency_tree(
             states=stage.states,
             expected=stage.expected,
             stage_total=stage.total,
-            stuck=stage.stuck,
+            spawned=stage.spawned,
+            verdict=stage.verdict,
             failures=marks.get(key, ()),
             after=others,
         )

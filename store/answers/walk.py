@@ -1,12 +1,10 @@
-"""Walking the edges level by level: cycles end where they began, and bounds on jobs and levels are kept.
+"""Walk along the edges from one job, up or down, however deep: circles end, and a limit of jobs is kept.
 
-A level is one query, so the walk costs as many round trips as the lineage is deep; but the way up from a job, which is
-short as a rule, is one query in all.
+A query takes many levels at once, so a chain of thousands costs a few round trips.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, LiteralString, NamedTuple
+from typing import Final, Literal, LiteralString, NamedTuple
 
 import psycopg
 
@@ -15,93 +13,82 @@ from store.queries import queries
 
 Edges = Literal["spawned", "depends_on", "all"]
 
-MAX_LEVELS = 1_000
-
-# So many jobs above one are found in one query; where there are more, a query a level costs no more than they do.
-NEAR_JOBS = 256
+_ROWS_A_QUERY: Final = 20_000
 
 _QUERIES = queries("answers_walk")
 DOWNSTREAM = _QUERIES["downstream"]
-DOWNSTREAM_UNPLACED = _QUERIES["downstream_unplaced"]
 UPSTREAM = _QUERIES["upstream"]
 
 
 class _Reached(NamedTuple):
-    job_id: str
-
-
-class _Near(NamedTuple):
     level: int
     job_id: str
 
 
 @dataclass(frozen=True)
 class Walk:
-    """``levels``: job id to its least distance from the seeds (theirs included). ``cut``: a bound ended the walk."""
+    """The jobs reached, each with its least distance from the start, which is left out.
 
-    levels: dict[str, int]
-    cut: bool
+    ``cut_at``: the limit of jobs that ended the walk; None when it went to the end.
+    """
+
+    distances: dict[str, int]
+    cut_at: int | None
 
 
 def kinds_of(edges: Edges) -> list[str]:
-    """The kinds of edges that a choice of them stands for."""
+    """Return the kinds of edges that a choice of them stands for."""
     return ["spawned", "depends_on"] if edges == "all" else [edges]
 
 
 def walk(
     connection: psycopg.Connection,
     namespace: str,
-    seeds: Mapping[str, int],
-    step: LiteralString,
+    job_id: str,
+    direction: LiteralString,
     edges: Edges,
     limit_jobs: int,
 ) -> Walk:
-    """All jobs reached from the seeds (job id to its level) by repeating one of the steps above.
-
-    At most ``limit_jobs`` jobs besides the seeds and ``MAX_LEVELS`` levels.
-    """
-    levels = dict(seeds)
-    waves: dict[int, list[str]] = {}
-    for job_id, level in seeds.items():
-        waves.setdefault(level, []).append(job_id)
-    room = limit_jobs
-    for _ in range(MAX_LEVELS):
-        if not waves:
-            return Walk(levels, cut=False)
-        level = min(waves)
-        found = read(
-            connection,
-            _Reached,
-            step,
-            namespace=namespace,
-            frontier=waves.pop(level),
-            kinds=kinds_of(edges),
-            bound=room + len(levels) + 1,
+    """Return at most ``limit_jobs`` jobs below (``DOWNSTREAM``) or above (``UPSTREAM``) one, the nearest ones."""
+    distances = {job_id: 0}
+    frontier, level = [job_id], 0
+    while frontier:
+        rows, whole_levels = _next_levels(
+            connection, namespace, frontier, direction, edges, limit_jobs + 1 + len(distances)
         )
-        new = [row.job_id for row in found if row.job_id not in levels]
-        if len(new) > room:
-            levels.update(dict.fromkeys(sorted(new)[:room], level + 1))
-            return Walk(levels, cut=True)
-        room -= len(new)
-        levels.update(dict.fromkeys(new, level + 1))
-        if new:
-            waves.setdefault(level + 1, []).extend(new)
-    return Walk(levels, cut=bool(waves))
+        frontier = []
+        for row in rows:
+            if 0 < row.level <= whole_levels and row.job_id not in distances:
+                if len(distances) > limit_jobs:
+                    return Walk(_without(distances, job_id), limit_jobs)
+                distances[row.job_id] = level + row.level
+                if row.level == whole_levels:
+                    frontier.append(row.job_id)
+        level += whole_levels
+    return Walk(_without(distances, job_id), None)
 
 
-def walk_up(
-    connection: psycopg.Connection, namespace: str, job_id: str, edges: Edges, limit_jobs: int
-) -> Walk:
-    """As `walk`, of all jobs above one."""
-    near = read(
-        connection,
-        _Near,
-        _QUERIES["upstream_near"],
-        namespace=namespace,
-        job_id=job_id,
-        kinds=kinds_of(edges),
-        enough=NEAR_JOBS,
-    )
-    if len(near) > min(NEAR_JOBS, limit_jobs):
-        return walk(connection, namespace, {job_id: 0}, UPSTREAM, edges, limit_jobs)
-    return Walk({row.job_id: row.level for row in near}, cut=False)
+def _next_levels(
+    connection: psycopg.Connection,
+    namespace: str,
+    frontier: list[str],
+    direction: LiteralString,
+    edges: Edges,
+    most_jobs: int,
+) -> tuple[list[_Reached], int]:
+    """Read the levels after the frontier, and how many of them are whole: one at least."""
+    asked = {"namespace": namespace, "frontier": frontier, "kinds": kinds_of(edges)}
+    levels = max(1, _ROWS_A_QUERY // len(frontier))
+    most_rows = len(frontier) + _ROWS_A_QUERY
+    rows = read(connection, _Reached, direction, **asked, most_levels=levels, most_rows=most_rows)
+    if len(rows) < most_rows:
+        return rows, levels
+    levels = rows[-1].level - 1
+    if levels > 0:
+        return rows, levels
+    most_rows = len(frontier) + max(most_jobs, _ROWS_A_QUERY)
+    return read(connection, _Reached, direction, **asked, most_levels=1, most_rows=most_rows), 1
+
+
+def _without(distances: dict[str, int], job_id: str) -> dict[str, int]:
+    return {reached: distance for reached, distance in distances.items() if reached != job_id}

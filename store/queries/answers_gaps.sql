@@ -1,8 +1,11 @@
--- What a run lacks. Parameters as in answers_lineage.sql.
+-- What a run lacks. Parameters and form as in answers_lineage.sql.
 
 -- name: announced_children
--- What jobs said they would spawn, and what they did: a row for each job that spawned another number (`jobs` counts
--- all of these), and for those that kept their word a row for each kind of job (`jobs` counts its jobs).
+-- What jobs announced that they would spawn, and what they did spawn. `kind` says what a row is:
+--   'missing'  one job that spawned too many, or that is over and spawned too few; `rows` counts all of these;
+--   'kept'     the jobs of a stage that spawned just as many as they announced; `rows` counts such stages;
+--   'pending'  the jobs of a stage that spawned too few so far, and are not over; `rows` counts such stages.
+-- Each with the first ones, up to the limit.
 WITH expecting AS (
     SELECT job_id, depth, worker, state, external_id, expected_children
     FROM jobs
@@ -11,103 +14,236 @@ WITH expecting AS (
       AND depth >= 0
       AND expected_children IS NOT NULL
     UNION ALL
-    SELECT job.job_id, place.depth, job.worker, job.state, job.external_id, job.expected_children
+    SELECT place.job_id, place.depth, job.worker, job.state, job.external_id, job.expected_children
     FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
-    JOIN jobs AS job
-        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    CROSS JOIN LATERAL (
+        SELECT worker, state, external_id, expected_children
+        FROM jobs
+        WHERE jobs.namespace = %(namespace)s AND jobs.job_id = place.job_id
+        OFFSET 0
+    ) AS job
     WHERE job.expected_children IS NOT NULL
 ),
-compared AS (
+compared AS MATERIALIZED (
     SELECT
         expecting.job_id, expecting.depth, expecting.worker, expecting.state, expecting.external_id,
         child.key AS child_worker,
         child.value::numeric::bigint AS expected,
-        (
-            SELECT count(*)
-            FROM lineage_edges AS edge
-            JOIN jobs AS spawned
-                ON spawned.namespace = edge.namespace AND spawned.job_id = edge.job_id
-            WHERE edge.namespace = %(namespace)s
-              AND edge.upstream_job_id = expecting.job_id
-              AND edge.kind = 'spawned'
-              AND spawned.worker = child.key
-        ) AS spawned
+        spawned.jobs AS spawned
     FROM expecting
     CROSS JOIN LATERAL jsonb_each_text(expecting.expected_children) AS child (key, value)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS jobs
+        FROM (
+            SELECT lineage_edges.job_id
+            FROM lineage_edges
+            WHERE lineage_edges.namespace = %(namespace)s
+              AND lineage_edges.upstream_job_id = expecting.job_id
+              AND lineage_edges.kind = 'spawned'
+            OFFSET 0
+        ) AS edge
+        CROSS JOIN LATERAL (
+            SELECT
+            FROM jobs
+            WHERE jobs.namespace = %(namespace)s AND jobs.job_id = edge.job_id AND jobs.worker = child.key
+            OFFSET 0
+        ) AS spawned
+    ) AS spawned
+),
+judged AS (
+    SELECT
+        *,
+        CASE
+            WHEN spawned = expected THEN 'kept'
+            WHEN spawned < expected AND state NOT IN ('completed', 'cancelled', 'discarded') THEN 'pending'
+            ELSE 'missing'
+        END AS kind
+    FROM compared
 )
 (
     SELECT
-        job_id, depth, worker, state, external_id, child_worker, expected, spawned,
-        count(*) OVER () AS jobs
-    FROM compared
-    WHERE spawned <> expected
+        kind, job_id, depth, worker, state, external_id, child_worker, expected, spawned, 1::bigint AS jobs,
+        count(*) OVER () AS rows
+    FROM judged
+    WHERE kind = 'missing'
     ORDER BY expected - spawned DESC, depth, worker, job_id, child_worker
     LIMIT %(limit)s
 )
 UNION ALL
 (
     SELECT
-        min(job_id), depth, worker, min(state), min(external_id), child_worker, sum(expected)::bigint,
-        sum(spawned)::bigint, count(*)
-    FROM compared
-    WHERE spawned = expected
-    GROUP BY depth, worker, child_worker
+        kind, min(job_id), depth, worker, min(state), min(external_id), child_worker, sum(expected)::bigint,
+        sum(spawned)::bigint, count(*), count(*) OVER ()
+    FROM judged
+    WHERE kind = 'kept'
+    GROUP BY kind, depth, worker, child_worker
     ORDER BY depth, worker, child_worker
+    LIMIT %(limit)s
+)
+UNION ALL
+(
+    SELECT
+        kind, min(job_id), depth, worker, min(state), min(external_id), child_worker, sum(expected)::bigint,
+        sum(spawned)::bigint, count(*), count(*) OVER ()
+    FROM judged
+    WHERE kind = 'pending'
+    GROUP BY kind, depth, worker, child_worker
+    ORDER BY depth, worker, child_worker
+    LIMIT %(limit)s
 );
 
--- name: barren_jobs
--- Completed jobs without a child of a worker that siblings of their stage spawned, counted by stage and child worker,
--- with the first few named. A job that said how many it would spawn is judged by that alone (announced_children).
-WITH completed AS MATERIALIZED (
-    SELECT job_id, depth, worker, expected_children
+-- name: childless
+-- Completed jobs without a child of a worker that siblings spawned. Siblings are the jobs of one stage whose parents are
+-- of one worker. A job that announced a number of that worker is judged by that alone (announced_children).
+-- Where never more than one of a parent's children spawned such a job (the body of a chord), no single job can lack it:
+-- then the children of one parent are counted together (`of_parents`), those that all completed.
+-- A worker that is found at several depths spawning another such one is a recursion, which ends somewhere: left out.
+WITH placed AS (
+    SELECT job_id, parent_job_id, depth, worker, state, expected_children
     FROM jobs
     WHERE namespace = %(namespace)s
       AND root_job_id = %(run)s
       AND depth >= 0
-      AND state = 'completed'
     UNION ALL
-    SELECT job.job_id, place.depth, job.worker, job.expected_children
+    SELECT place.job_id, job.parent_job_id, place.depth, job.worker, job.state, job.expected_children
     FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
-    JOIN jobs AS job
-        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
-    WHERE job.state = 'completed'
+    CROSS JOIN LATERAL (
+        SELECT parent_job_id, worker, state, expected_children
+        FROM jobs
+        WHERE jobs.namespace = %(namespace)s AND jobs.job_id = place.job_id
+        OFFSET 0
+    ) AS job
 ),
-fertile AS MATERIALIZED (
-    SELECT DISTINCT parent.depth, parent.worker, parent.job_id, child.worker AS child_worker
-    FROM completed AS parent
-    JOIN lineage_edges AS edge
-        ON edge.namespace = %(namespace)s AND edge.upstream_job_id = parent.job_id AND edge.kind = 'spawned'
-    JOIN jobs AS child
-        ON child.namespace = edge.namespace AND child.job_id = edge.job_id
-),
-offspring AS (
-    SELECT depth, worker, child_worker, count(*) AS jobs
-    FROM fertile
-    GROUP BY depth, worker, child_worker
-),
-barren AS (
+run_jobs AS MATERIALIZED (
     SELECT
-        offspring.depth, offspring.worker, offspring.child_worker, completed.job_id,
-        row_number() OVER (
-            PARTITION BY offspring.depth, offspring.worker, offspring.child_worker ORDER BY completed.job_id
-        ) AS place
-    FROM offspring
-    JOIN completed USING (depth, worker)
-    LEFT JOIN fertile
-        ON fertile.job_id = completed.job_id AND fertile.child_worker = offspring.child_worker
-    WHERE fertile.job_id IS NULL
-      AND NOT coalesce(completed.expected_children ? offspring.child_worker, false)
+        job_id, depth, worker, state, expected_children,
+        CASE
+            WHEN parent_job_id <> '' THEN parent_job_id
+            WHEN depth <> 0 THEN (
+                SELECT min(edge.upstream_job_id)
+                FROM lineage_edges AS edge
+                WHERE edge.namespace = %(namespace)s AND edge.job_id = placed.job_id AND edge.kind = 'spawned'
+            )
+        END AS parent_job_id
+    FROM placed
 ),
-counted AS (
+workers AS (
+    SELECT worker, count(DISTINCT depth) > 1 AS recurs
+    FROM run_jobs
+    GROUP BY worker
+),
+parents AS (
+    SELECT spawning.parent_job_id, job.worker
+    FROM (SELECT DISTINCT parent_job_id FROM run_jobs WHERE parent_job_id IS NOT NULL) AS spawning
+    CROSS JOIN LATERAL (
+        SELECT worker
+        FROM jobs
+        WHERE jobs.namespace = %(namespace)s AND jobs.job_id = spawning.parent_job_id
+        OFFSET 0
+    ) AS job
+),
+-- Each job with the set of siblings that it is of: the children of its parent; itself where no parent is known.
+members AS MATERIALIZED (
     SELECT
-        depth, worker, child_worker,
-        count(*) AS without,
-        array_agg(job_id ORDER BY job_id) FILTER (WHERE place <= %(limit)s) AS job_ids
-    FROM barren
-    GROUP BY depth, worker, child_worker
+        run_jobs.job_id, run_jobs.depth, run_jobs.worker, run_jobs.state, run_jobs.expected_children,
+        coalesce(run_jobs.parent_job_id, run_jobs.job_id) AS set_id,
+        coalesce(parents.worker, '') AS parent_worker
+    FROM run_jobs
+    LEFT JOIN parents USING (parent_job_id)
+),
+spawning AS MATERIALIZED (
+    SELECT members.job_id, members.depth, members.worker, members.set_id, members.parent_worker, child.worker AS child_worker
+    FROM members
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT job.worker
+        FROM (
+            SELECT lineage_edges.job_id
+            FROM lineage_edges
+            WHERE lineage_edges.namespace = %(namespace)s
+              AND lineage_edges.upstream_job_id = members.job_id
+              AND lineage_edges.kind = 'spawned'
+            OFFSET 0
+        ) AS edge
+        CROSS JOIN LATERAL (
+            SELECT worker
+            FROM jobs
+            WHERE jobs.namespace = %(namespace)s AND jobs.job_id = edge.job_id
+            OFFSET 0
+        ) AS job
+    ) AS child
+    WHERE members.state = 'completed'
+),
+kinds AS MATERIALIZED (
+    SELECT spawning.depth, spawning.parent_worker, spawning.worker, spawning.child_worker, count(*) AS with_some
+    FROM spawning
+    JOIN workers AS own
+        ON own.worker = spawning.worker
+    LEFT JOIN workers AS below
+        ON below.worker = spawning.child_worker
+    WHERE NOT (own.recurs AND coalesce(below.recurs, false))
+    GROUP BY spawning.depth, spawning.parent_worker, spawning.worker, spawning.child_worker
+),
+sets AS MATERIALIZED (
+    SELECT depth, parent_worker, set_id, count(*) AS jobs, bool_and(state = 'completed') AS all_completed
+    FROM members
+    GROUP BY depth, parent_worker, set_id
+),
+spawning_sets AS MATERIALIZED (
+    SELECT depth, parent_worker, child_worker, set_id, count(*) AS spawning_jobs
+    FROM spawning
+    GROUP BY depth, parent_worker, child_worker, set_id
+),
+shapes AS MATERIALIZED (
+    SELECT
+        depth, parent_worker, spawning_sets.child_worker,
+        max(spawning_sets.spawning_jobs) = 1 AND bool_or(sets.jobs > 1) AS one_of_a_set,
+        count(*) AS with_some
+    FROM spawning_sets
+    JOIN sets USING (depth, parent_worker, set_id)
+    GROUP BY depth, parent_worker, spawning_sets.child_worker
+),
+lacking AS MATERIALIZED (
+    SELECT kinds.depth, kinds.parent_worker, kinds.worker, kinds.child_worker, members.job_id, members.set_id
+    FROM kinds
+    JOIN members USING (depth, parent_worker, worker)
+    LEFT JOIN spawning
+        ON spawning.job_id = members.job_id AND spawning.child_worker = kinds.child_worker
+    WHERE members.state = 'completed'
+      AND spawning.job_id IS NULL
+      AND NOT coalesce(members.expected_children ? kinds.child_worker, false)
+),
+found AS (
+    SELECT
+        false AS of_parents, lacking.depth, lacking.worker, lacking.child_worker, lacking.parent_worker, lacking.job_id,
+        kinds.with_some
+    FROM lacking
+    JOIN kinds USING (depth, parent_worker, worker, child_worker)
+    JOIN shapes USING (depth, parent_worker, child_worker)
+    WHERE NOT shapes.one_of_a_set
+    UNION ALL
+    SELECT DISTINCT
+        true, lacking.depth - 1, lacking.parent_worker, lacking.child_worker, '', lacking.set_id, shapes.with_some
+    FROM lacking
+    JOIN shapes USING (depth, parent_worker, child_worker)
+    JOIN sets USING (depth, parent_worker, set_id)
+    LEFT JOIN spawning_sets USING (depth, parent_worker, child_worker, set_id)
+    WHERE shapes.one_of_a_set
+      AND sets.all_completed
+      AND spawning_sets.spawning_jobs IS NULL
+),
+numbered AS (
+    SELECT
+        *,
+        row_number() OVER (PARTITION BY of_parents, depth, worker, child_worker, parent_worker ORDER BY job_id) AS place
+    FROM found
 )
-SELECT counted.depth, counted.worker, counted.child_worker, counted.without, offspring.jobs AS with_some, counted.job_ids
-FROM counted
-JOIN offspring USING (depth, worker, child_worker)
+SELECT
+    of_parents, depth, worker, child_worker, with_some,
+    count(*) AS without,
+    array_agg(job_id ORDER BY job_id) FILTER (WHERE place <= %(limit)s) AS job_ids,
+    count(*) OVER () AS rows
+FROM numbered
+GROUP BY of_parents, depth, worker, child_worker, parent_worker, with_some
 -- What most siblings did comes first: there a lack says most.
-ORDER BY counted.without::double precision / offspring.jobs, counted.depth, counted.worker, counted.child_worker;
+ORDER BY count(*)::double precision / with_some, depth, worker, child_worker, of_parents, parent_worker
+LIMIT %(limit)s;

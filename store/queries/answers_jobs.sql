@@ -4,8 +4,8 @@
 -- With the parent, and why the job's last attempt failed: that attempt ended when the job entered its state, so the
 -- partition of `attempts` is known.
 WITH chosen AS (
-    SELECT job_id, depth, worker, state, attempt, occurred_at, source, external_id, parent_job_id, error_category,
-           error_type, failure_group_id
+    SELECT job_id, depth, worker, state, attempt, occurred_at, started_at, source, external_id, parent_job_id,
+           error_category, error_type, failure_group_id
     FROM jobs
     WHERE namespace = %(namespace)s
       AND root_job_id = %(run)s
@@ -13,11 +13,15 @@ WITH chosen AS (
       AND (%(worker)s::text IS NULL OR worker = %(worker)s)
       AND (%(state)s::text IS NULL OR state = %(state)s)
     UNION ALL
-    SELECT job.job_id, place.depth, job.worker, job.state, job.attempt, job.occurred_at, job.source, job.external_id,
-           job.parent_job_id, job.error_category, job.error_type, job.failure_group_id
+    SELECT place.job_id, place.depth, job.*
     FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
-    JOIN jobs AS job
-        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    CROSS JOIN LATERAL (
+        SELECT worker, state, attempt, occurred_at, started_at, source, external_id, parent_job_id, error_category,
+               error_type, failure_group_id
+        FROM jobs
+        WHERE jobs.namespace = %(namespace)s AND jobs.job_id = place.job_id
+        OFFSET 0
+    ) AS job
     WHERE (%(worker)s::text IS NULL OR job.worker = %(worker)s)
       AND (%(state)s::text IS NULL OR job.state = %(state)s)
 ),
@@ -31,6 +35,7 @@ SELECT
     page.state,
     page.attempt,
     page.occurred_at AS since,
+    page.started_at,
     page.source,
     page.external_id,
     coalesce(nullif(page.parent_job_id, ''), spawned.upstream_job_id) AS parent_job_id,
@@ -46,9 +51,13 @@ LEFT JOIN LATERAL (
     FROM lineage_edges AS edge
     WHERE edge.namespace = %(namespace)s AND edge.job_id = page.job_id AND edge.kind = 'spawned'
 ) AS spawned ON page.parent_job_id = ''
-LEFT JOIN jobs AS parent
-    ON parent.namespace = %(namespace)s
-   AND parent.job_id = coalesce(nullif(page.parent_job_id, ''), spawned.upstream_job_id)
+LEFT JOIN LATERAL (
+    SELECT job.worker, job.external_id
+    FROM jobs AS job
+    WHERE job.namespace = %(namespace)s
+      AND job.job_id = coalesce(nullif(page.parent_job_id, ''), spawned.upstream_job_id)
+    OFFSET 0
+) AS parent ON true
 LEFT JOIN LATERAL (
     SELECT attempt.error_message
     FROM attempts AS attempt
@@ -75,8 +84,12 @@ FROM (
     UNION ALL
     SELECT count(*) AS jobs
     FROM unnest(%(walked_ids)s::text[]) AS place (job_id)
-    JOIN jobs AS job
-        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    CROSS JOIN LATERAL (
+        SELECT worker, state
+        FROM jobs
+        WHERE jobs.namespace = %(namespace)s AND jobs.job_id = place.job_id
+        OFFSET 0
+    ) AS job
     WHERE (%(worker)s::text IS NULL OR job.worker = %(worker)s)
       AND (%(state)s::text IS NULL OR job.state = %(state)s)
 ) AS both_kinds;

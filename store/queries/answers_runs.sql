@@ -1,43 +1,56 @@
--- The runs there are.
+-- The runs there are. Lookups are written LATERAL, as in answers_lineage.sql.
 
--- name: runs
--- The newest first, by what was last said of their root. A run too large to be read for its last change has none here.
-WITH roots AS (
-    SELECT namespace, job_id, worker, state, source, external_id, occurred_at,
-           least(enqueued_at, started_at, occurred_at) AS started_at
-    FROM jobs
-    WHERE depth = 0
-      AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
-    ORDER BY occurred_at DESC, namespace, job_id
-    LIMIT %(limit)s
+-- name: roots
+-- The roots of runs (jobs_roots_idx), the newest first by what was last said of them. Hops from namespace to namespace by
+-- the index, and takes the newest of each.
+WITH RECURSIVE namespaces AS (
+    (
+        SELECT namespace
+        FROM jobs
+        WHERE %(namespace)s::text IS NULL OR namespace = %(namespace)s
+        ORDER BY namespace
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT (SELECT job.namespace FROM jobs AS job WHERE job.namespace > known.namespace ORDER BY job.namespace LIMIT 1)
+    FROM namespaces AS known
+    WHERE known.namespace IS NOT NULL AND %(namespace)s::text IS NULL
 )
 SELECT
-    roots.job_id AS root,
-    roots.namespace,
-    roots.worker,
-    roots.state,
-    roots.source,
-    roots.external_id,
-    roots.started_at,
-    CASE WHEN stands.total <= %(largest_read)s THEN (
-        SELECT max(job.occurred_at)
-        FROM jobs AS job
-        WHERE job.namespace = roots.namespace AND job.root_job_id = roots.job_id
-    ) END AS last_change_at,
-    stands.total,
-    stands.completed,
-    stands.failed,
-    stands.waiting,
-    stands.executing
-FROM roots
+    root.job_id, namespaces.namespace, root.worker, root.state, root.source, root.external_id, root.occurred_at,
+    root.started_at, root.is_placed
+FROM namespaces
 CROSS JOIN LATERAL (
     SELECT
-        count(*) AS total,
-        count(*) FILTER (WHERE job.state = 'completed') AS completed,
-        count(*) FILTER (WHERE job.state = 'discarded') AS failed,
-        count(*) FILTER (WHERE job.state IN ('available', 'scheduled', 'suspended', 'retryable')) AS waiting,
-        count(*) FILTER (WHERE job.state = 'executing') AS executing
-    FROM jobs AS job
-    WHERE job.namespace = roots.namespace AND job.root_job_id = roots.job_id
-) AS stands
-ORDER BY roots.occurred_at DESC, roots.namespace, roots.job_id;
+        job_id, worker, state, source, external_id, occurred_at,
+        least(enqueued_at, started_at, occurred_at) AS started_at,
+        root_job_id = job_id AND depth >= 0 AS is_placed
+    FROM jobs
+    WHERE jobs.namespace = namespaces.namespace
+      AND (jobs.root_job_id = jobs.job_id OR (jobs.root_job_id = '' AND jobs.parent_job_id IN ('', jobs.job_id)))
+    ORDER BY occurred_at DESC, job_id
+    LIMIT %(limit)s
+) AS root
+ORDER BY root.occurred_at DESC, namespaces.namespace, root.job_id
+LIMIT %(limit)s;
+
+-- name: states_of_runs
+-- Jobs of each stage in each state, of many runs: of all jobs that name the root.
+SELECT run.namespace, run.root, stage.depth, stage.worker, stage.state, stage.jobs
+FROM unnest(%(namespaces)s::text[], %(roots)s::text[]) AS run (namespace, root)
+CROSS JOIN LATERAL (
+    SELECT depth, worker, state, count(*) AS jobs
+    FROM jobs
+    WHERE jobs.namespace = run.namespace AND jobs.root_job_id = run.root
+    GROUP BY depth, worker, state
+) AS stage;
+
+-- name: last_changes
+-- When a job of each of these runs last changed: of the jobs that name the root.
+SELECT run.namespace, run.root, job.changed_at
+FROM unnest(%(namespaces)s::text[], %(roots)s::text[]) AS run (namespace, root)
+CROSS JOIN LATERAL (
+    SELECT max(occurred_at) AS changed_at
+    FROM jobs
+    WHERE jobs.namespace = run.namespace AND jobs.root_job_id = run.root
+) AS job;

@@ -54,7 +54,7 @@ def test_a_job_that_spawned_fewer_children_than_it_meant_to_is_a_gap(kino: psyco
 
 def test_completed_jobs_without_a_child_that_their_siblings_have_are_a_gap(kino: psycopg.Connection) -> None:
     childless = [f"page-{number:03}" for number in range(70) if details_of(number) == 0]
-    (found,) = get_gaps(kino, KINO, "12345", limit=3).barren
+    (found,) = get_gaps(kino, KINO, "12345", limit=3).childless
     assert (found.worker, found.child_worker, found.without, found.with_some) == (
         "MoviePageJob",
         "MovieDetailJob",
@@ -74,7 +74,7 @@ def test_a_job_that_announced_no_children_of_a_kind_lacks_none(database_url: str
     ]
     with closing(tell(database_url, events)) as connection:
         found = get_gaps(connection, KINO, "1")
-    assert found.barren == []
+    assert found.childless == []
     assert [(gap.job_id, gap.missing) for gap in found.missing] == [("1", -1)]
     assert [(kept.job_id, kept.child_worker, kept.jobs, kept.spawned) for kept in found.kept] == [
         ("b", "DetailJob", 1, 0)
@@ -291,7 +291,7 @@ def test_runs_are_listed_newest_first_with_where_their_jobs_stand(database_url: 
         assert len(get_runs(connection, limit=1)) == 1
     assert (newest.root, newest.namespace, newest.executing) == ("w", "flows", 1)
     details = sum(details_of(number) for number in range(70))
-    assert (sync.total, sync.completed, sync.failed) == (137 + details + SHOWTIMES, 71, SHOWTIMES)
+    assert (sync.total, sync.completed, sync.discarded) == (137 + details + SHOWTIMES, 71, SHOWTIMES)
     assert (sync.waiting, sync.executing) == (63 + details, 3)
     assert sync.started_at == NOW - timedelta(minutes=20)
     assert sync.last_change_at == NOW - timedelta(minutes=5)

@@ -11,8 +11,8 @@ from schemas.errors import InputError, NotFoundError
 from store.answers.lineage import get_ancestors, get_children, get_job_tree, get_pipeline_stats
 from store.answers.scope import find_namespace
 from store.answers.stages import Stage
-from store.answers.stuck import StuckRule
 from store.answers.tree import Node
+from store.answers.verdicts import StuckRule
 from store.queries import queries
 from tests.integration.story import (
     KINO,
@@ -82,7 +82,9 @@ def test_the_tree_hangs_each_stage_below_the_one_that_spawned_it(kino: psycopg.C
     assert [tuple(mark) for mark in lines["SyncJob", "MoviePageJob", "ShowtimeProcessJob"].failures] == [
         ("movie_not_ready", SHOWTIMES, 1)
     ]
-    assert lines["SyncJob", "MoviePageJob", "MovieDetailJob"].stuck is not None
+    details = lines["SyncJob", "MoviePageJob", "MovieDetailJob"].verdict
+    assert details is not None
+    assert details.name == "stuck"
 
 
 def test_a_job_that_is_no_root_has_the_tree_below_it(kino: psycopg.Connection) -> None:
@@ -142,11 +144,11 @@ def test_a_walk_that_is_cut_says_so(database_url: str) -> None:
     ]
     with closing(tell(database_url, events)) as connection:
         whole = get_pipeline_stats(connection, KINO, "0")
-        assert (len(whole.stages), whole.cut) == (30, False)
+        assert (len(whole.stages), whole.cut_at) == (30, None)
         part = get_pipeline_stats(connection, KINO, "0", limit_jobs=10)
-        assert (len(part.stages), part.cut) == (11, True)
+        assert (len(part.stages), part.cut_at) == (11, 10)
         above = get_ancestors(connection, KINO, "29", limit_jobs=10)
-        assert (len(above.ancestors), above.cut) == (10, True)
+        assert (len(above.ancestors), above.cut_at) == (10, 10)
 
 
 def test_a_root_that_only_its_children_name_has_a_tree(database_url: str) -> None:

@@ -57,7 +57,9 @@ def test_stats_have_the_shape_that_others_build_on(jobtrail: Jobtrail) -> None:
         "total": 136,
         "expected": 136,
         "states": {"completed": 70, "available": 63, "executing": 3},
+        "verdict": "at_work",
         "stuck": None,
+        "lost": None,
     }
     assert found["stages"][0]["depth"] == 0
     stuck = found["stages"][2]["stuck"]
@@ -114,7 +116,7 @@ def test_every_answering_command_answers_in_both_forms(jobtrail: Jobtrail) -> No
 def test_gaps_end_with_1_when_there_are_any(jobtrail: Jobtrail) -> None:
     found = answer(jobtrail, "lineage", "gaps", "12345", status=1)
     assert found["missing"] == []
-    assert [group["without"] for group in found["barren"]] == [10]
+    assert [group["without"] for group in found["childless"]] == [10]
     status, out, _ = jobtrail("lineage", "gaps", "12345")
     assert status == 1
     assert (

@@ -74,10 +74,16 @@ def test_expectations_follow_from_what_the_workers_wrote() -> None:
     assert expectations.stages(jobs)[2, "Showtime"] == {"discarded": 2}
     assert expectations.announced(jobs) == {(1, "Page"): 3}
     assert expectations.missing(jobs) == {("1", "Page"): (3, 2)}
-    assert expectations.barren(jobs) == {("Page", "Detail"): frozenset({"3"})}
+    assert expectations.childless(jobs) == {("Page", "Detail"): frozenset({"3"})}
     assert expectations.stuck(jobs) == {(2, "Detail")}
     assert [(group.category, group.jobs) for group in expectations.groups(jobs)] == [("movie_not_ready", 2)]
-    assert expectations.run(jobs) == {"total": 6, "completed": 3, "failed": 2, "waiting": 1, "executing": 0}
+    assert expectations.run(jobs) == {
+        "total": 6,
+        "completed": 3,
+        "discarded": 2,
+        "waiting": 1,
+        "executing": 0,
+    }
 
 
 def test_a_tally_combines_the_files_of_all_processes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The picture of a run: folded by stage, aligned, safe to print, and never longer than the limit."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -8,20 +9,26 @@ from cli.render.as_json import dumps
 from cli.render.safe_text import columns, safe, safe_lines, safe_name
 from cli.render.tables import table
 from cli.render.tree_picture import picture
+from store.answers.judging import Key
 from store.answers.lineage import JobTree
-from store.answers.stages import Key, Stage
-from store.answers.stuck import Stuck
+from store.answers.stages import Stage
 from store.answers.tree import Dependency, FailureMark, Link, dependency_tree, spawn_tree
+from store.answers.verdicts import Lost, Stuck, Verdict
 
 SYNC = Key(0, "SyncJob")
 PAGE = Key(1, "MoviePageJob")
 DETAIL = Key(2, "MovieDetailJob")
 SHOWTIME = Key(2, "ShowtimeProcessJob")
-STUCK = Stuck(datetime(2026, 11, 22, tzinfo=UTC), 360.0, 115, 0, 0, "115 waiting, none executing, …")
+LONG_AGO = datetime(2026, 11, 22, tzinfo=UTC)
+STUCK = Verdict("stuck", Stuck(LONG_AGO, 360.0, 115, 0, 0, "115 waiting, none executing, …"))
+LOST = Verdict(
+    "lost", lost=Lost(1, LONG_AGO, 259_200.0, "executing for 3 d, the longest of its kind took 1 min")
+)
 
 
-def stage(key: Key, expected: int | None = None, stuck: Stuck | None = None, **states: int) -> Stage:
-    return Stage(key.depth, key.worker, sum(states.values()), expected, states, stuck)
+def stage(key: Key, expected: int | None = None, verdict: Verdict | None = None, **states: int) -> Stage:
+    total = sum(states.values())
+    return Stage(key.depth, key.worker, total, expected, states, verdict, None if expected is None else total)
 
 
 def links(child: Key, parent: Key | None, **states: int) -> list[Link]:
@@ -32,14 +39,14 @@ def drawn(
     stages: list[Stage], joined: list[Link], marks: Mapping[Key, tuple[FailureMark, ...]] | None = None
 ) -> str:
     tops = spawn_tree(stages, joined, marks or {}, SYNC)
-    return picture(JobTree("SyncJob-1", "kino", "spawned", tops, cut=False))
+    return picture(JobTree("SyncJob-1", "kino", "spawned", tops, cut_at=None))
 
 
 def test_the_incident_is_drawn_as_it_was_promised() -> None:
     stages = [
         stage(SYNC, completed=1),
         stage(PAGE, expected=136, completed=70, available=63, executing=3),
-        stage(DETAIL, stuck=STUCK, available=115),
+        stage(DETAIL, verdict=STUCK, available=115),
         stage(SHOWTIME, discarded=1111),
     ]
     joined = [
@@ -63,7 +70,15 @@ def test_a_stage_that_lacks_jobs_says_how_many_were_expected() -> None:
         [*links(SYNC, None, completed=1), *links(PAGE, SYNC, completed=136)],
     )
     assert "⚠ 136 of 140 expected" in text
-    assert "MovieDetailJob     0   none was heard of     ⚠ 0 of 5 expected" in text
+    assert re.search(r"MovieDetailJob +0 +none seen +⚠ 0 of 5 expected", text)
+
+
+def test_a_stage_with_a_lost_job_says_so() -> None:
+    text = drawn(
+        [stage(SYNC, completed=1), stage(PAGE, verdict=LOST, completed=2, executing=1)],
+        [*links(SYNC, None, completed=1), *links(PAGE, SYNC, completed=2, executing=1)],
+    )
+    assert "⚠ 1 lost: executing for 3 d, the longest of its kind took 1 min" in text
 
 
 def test_a_stage_spawned_by_two_has_a_line_under_each_and_its_marks_once() -> None:
@@ -72,7 +87,7 @@ def test_a_stage_spawned_by_two_has_a_line_under_each_and_its_marks_once() -> No
         stage(SYNC, completed=1),
         stage(PAGE, completed=9),
         stage(retry, completed=2),
-        stage(DETAIL, stuck=STUCK, available=115),
+        stage(DETAIL, verdict=STUCK, available=115),
     ]
     joined = [
         *links(SYNC, None, completed=1),
@@ -124,7 +139,7 @@ def test_a_workflow_is_drawn_by_what_had_to_finish_first() -> None:
         {},
         SYNC,
     )
-    lines = picture(JobTree("SyncJob-1", "kino", "depends_on", tops, cut=False)).splitlines()
+    lines = picture(JobTree("SyncJob-1", "kino", "depends_on", tops, cut_at=None)).splitlines()
     assert [line.lstrip("│├└─ ").split()[0] for line in lines[-4:]] == ["SyncJob", "split", "work", "merge"]
     assert "(after split)" in lines[-1]
 
@@ -137,10 +152,10 @@ def test_a_long_picture_is_cut_and_says_by_how_much() -> None:
         *(link for key in many for link in links(key, SYNC, completed=2)),
     ]
     tops = spawn_tree(stages, joined, {}, SYNC)
-    text = picture(JobTree("SyncJob-1", "kino", "spawned", tops, cut=True), most_lines=50)
+    text = picture(JobTree("SyncJob-1", "kino", "spawned", tops, cut_at=100_000), most_lines=50)
     assert len(text.splitlines()) == 52
-    assert "4951 more stages" in text
-    assert "cut" in text.splitlines()[-1]
+    assert "4951 more lines: see them with --lines" in text
+    assert "Raise JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS" in text.splitlines()[-1]
 
 
 def test_a_very_deep_lineage_is_drawn_to_a_depth_and_the_rest_counted() -> None:
@@ -151,8 +166,8 @@ def test_a_very_deep_lineage_is_drawn_to_a_depth_and_the_rest_counted() -> None:
         for link in links(key, chain[at - 1] if at else None, completed=2)
     ]
     tops = spawn_tree([stage(key, completed=2) for key in chain], joined, {}, SYNC)
-    tree = JobTree("SyncJob-1", "kino", "spawned", tops, cut=False)
-    assert "(… 4899 more stages below)" in picture(tree, most_lines=200)
+    tree = JobTree("SyncJob-1", "kino", "spawned", tops, cut_at=None)
+    assert "(… 4899 more lines below: see `jobtrail lineage stats`)" in picture(tree, most_lines=200)
     assert "4899" in dumps(as_json.tree(tree))
 
 
