@@ -42,12 +42,12 @@ def list_groups(
             source=source,
             category=category,
             since=since,
-            limit=limit,
+            limit=limit + 1,  # one more than asked for tells whether there are more
         )
     if as_json:
-        say_json([row(group) for group in found])
+        say_json([row(group) for group in found[:limit]])
     else:
-        say(failures_page(found))
+        say(failures_page(found[:limit], more=len(found) > limit))
 
 
 @failures.command()

@@ -21,8 +21,9 @@ def list_runs(namespace: str | None, limit: int, as_json: bool) -> None:
     from store.answers.runs import get_runs
 
     with asking(namespace) as ask:
-        found = get_runs(ask.connection, ask.namespace or None, rule=ask.rule, limit=limit)
+        # One more than asked for tells whether there are more.
+        found = get_runs(ask.connection, ask.namespace or None, rule=ask.rule, limit=limit + 1)
     if as_json:
-        say_json([row(run) for run in found])
+        say_json([row(run) for run in found[:limit]])
     else:
-        say(runs_page(found))
+        say(runs_page(found[:limit], more=len(found) > limit))

@@ -211,8 +211,8 @@ def _childless(group: Childless) -> str:
     return f"· {what} ({why[group.why_not]}): {named}"
 
 
-def runs_page(found: list[Run]) -> str:
-    """A line a run."""
+def runs_page(found: list[Run], more: bool = False) -> str:
+    """A line a run; ``more``: there are others that are not listed."""
     if not found:
         return "no runs yet. A run is listed once an event about its root is stored."
     rows = [
@@ -242,11 +242,13 @@ def runs_page(found: list[Run]) -> str:
             f"+: more than {cut_at} jobs do not say their root, and these are not all of them. "
             "`jobtrail lineage stats ROOT` counts all."
         )
+    if more:
+        lines.append("… and older ones (--limit)")
     return "\n".join(lines)
 
 
-def failures_page(found: list[FailureGroup]) -> str:
-    """A line a group."""
+def failures_page(found: list[FailureGroup], more: bool = False) -> str:
+    """A line a group; ``more``: there are others that are not listed."""
     if not found:
         return "no failures."
     rows = [
@@ -264,7 +266,8 @@ def failures_page(found: list[FailureGroup]) -> str:
         for group in found
     ]
     headers = ["group", "times", "jobs", "source", "category", "type", "title", "last seen", "samples"]
-    return table(headers, rows, numbers=["times", "jobs"])
+    text = table(headers, rows, numbers=["times", "jobs"])
+    return text + ("\n… and groups seen earlier (--limit)" if more else "")
 
 
 def failure_page(found: FailureGroupDetail) -> str:

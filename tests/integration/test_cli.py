@@ -15,7 +15,7 @@ import pytest
 
 from cli.main import command, run
 from store.answers.stages import STATES
-from tests.integration.story import KINO, ago, event, incident, root_of, tell
+from tests.integration.story import KINO, ago, event, incident, placed, root_of, tell
 
 ROOT = Path(__file__).resolve().parents[2]
 Jobtrail = Callable[..., tuple[int, str, str]]
@@ -158,6 +158,151 @@ def test_what_cannot_be_done_is_said_in_a_line_and_ends_with_2(
     monkeypatch.delenv("JOBTRAIL_DATABASE_URL")
     status, _, err = jobtrail("runs", "list")
     assert (status, "JOBTRAIL_DATABASE_URL is not set" in err) == (2, True)
+
+
+def test_an_unknown_id_says_that_an_external_id_is_not_looked_up(jobtrail: Jobtrail) -> None:
+    for asked in (("lineage", "tree", "film:0"), ("lineage", "jobs", "film:0", "--namespace", KINO)):
+        status, out, err = jobtrail(*asked)
+        assert (status, out) == (1, "")
+        assert "no job with the id 'film:0'" in err
+        assert "not by an external id" in err
+
+
+@pytest.fixture
+def lost(jobtrail: Jobtrail, database_url: str) -> Jobtrail:
+    """With a run in which one of three jobs of a stage executes for three days, as the root does."""
+    start = ago(days=3)
+    common = placed("r1", "r1", 1)
+    minute = 60 * 1_000_000
+    events = [event("Movie", "r1", "executing", start, started_at=start, **root_of("r1"))]
+    events += [
+        event("Render", f"c{at}", "completed", start + minute, started_at=start, **common) for at in (1, 2)
+    ]
+    events += [event("Render", "c3", "executing", start, started_at=start, **common)]
+    tell(database_url, events).close()
+    return jobtrail
+
+
+def test_a_lost_job_is_marked_on_every_page_and_in_every_json(lost: Jobtrail) -> None:
+    _, tree, _ = lost("lineage", "tree", "r1")
+    assert "⚠ 1 lost: executing for 3 d, the longest of its kind took 1 min" in tree
+    _, stats, _ = lost("lineage", "stats", "r1")
+    assert re.search(r"Render .*⚠ lost", stats)
+    assert "Render: ⚠ 1 lost: executing for 3 d, the longest of its kind took 1 min" in stats
+    for words in (
+        ["jobs", "r1"],
+        ["jobs", "r1", "--state", "executing"],
+        ["children", "r1"],
+        ["ancestors", "c3"],
+    ):
+        _, page, _ = lost("lineage", *words)
+        assert "executing ⚠ lost" in page, words
+    _, runs, _ = lost("runs", "list")
+    assert re.search(r"^r1 .*⚠ lost", runs, re.MULTILINE)
+    assert re.search(r"^12345 .*⚠ stuck", runs, re.MULTILINE)
+    stage = answer(lost, "lineage", "stats", "r1")["stages"][1]
+    assert (stage["verdict"], stage["lost"]["jobs"]) == ("lost", 1)
+    assert list(stage["lost"]) == ["jobs", "since", "for_seconds", "rule"]
+    node = answer(lost, "lineage", "tree", "r1")["tree"][0]
+    assert (node["verdict"], node["children"][0]["lost"]["jobs"]) == ("lost", 1)
+    assert [job["job_id"] for job in answer(lost, "lineage", "jobs", "r1")["jobs"] if job["lost"]] == [
+        "r1",
+        "c3",
+    ]
+    children = answer(lost, "lineage", "children", "r1")
+    assert (children["lost"], [child["lost"] for child in children["children"]]) == (
+        True,
+        [False, False, True],
+    )
+    assert answer(lost, "lineage", "ancestors", "c3")["ancestors"][0]["lost"] is True
+    verdicts = {run["root"]: run["verdict"] for run in answer(lost, "runs", "list")}
+    assert verdicts == {"12345": "stuck", "evil": "over", "r1": "lost"}
+
+
+@pytest.fixture
+def chained(jobtrail: Jobtrail, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Jobtrail:
+    """With a run whose jobs name only their parents, 1,500 levels deep, and more of them than are walked to."""
+    events = [event("Step", "0", "completed", ago(), expected_children={"Step": 1})]
+    events += [
+        event("Step", str(at), "completed", ago(), parent_job_id=str(at - 1)) for at in range(1, 1_500)
+    ]
+    events += [event("Leaf", f"leaf-{at}", "available", ago(), parent_job_id="0") for at in range(50)]
+    tell(database_url, events).close()
+    return jobtrail
+
+
+def test_ancestors_are_found_however_many_levels_there_are(chained: Jobtrail) -> None:
+    status, out, _ = chained("lineage", "ancestors", "1499")
+    assert status == 0
+    assert "1499 ancestors" in out
+    assert "the nearest 100 of them; 1399 more are farther (--limit)" in out
+    assert "cut" not in out
+    found = answer(chained, "lineage", "ancestors", "1499", "--limit", "2")
+    assert (found["count"], [up["job_id"] for up in found["ancestors"]]) == (1_499, ["1497", "1498"])
+
+
+def test_a_list_says_when_there_is_more(lost: Jobtrail) -> None:
+    for words in (["runs", "list"], ["lineage", "jobs", "12345"], ["lineage", "children", "12345"]):
+        _, out, _ = lost(*words, "--limit", "1")
+        assert "(--limit)" in out.splitlines()[-1], words
+    assert "(--limit)" not in lost("runs", "list", "--limit", "3")[1]
+    assert len(answer(lost, "runs", "list", "--limit", "2")) == 2
+
+
+def test_an_answer_that_was_cut_names_the_setting_that_cut_it_and_warns_of_nothing(
+    chained: Jobtrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS", "40")
+    for words in (["tree", "0"], ["stats", "0"], ["jobs", "0"], ["children", "0"], ["ancestors", "1499"]):
+        status, out, err = chained("lineage", *words)
+        assert (status, err) == (0, ""), words
+        assert "40 jobs were found by walking along edges" in out, words
+        assert "Raise JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS" in out, words
+        assert "⚠" not in out, words
+        found = answer(chained, "lineage", *words)
+        assert (found["cut"], found["cut_at_jobs"]) == (True, 40)
+        assert found["cut_by"] == "JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS"
+
+
+def test_gaps_of_a_run_that_was_cut_are_not_known(chained: Jobtrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the status for no gap nor the one for gaps: it could not be done."""
+    assert chained("lineage", "gaps", "0")[0] == 0
+    monkeypatch.setenv("JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS", "40")
+    status, out, err = chained("lineage", "gaps", "0")
+    assert (status, "no gaps" in out, "no gap among the jobs found" in out) == (2, False, True)
+    assert "JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS" in err
+
+
+def test_a_page_names_only_options_and_settings_that_there_are(
+    chained: Jobtrail, lost: Jobtrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page where it is cut in every way that it can be."""
+    from settings.answers import AnswersSettings
+
+    settings = {f"JOBTRAIL_{name.upper()}" for name in AnswersSettings.model_fields}
+    known = dict(commands(command, ()))
+    seen = set()
+    for limit in ("40", "100000"):
+        monkeypatch.setenv("JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS", limit)
+        for words, asked in (
+            (("lineage", "tree"), ["0", "--lines", "2"]),
+            (("lineage", "tree"), ["0", "--lines", "2000"]),
+            (("lineage", "stats"), ["0"]),
+            (("lineage", "children"), ["0", "--limit", "1"]),
+            (("lineage", "ancestors"), ["1499", "--limit", "1"]),
+            (("lineage", "jobs"), ["12345", "--limit", "1"]),
+            (("lineage", "gaps"), ["12345", "--limit", "1"]),
+            (("runs", "list"), ["--limit", "1"]),
+            (("failures", "list"), ["--limit", "1"]),
+            (("sources",), []),
+        ):
+            _, out, err = chained(*words, *asked)
+            options = {name for parameter in known[words].params for name in parameter.opts}
+            named = set(re.findall(r"(?<![\w`-])--[a-z][a-z-]*", out + err))
+            assert named <= options, (words, named)
+            assert set(re.findall(r"JOBTRAIL_\w+", out + err)) <= settings, words
+            seen |= named
+    assert seen == {"--limit", "--lines"}
 
 
 def test_an_id_in_two_namespaces_asks_which(

@@ -19,6 +19,7 @@ from store.answers.jobs import get_jobs
 from store.answers.lineage import get_ancestors, get_children, get_job_tree, get_pipeline_stats
 from store.answers.runs import get_runs
 from store.connection import connect
+from store.queries import queries
 from tests.integration.story import KINO
 
 STATEMENT_TIMEOUT_SECONDS: Final = 30
@@ -135,6 +136,23 @@ def test_no_query_of_an_answer_compares_all_rows_with_all_rows(
             assert holds(), what
     assert len(Explaining.plans) > 20
     assert [(query[:200], fault) for query, plan in Explaining.plans for fault in faults_of(plan)] == []
+
+
+@pytest.mark.parametrize("placed", [True, False], ids=["placed", "alone"])
+def test_the_newest_runs_are_read_by_an_index_however_many_there_are(
+    database_url_each: str, placed: bool
+) -> None:
+    Explaining.plans = []
+    alone = "SELECT n, 0 AS parent, 0 AS depth FROM generate_series(0, {jobs} - 1) AS n"
+    with closing(fresh(database_url_each, alone, 5_000, placed)) as connection:
+        connection.execute(
+            "UPDATE jobs SET parent_job_id = '', root_job_id = CASE WHEN root_job_id <> '' THEN job_id ELSE '' END"
+        )
+        connection.cursor_factory = Explaining
+        assert len(get_runs(connection, limit=20)) == 20
+    (roots,) = [plan for query, plan in Explaining.plans if query == queries("answers_runs")["roots"]]
+    assert "jobs_roots_idx" in json.dumps(roots)
+    assert list(faults_of(roots)) == []
 
 
 def faults_of(plan: dict[str, Any], inside_loop: bool = False) -> Iterator[str]:
