@@ -28,6 +28,7 @@ DAYS: Final = 5
 _BATCH: Final = 10_000
 _SECOND_US: Final = 1_000_000
 _HOUR_US: Final = 3_600 * _SECOND_US
+_PAUSE_US: Final = _SECOND_US  # before a retry
 _PAIRS: Final = 20  # of worker and queue, for each source
 _WIDTHS: Final = (0.002, 0.1, 0.3, 0.998)  # shares of a run up to depths 1, 2, 3; the rest is one long branch
 _DEEPEST: Final = 8
@@ -127,13 +128,15 @@ def _job(run: Run, rng: random.Random, job_id: str, depth: int, parent: str, pla
     attempt, ended = 1, started + rng.randrange(1_000, 2 * _SECOND_US)
     while rng.random() < FAILING and attempt < 5:
         yield said._replace(attempt=attempt, state="retryable", occurred_at=ended, error=_error(rng, place))
-        attempt, ended = attempt + 1, ended + rng.randrange(1_000, 2 * _SECOND_US)
+        said = said._replace(started_at=ended + _PAUSE_US)
+        attempt, ended = attempt + 1, said.started_at + rng.randrange(1_000, 2 * _SECOND_US)
     now = said._replace(attempt=attempt, occurred_at=ended)
     lot = rng.random() if depth == len(_WIDTHS) else 1.0
     if lot < run.waiting:
         yield now._replace(started_at=0, state="available", occurred_at=said.enqueued_at)
     elif lot < run.waiting + run.executing:
-        yield now._replace(state="executing", occurred_at=run.start_us + run.lasts_us - 60 * _SECOND_US)
+        lately = run.start_us + run.lasts_us - 60 * _SECOND_US
+        yield now._replace(state="executing", started_at=lately, occurred_at=lately)
     elif rng.random() < 0.01:
         yield now._replace(state="discarded", error=_error(rng, place))
     else:

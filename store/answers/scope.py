@@ -43,7 +43,7 @@ class Job(NamedTuple):
     def is_root(self) -> bool:
         """Whether it is the root of a run: it names itself as the root, or nothing above it is known.
 
-        The indexes of `store/migrations/0004_run_roots.sql` say the same.
+        The indexes of `store/migrations/0004_answer_indexes.sql` say the same.
         """
         if self.root_job_id:
             return self.root_job_id == self.job_id

@@ -15,57 +15,59 @@ WITH outcomes AS (
       AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
     GROUP BY namespace, source
 ),
--- By attempts_late_success_idx; only of jobs whose latest attempt that one is.
+-- By attempts_late_success_idx alone.
 completed_late AS (
-    SELECT late.namespace, late.job_id, late.attempt
-    FROM attempts AS late
-    CROSS JOIN LATERAL (
-        SELECT
-        FROM jobs
-        WHERE jobs.namespace = late.namespace
-          AND jobs.job_id = late.job_id
-          AND jobs.attempt = late.attempt
-          AND jobs.state = 'completed'
-        OFFSET 0
-    ) AS stands
-    WHERE late.state = 'completed'
-      AND late.attempt > 1
-      AND late.finished_at >= %(since)s
-      AND (%(namespace)s::text IS NULL OR late.namespace = %(namespace)s)
+    SELECT namespace, job_id, attempt, started_at
+    FROM attempts
+    WHERE state = 'completed'
+      AND attempt > 1
+      AND finished_at >= %(since)s
+      AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
 ),
--- Each once, however often it failed and completed: grouped here alone, which is half the time of two DISTINCTs. The last
--- failure of a group is nearly always of an earlier attempt, which one look at the partition of that day tells; else all
--- days are looked at. LIMIT keeps the planner from reading all attempts instead.
-recovered_jobs AS (
-    SELECT failure.namespace, failure.source, late.job_id
+-- With the groups that the job has met. When its last failure of each ended before this attempt began, it has recovered,
+-- and no attempt need be looked at. Else the failure may be of this attempt or of a later one, or its host's clock is ahead.
+met AS MATERIALIZED (
+    SELECT
+        failure.namespace, failure.source, failure.id AS failure_group_id, late.job_id, late.attempt,
+        late.started_at IS NULL OR group_job.last_finished_at > late.started_at AS is_in_doubt
     FROM completed_late AS late
-    JOIN failure_group_jobs AS met
-        ON met.job_id = late.job_id
+    JOIN failure_group_jobs AS group_job
+        ON group_job.job_id = late.job_id
     JOIN failure_groups AS failure
-        ON failure.id = met.failure_group_id AND failure.namespace = late.namespace
-    WHERE coalesce(
-        (
+        ON failure.id = group_job.failure_group_id AND failure.namespace = late.namespace
+),
+in_doubt AS MATERIALIZED (
+    SELECT DISTINCT namespace, job_id, attempt
+    FROM met
+    WHERE is_in_doubt
+),
+-- Each job once, however often it failed and completed. LIMIT keeps the planner from reading all attempts instead.
+recovered_jobs AS (
+    SELECT met.namespace, met.source, met.job_id
+    FROM met
+    LEFT JOIN in_doubt USING (namespace, job_id, attempt)
+    WHERE CASE
+        WHEN in_doubt.job_id IS NULL THEN true
+        ELSE (
             SELECT true
             FROM attempts AS failed
-            WHERE failed.namespace = late.namespace
-              AND failed.job_id = late.job_id
-              AND failed.finished_at = met.last_finished_at
-              AND failed.attempt < late.attempt
+            CROSS JOIN LATERAL (
+                SELECT
+                FROM jobs
+                WHERE jobs.namespace = met.namespace
+                  AND jobs.job_id = met.job_id
+                  AND jobs.attempt = met.attempt
+                  AND jobs.state = 'completed'
+                OFFSET 0
+            ) AS stands
+            WHERE failed.namespace = met.namespace
+              AND failed.job_id = met.job_id
+              AND failed.attempt < met.attempt
               AND failed.failure_group_id = met.failure_group_id
             LIMIT 1
-        ),
-        (
-            SELECT true
-            FROM attempts AS failed
-            WHERE failed.namespace = late.namespace
-              AND failed.job_id = late.job_id
-              AND failed.attempt < late.attempt
-              AND failed.failure_group_id = met.failure_group_id
-            LIMIT 1
-        ),
-        false
-    )
-    GROUP BY failure.namespace, failure.source, late.job_id
+        )
+    END
+    GROUP BY met.namespace, met.source, met.job_id
 ),
 recovered AS (
     SELECT namespace, source, count(*) AS jobs

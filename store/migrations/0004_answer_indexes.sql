@@ -16,3 +16,9 @@ CREATE INDEX jobs_root_workers_idx ON jobs (namespace, worker, occurred_at DESC)
 
 -- Jobs that name a parent and no root: they are found by their edges.
 CREATE INDEX jobs_unplaced_idx ON jobs (namespace, job_id) WHERE root_job_id = '' AND parent_job_id <> '';
+
+-- The few attempts in which a job may have recovered from an earlier failure, with all that tells whether it did: so no
+-- attempt itself is read.
+DROP INDEX attempts_late_success_idx;
+CREATE INDEX attempts_late_success_idx ON attempts (finished_at, namespace, job_id) INCLUDE (attempt, started_at)
+    WHERE state = 'completed' AND attempt > 1;
