@@ -28,7 +28,7 @@ class AnswersSettings(Settings):
         24 * _HOUR,
         ge=0,
         le=_CENTURY,
-        description="when a job counts as lost in a stage that has not finished one yet",
+        description="when a job counts as lost if none of its kind is known to have completed",
     )
     answers_statement_timeout_seconds: int = Field(
         60,
