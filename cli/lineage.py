@@ -8,6 +8,9 @@ from cli.asking import asking, edges_option, json_option, limit_option, namespac
 from schemas.contract import STATES
 from schemas.errors import InputError
 
+ANCESTORS_SHOWN = 100
+"""On the page, unless --limit says otherwise."""
+
 if TYPE_CHECKING:
     from store.answers.walk import Edges
 
@@ -108,9 +111,14 @@ def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_jso
 @click.argument("job")
 @edges_option
 @namespace_option
-@limit_option(100, "ancestors")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help="Most ancestors to show, the nearest ones.  [default: 100 on the page, all in JSON]",
+)
 @json_option
-def ancestors(job: str, edges: "Edges", namespace: str | None, limit: int, as_json: bool) -> None:
+def ancestors(job: str, edges: "Edges", namespace: str | None, limit: int | None, as_json: bool) -> None:
     """List the jobs above JOB: the path from its root, or everything that had to finish first."""
     from cli.render import as_json as json_form
     from cli.render.pages import ancestors_page
@@ -123,7 +131,7 @@ def ancestors(job: str, edges: "Edges", namespace: str | None, limit: int, as_js
             job,
             edges,
             rule=ask.rule,
-            limit=limit,
+            limit=limit or (None if as_json else ANCESTORS_SHOWN),
             limit_jobs=ask.settings.answers_walk_limit_jobs,
         )
     if as_json:

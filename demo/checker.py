@@ -131,7 +131,7 @@ def _compare_failures(jobs: Jobs, source: str, ask: Ask) -> Iterator[Comparison]
     numbers = expectations.run(jobs)
     yield Comparison(
         "sources: completed and discarded",
-        [(source, numbers["completed"], numbers["failed"])],
+        [(source, numbers["completed"], numbers["discarded"])],
         [
             (said["source"], said["completed"], said["discarded"])
             for said in ask("sources")["sources"]

@@ -223,9 +223,7 @@ def runs_page(found: list[Run], more: bool = False) -> str:
             run.state,
             verdict(run.verdict),
             run.total if run.cut_at is None else f"{run.total}+",
-            run.completed,
             run.discarded,
-            run.cancelled,
             run.waiting,
             run.executing,
             when(run.started_at),
@@ -233,7 +231,7 @@ def runs_page(found: list[Run], more: bool = False) -> str:
         )
         for run in found
     ]
-    counts = ["jobs", "completed", "discarded", "cancelled", "waiting", "executing"]
+    counts = ["jobs", "discarded", "waiting", "executing"]
     headers = ["root", "worker", "namespace", "state", "verdict", *counts, "started", "last change"]
     lines = [table(headers, rows, numbers=counts)]
     cut_at = max((run.cut_at for run in found if run.cut_at is not None), default=None)
