@@ -1,4 +1,4 @@
-"""Functions that answer questions from the tables, each one call: a connection and what is asked, a value back.
+"""Functions that answer questions from the tables: each takes a connection and the question, and returns a value.
 
-Nothing here writes, prints or knows a setting. Every answer reads one snapshot of the database.
+Nothing here writes, prints or reads a setting. Every answer reads one snapshot of the database.
 """

@@ -1,6 +1,6 @@
-"""Dead letters: which messages were no valid event, and why.
+"""Dead letters: which messages are not valid events, and why.
 
-Taking them out of the table again, by a retry or a purge, is `store/writing/dead_letters.py`.
+`store/writing/dead_letters.py` removes them from the table again, by a retry or a purge.
 """
 
 from dataclasses import dataclass
@@ -54,14 +54,14 @@ class WholeLetter(NamedTuple):
 
 @dataclass(frozen=True)
 class DeadLetters:
-    """Counts over all that were asked for, and the newest of them."""
+    """The dead letters that match: all of them counted by reason, and the newest."""
 
     counts: list[ReasonCount]
     newest: list[Letter]
 
     @property
     def total(self) -> int:
-        """How many there are, also those not listed."""
+        """How many match, listed or not."""
         return sum(count.messages for count in self.counts)
 
 
@@ -73,7 +73,7 @@ def get_dead_letters(
     since: datetime | None = None,
     limit: int = 50,
 ) -> DeadLetters:
-    """Dead letters published at or after ``since`` (as the publisher's clock says), the newest first."""
+    """Return dead letters published at or after ``since``, by the publisher's clock, the newest first."""
     asked = {"reason": reason, "topic": topic, "since": since}
     with snapshot(connection):
         counts = read(connection, ReasonCount, _QUERIES["counts_by_reason"], **asked)
@@ -84,7 +84,7 @@ def get_dead_letters(
 def get_dead_letter(
     connection: psycopg.Connection, message_id: str, *, topic: str | None = None
 ) -> WholeLetter:
-    """One dead letter by its message id; of a topic that was made anew, the one published last.
+    """Return one dead letter by its message id; if its topic was created again, the one published last.
 
     Secrets in its bytes are overwritten by asterisks.
 
@@ -100,12 +100,12 @@ def get_dead_letter(
         )
     if not found:
         raise NotFoundError(
-            f"no dead letter of message {message_id!r}. `jobtrail dead-letters list` shows what there is."
+            f"no dead letter of message {message_id!r}. `jobtrail dead-letters list` shows all."
         )
     if len({letter.topic for letter in found}) > 1:
         raise InputError(
-            f"several topics have a dead letter of message {message_id!r}, {found[0].topic} and {found[1].topic} among "
-            "them: say which with --topic."
+            f"several topics have a dead letter of message {message_id!r}, among them {found[0].topic} and "
+            f"{found[1].topic}: choose one with --topic."
         )
     letter = found[0]
     read_as = look(letter.payload)
@@ -113,13 +113,13 @@ def get_dead_letter(
 
 
 def stored_message_id(said: str) -> str:
-    """A message id as the table has it, ``(6,1,0,-1)``, of one as a person writes it, ``6:1:0:-1`` or ``6,1,0,-1``.
+    """Return a message id as the table stores it, ``(6,1,0,-1)``, from what a person types: ``6:1:0:-1`` or ``6,1,0,-1``.
 
-    A message that came in chunks has an id of two, ``6:1:0:-1+6:3:0:-1``.
+    A message that came in chunks has two ids, ``6:1:0:-1+6:3:0:-1``.
     """
     return ";".join(f"({one.strip('()').replace(':', ',')})" for one in said.replace("+", ";").split(";"))
 
 
 def shown_message_id(stored: str) -> str:
-    """The other way round: what needs no quotes in a shell."""
+    """Return a stored message id in the form that needs no quotes in a shell: ``6:1:0:-1``."""
     return "+".join(one.strip("()").replace(",", ":") for one in stored.split(";"))

@@ -1,6 +1,6 @@
-"""Failure groups: what failed in one way, how often, since when, and samples of it.
+"""Failure groups: what failed, how often, since when, and samples.
 
-Counts are within retention. Samples are read from the failures themselves, the newest first.
+Counts are within retention: ``occurrence_count`` counts failed attempts, ``job_count`` jobs. Samples are the newest failures.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _UUID_DIGITS = 32
 
 
 class FailureGroup(NamedTuple):
-    """A group, with external ids of its newest failures."""
+    """A group, with the external ids of its newest failures."""
 
     id: UUID
     namespace: str
@@ -54,14 +54,14 @@ class Failure(NamedTuple):
 
 
 class HourCount(NamedTuple):
-    """How often a group occurred within an hour of UTC."""
+    """How many attempts failed with a group within an hour of UTC."""
 
     hour: datetime
     occurrence_count: int
 
 
 class GroupRow(NamedTuple):
-    """A group's own row."""
+    """The stored row of a group."""
 
     id: UUID
     namespace: str
@@ -98,7 +98,7 @@ def get_failure_groups(
     since: datetime | None = None,
     limit: int = 50,
 ) -> list[FailureGroup]:
-    """Groups seen at or after ``since``, those seen last first."""
+    """Return groups seen at or after ``since``, those seen last first."""
     with snapshot(connection):
         return read(
             connection,
@@ -116,16 +116,14 @@ def get_failure_groups(
 def get_failure_group(
     connection: psycopg.Connection, group_id: str, *, limit: int = 10
 ) -> FailureGroupDetail:
-    """One group by its id or the first digits of it, with its newest failures.
+    """Return one group by its id or the first digits of it, with its newest failures.
 
-    Raises NotFoundError when there is none, InputError when the digits are none or fit several.
+    Raises NotFoundError when there is none, InputError when the text is not hexadecimal or several groups match.
     """
     with snapshot(connection):
         found = read(connection, _Id, _QUERIES["groups_like"], **_range_of(group_id))
         if not found:
-            raise NotFoundError(
-                f"no failure group {group_id!r}. `jobtrail failures list` shows what there is."
-            )
+            raise NotFoundError(f"no failure group {group_id!r}. `jobtrail failures list` shows all.")
         if len(found) > 1:
             raise InputError(
                 f"more than one failure group begins with {group_id!r}: give more digits of its id."
@@ -145,7 +143,7 @@ def get_failure_group(
 
 
 def _range_of(group_id: str) -> dict[str, UUID]:
-    """The ids that begin with these digits: the least and the greatest."""
+    """Return the least and the greatest id that begin with these digits. Raises InputError."""
     digits = group_id.replace("-", "").lower()
     if not 4 <= len(digits) <= _UUID_DIGITS or not set(digits) <= set("0123456789abcdef"):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The jobs of a run, one by one: where each stands, who spawned it for what, and why it failed."""
+"""The jobs of a run, one by one: the state of each, its parent, and why it failed."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ class RunJob(NamedTuple):
 
 @dataclass(frozen=True)
 class RunJobs:
-    """How many jobs of the run were asked for, and the first of them."""
+    """How many jobs of the run match, and the first of them."""
 
     root: str
     namespace: str

@@ -1,8 +1,8 @@
-"""Read what the verdicts need, the cheapest question first, and judge the stages of a run.
+"""Read what the verdicts need, with the cheapest query first, and judge the stages of a run.
 
-A job belongs to the stage of its whole run, also where the question is about a part of it; so every answer gives a stage,
-and a job, the same verdict. Of a run at work hardly a job is read: a stage where a job has been executing for less than
-the floor of "lost" is at work by that alone.
+A stage is judged as a whole, also when the question is about a part of the run. So every answer gives a stage, and a job,
+the same verdict. In a run at work few jobs are read: a stage in which no job has been executing for longer than the floor
+of "lost", and one is executing, is at work.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ States = Mapping[Key, Mapping[str, int]]
 
 
 class LostJob(NamedTuple):
-    """A job that says it executes, and does not."""
+    """A job whose last event says that it executes, but which does not."""
 
     job_id: str
     started_at: datetime
@@ -157,7 +157,7 @@ def judge_stages(
     rule: StuckRule,
     limit_jobs: int,
 ) -> dict[Key, Verdict]:
-    """Return the verdict of each stage of the scope; of none where a walk was cut, since no job may lack for one."""
+    """Return the verdict of each stage of the scope; none if a walk was cut, because jobs may be missing."""
     if scope.cut_at is not None:
         return {}
     run = (
@@ -174,7 +174,7 @@ def judge_stages(
 def find_lost_jobs(
     connection: psycopg.Connection, run: Scope | None, now: datetime, rule: StuckRule
 ) -> frozenset[str]:
-    """Return the lost jobs of a whole run; none where the run is not known or its walk was cut."""
+    """Return the lost jobs of a whole run; none if the run is not known or its walk was cut."""
     if run is None or run.cut_at is not None:
         return frozenset()
     lost, _ = _find_lost(connection, run, read_states(connection, run), now, rule)
@@ -184,14 +184,14 @@ def find_lost_jobs(
 def may_be_lost(
     state: str, started_at: datetime | None, since: datetime, now: datetime, rule: StuckRule
 ) -> bool:
-    """Return whether a job has been executing for so long that it is worth asking whether it is lost."""
+    """Return whether a job has been executing for long enough to ask whether it is lost."""
     return state == "executing" and (now - (started_at or since)).total_seconds() > rule.lost_floor_seconds
 
 
 def judge_run(
     connection: psycopg.Connection, run: Scope, states: States, now: datetime, rule: StuckRule
 ) -> Judged:
-    """Return the verdicts of a whole run, the cheapest question first: each further one can only acquit a stage."""
+    """Return the verdicts of a whole run. Cheap queries come first; each further one can only clear a stage of being stuck."""
     lost, kinds = _find_lost(connection, run, states, now, rule)
     facts = {
         key: StageFacts(
@@ -220,7 +220,7 @@ def _is_open(counts: Mapping[str, int]) -> bool:
 
 
 def _of_part(whole: Verdict, counts: Mapping[str, int], lost: Lost | None) -> Verdict:
-    """What a stage's verdict means for some of its jobs: the stage's, where these jobs have to do with it."""
+    """Return the verdict for some jobs of a stage: the stage's own, if it concerns these jobs."""
     if not _is_open(counts):
         return Verdict("over")
     if whole.name == "stuck" and MAY_WAIT & counts.keys():
@@ -239,7 +239,7 @@ def _described(lost: list[LostJob], kind: Kind, now: datetime) -> Lost | None:
 def _facts_of_waiting(
     connection: psycopg.Connection, run: Scope, known: dict[Key, StageFacts], now: datetime, rule: StuckRule
 ) -> dict[Key, StageFacts]:
-    """Return the facts of the stages where jobs wait and none is at work, as far as they matter to their verdict."""
+    """Return the facts of the stages in which jobs wait and none is at work, as far as their verdict needs them."""
     candidates = [key for key, facts in known.items() if facts.waiting and facts.executing == facts.lost]
     found = {
         Key(row.depth, row.worker): replace(
@@ -250,7 +250,7 @@ def _facts_of_waiting(
         )
         for row in _of_stages(connection, _Facts, "stage_facts", run, candidates, now=now)
     }
-    # Which of them wait for others, rightly.
+    # Which of the ready jobs wait for others, rightly.
     due = [key for key, facts in found.items() if facts.ready]
     ready = {
         Key(row.depth, row.worker): row
@@ -309,7 +309,7 @@ def _find_lost(
 
 
 def _kinds(connection: psycopg.Connection, run: Scope, stages: list[Key]) -> dict[Key, Kind]:
-    """Return how long the jobs of these stages take, by this run, and where it says too little by earlier ones."""
+    """Return how long the jobs of these stages take: in this run, and in earlier ones if few completed in this one."""
     kinds = {key: Kind() for key in stages}
     for row in _of_stages(connection, _Durations, "stage_durations", run, stages):
         kinds[Key(row.depth, row.worker)] = Kind(row.completed, row.longest_seconds)
@@ -340,7 +340,7 @@ def _alive_below(
     at_work: int,
     now: datetime,
 ) -> set[str]:
-    """Return the overdue jobs below which something is at work or ready, or has changed within what they are allowed."""
+    """Return the overdue jobs that have a sign of life below them: a job at work or ready, or a change within their time."""
     alive = set()
     root = overdue.get(run.root)
     if root is not None:
@@ -363,7 +363,7 @@ def _alive_below(
         for row in below:
             changed = row.changed_at is not None and row.changed_at >= befores[overdue[row.job_id][0]]
             works = any(job_id not in overdue for job_id in row.executing_ids)
-            # Where not all could be looked at, it is not known, and so not said.
+            # If not all jobs below could be looked at, the answer is not known: then the job is not called lost.
             if row.is_open or changed or works or not row.is_whole:
                 alive.add(row.job_id)
     return alive
@@ -377,7 +377,7 @@ def _of_stages(
     stages: list[Key],
     **parameters: Any,
 ) -> list[Row]:
-    """Return the rows of a query about these stages; without any it is not asked."""
+    """Return the rows of a query about these stages; without stages, no query is sent."""
     if not stages:
         return []
     columns = {"depths": [stage.depth for stage in stages], "workers": [stage.worker for stage in stages]}

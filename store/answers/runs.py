@@ -31,7 +31,7 @@ class Run(NamedTuple):
     """A run: its root job, and how many of its jobs stand where.
 
     ``waiting`` are the available, scheduled, suspended and retryable ones. ``verdict`` is the worst of its stages'; None
-    where jobs are missing from the counts. ``cut_at`` is set there: more than so many jobs do not say their root.
+    where jobs are missing from the counts. ``cut_at`` is set there: more jobs than that do not say their root.
     ``last_change_at`` is None for a run of more than ``LARGEST_RUN_READ`` jobs.
     """
 

@@ -191,7 +191,7 @@ def scope_of_run(connection: psycopg.Connection, namespace: str, root: str, limi
 
 
 def _spellings(job: str) -> list[str]:
-    """An id may be given as people write it, #12345; one that really begins with # goes first."""
+    """Return the ids to look for: the text itself, then without a leading #, as people write #12345."""
     return [job, job[1:]] if job.startswith("#") and len(job) > 1 else [job]
 
 

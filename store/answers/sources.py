@@ -54,7 +54,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """The sources with an end since ``since``, a whole hour of UTC."""
+    """The sources with an attempt that ended since ``since``, a whole hour of UTC."""
 
     since: datetime
     sources: list[Source]

@@ -1,4 +1,4 @@
-"""The tree of stages: which stage hangs below which, from the links between them. Pure; no I/O.
+"""Build the tree of stages: which stage hangs below which, from the links between them. Pure; no I/O.
 
 A stage is drawn with what is below it under its main parent stage: the one most of its jobs came from, or, of stages that
 had to finish first, the last in their order. Where jobs of one stage were spawned by several stages, it also has a line
@@ -14,7 +14,7 @@ from store.answers.judging import Key
 from store.answers.stages import Stage, in_order
 from store.answers.verdicts import Verdict
 
-# A crawler's jobs may spawn each other a thousand levels down; nobody reads that as a tree, and no JSON parser likes it.
+# A crawler's jobs may spawn each other a thousand levels down. No person reads that as a tree, and JSON parsers refuse it.
 MAX_NESTING = 100
 
 
@@ -27,7 +27,7 @@ class FailureMark(NamedTuple):
 
 
 class After(NamedTuple):
-    """A stage whose jobs had to finish first: by how many edges."""
+    """A stage whose jobs had to finish first, and by how many edges."""
 
     depth: int
     worker: str
@@ -45,7 +45,7 @@ class Link(NamedTuple):
 
 
 class Dependency(NamedTuple):
-    """Edges from one stage to another over depends_on."""
+    """How many ``depends_on`` edges lead from one stage to another, and to how many of its jobs."""
 
     parent: Key
     child: Key
@@ -79,7 +79,7 @@ class Node:
     children: tuple["Node", ...] = field(default=())
 
 
-# For each stage its parent stages (None: not known), and how much speaks for each: the greater pair wins.
+# The parent stages of each stage (None: not known), each with its weight: the greater pair becomes the main parent.
 Weights = dict[Key, dict[Key | None, tuple[int, int]]]
 
 
@@ -89,7 +89,7 @@ def spawn_tree(
     marks: Mapping[Key, tuple[FailureMark, ...]],
     root: Key | None,
 ) -> tuple[Node, ...]:
-    """The forest of stages by who spawned whom; normally one tree, that of the root's stage."""
+    """Return the trees of stages by who spawned whom; normally one, that of the root's stage."""
     states: dict[tuple[Key | None, Key], dict[str, int]] = defaultdict(dict)
     sample: dict[tuple[Key | None, Key], str] = {}
     for link in links:
@@ -112,14 +112,14 @@ def spawn_tree(
             or (root is not None and key.depth == root.depth + 1),
         )
     by_key = {Key(stage.depth, stage.worker): stage for stage in stages}
-    for key in by_key:  # expected, and none was heard of
+    for key in by_key:  # announced, and none seen
         if key not in weights:
             weights[key][_expecting(key, by_key, root)] = (0, 0)
             lines[_expecting(key, by_key, root), key] = Node(key.depth, key.worker, 0, {})
     main = _main_parents(weights, root)
     for key, parent in main.items():
         if key in weights and (parent, key) not in lines:
-            # Every link would close a circle: it stands at the top, as its heaviest one.
+            # Every link would close a circle: place the stage at the top, by its heaviest link.
             heaviest = max(weights[key], key=lambda other: weights[key][other])
             lines[parent, key] = replace(lines.pop((heaviest, key)), parent_known=False)
         stage = by_key.get(key)
@@ -145,7 +145,7 @@ def dependency_tree(
     marks: Mapping[Key, tuple[FailureMark, ...]],
     root: Key | None,
 ) -> tuple[Node, ...]:
-    """The stages by what had to finish first: each once, under the last stage it waited for, the others named."""
+    """Return the stages by what had to finish first: each once, under the last stage it waited for, with the others named."""
     after = afters(links)
     place = order_of(after)
     weights: Weights = {}
@@ -173,7 +173,7 @@ def dependency_tree(
 
 
 def afters(links: Iterable[Dependency]) -> dict[Key, tuple[After, ...]]:
-    """For each stage the other stages whose jobs had to finish first, most edges first."""
+    """Return for each stage the other stages whose jobs had to finish first, those with the most edges first."""
     found: dict[Key, list[After]] = defaultdict(list)
     for link in links:
         if link.parent != link.child:
@@ -184,14 +184,14 @@ def afters(links: Iterable[Dependency]) -> dict[Key, tuple[After, ...]]:
 
 
 def _expecting(key: Key, by_key: dict[Key, Stage], root: Key | None) -> Key | None:
-    """Where to hang a stage that has no job: below the root, or the first stage one level up."""
+    """Return the parent of a stage without jobs: the root, or the first stage one level up."""
     if root is not None and root.depth == key.depth - 1:
         return root
     return next((other for other in sorted(by_key) if other.depth == key.depth - 1), None)
 
 
 def order_of(after: Mapping[Key, tuple[After, ...]]) -> dict[Key, int]:
-    """Steps from a stage that waits for none, the longest way; a stage in or behind a circle has none."""
+    """Return the longest way to each stage from one that waits for none. Stages in or behind a circle are left out."""
     open_waits = {key: len(ups) for key, ups in after.items()}
     below: dict[Key, list[Key]] = defaultdict(list)
     for key, ups in after.items():
@@ -210,13 +210,13 @@ def order_of(after: Mapping[Key, tuple[After, ...]]) -> dict[Key, int]:
 
 
 def _main_parents(weights: Weights, root: Key | None) -> dict[Key, Key | None]:
-    """For each stage its main parent: the heaviest link first, and never one that would close a circle."""
+    """Return the main parent of each stage: by the heaviest link that does not close a circle."""
     main: dict[Key, Key | None] = {} if root is None else {root: None}
 
     above: dict[Key | None, Key | None] = {}
 
     def top(key: Key | None) -> Key | None:
-        """Of what has been joined so far; shortens the way for the next one who asks."""
+        """Return the top of the tree that the stage is in so far, and shorten the way for the next call."""
         path = []
         while key in above:
             path.append(key)
@@ -240,7 +240,7 @@ def _main_parents(weights: Weights, root: Key | None) -> dict[Key, Key | None]:
 def _assemble(
     lines: dict[tuple[Key | None, Key], Node], main: dict[Key, Key | None], root: Key | None
 ) -> tuple[Node, ...]:
-    """Hang each line below its parent stage's own line; those without a parent below the root, if there is one."""
+    """Place each line below its parent stage's own line, and lines without a parent below the root, if there is one."""
     below: dict[Key | None, list[Node]] = defaultdict(list)
     for (parent, key), line in lines.items():
         at = root if parent is None and key != root else parent
@@ -257,7 +257,7 @@ def _assemble(
         return replace(node, children=tuple(grown(child, level + 1) for child in children))
 
     tops = [grown(node) for node in sorted(below.pop(None, []), key=_place)]
-    while below:  # what hangs below a stage that has no line of its own
+    while below:  # lines below a stage that has no line of its own
         _, orphans = below.popitem()
         tops.extend(grown(node) for node in orphans)
     return tuple(tops)
@@ -268,7 +268,7 @@ def _place(node: Node) -> tuple[int, str]:
 
 
 def _count(node: Node, below: dict[Key | None, list[Node]]) -> int:
-    """Takes all lines below one away, and counts them."""
+    """Remove all lines below one from ``below``, and return how many they are."""
     waiting, count = [node], 0
     while waiting:
         line = waiting.pop()

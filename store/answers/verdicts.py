@@ -1,24 +1,24 @@
-"""The rule of the verdicts: a pure function of what a stage's jobs say, and of when one asks.
+"""The rule of the verdicts: a pure function of what is known of a stage's jobs, and of the time of the question.
 
 Every stage with a job gets **one** verdict, the first of these that holds:
 
 * **stuck**: jobs are ready, none is at work, and none has started or ended for longer than the stage's pace explains.
-  Jobs that arrive are no movement: a stage that only grows is no less stuck.
+  New jobs are no movement: a stage that only grows is no less stuck.
 * **lost**: at least one executing job is lost.
-* **at work**: a job executes, or jobs are ready and the stage moved as lately as its pace explains.
-* **waiting**: every job that is not over waits rightly.
+* **at work**: a job executes, or jobs are ready and the stage has moved as lately as its pace explains.
+* **waiting**: jobs wait, and all of them wait rightly.
 * **over**: no job waits or executes.
 
-The words in it:
+The words:
 
 * *Ready*: available, retryable, suspended, or scheduled, for a time that has come, and not waiting rightly.
 * *Waiting rightly*: scheduled for a later time, or with a dependency that is known and not over.
-* *Lost*: executing for more than ten times as long as the longest job of its kind took, and never under a floor; where
-  none of its kind is known to have completed, never under a day. Its worker was killed and nobody will say so. A job is
-  not lost while something below it is at work or ready, or has changed within that time: it may wait for it.
-* *Its kind*: the jobs of its stage; where fewer than ten of them completed, also the same stage of earlier runs.
+* *Lost*: executing for more than ten times as long as the longest job of its kind took, and for longer than a floor; if
+  none of its kind is known to have completed, for longer than a day. Its worker was killed, and no event will say so. A
+  job is not lost while a job below it is at work or ready, or has changed within that time: it may wait for that job.
+* *Its kind*: the jobs of its stage; if fewer than ten of them completed, also those of the same stage of earlier runs.
 * *Pace*: three times the stage's usual (95th percentile) time between two movements, or its usual wait in the queue if
-  that is more, and never under a floor.
+  that is more, and at least a floor.
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class StageFacts:
-    """What the rule needs to know of one stage; None where no job tells. Knowing its pace can only acquit it.
+    """What the rule needs to know of one stage; None if no job tells. Knowing its pace can only clear it of being stuck.
 
     ``waiting`` counts the jobs in a waiting state, ``ready`` those of them that are ready. ``executing`` counts the jobs that
     say so, ``lost`` those of them that are lost.

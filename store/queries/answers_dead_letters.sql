@@ -1,4 +1,4 @@
--- Dead letters: messages that are no valid event.
+-- Dead letters: messages that are not valid events.
 
 -- name: counts_by_reason
 SELECT reason, count(*) AS messages, max(publish_time) AS last_published_at
@@ -21,7 +21,7 @@ ORDER BY publish_time DESC, topic, message_id
 LIMIT %(limit)s;
 
 -- name: letters_by_id
--- Several where a broker was built anew, or the message id is of several topics.
+-- Several if the broker was set up again, or if several topics have the message id.
 SELECT topic, message_id, reason, detail, payload, message_key, publish_time AS published_at, schema_version
 FROM dead_letters
 WHERE message_id = ANY(%(message_ids)s)

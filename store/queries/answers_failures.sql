@@ -1,7 +1,7 @@
--- Failure groups: what failed in one way.
+-- Failure groups: failures of one kind.
 
 -- name: groups
--- With the newest samples of each. The times of a group tell which partitions of `attempts` hold them.
+-- With the newest samples of each. The times of a group limit the partitions of `attempts` to read.
 WITH asked AS (
     SELECT id, namespace, source, error_category, error_type, fingerprint, title, occurrence_count, job_count,
            first_seen_at, last_seen_at
@@ -41,7 +41,7 @@ LEFT JOIN LATERAL (
 ORDER BY asked.last_seen_at DESC, asked.occurrence_count DESC, asked.id;
 
 -- name: groups_like
--- The groups whose id begins so, to be shown by a short form.
+-- The groups whose id begins with the given digits; two are enough to know that there are several.
 SELECT id
 FROM failure_groups
 WHERE id BETWEEN %(lowest)s AND %(highest)s
@@ -67,7 +67,7 @@ ORDER BY attempt.finished_at DESC, attempt.job_id, attempt.attempt DESC, attempt
 LIMIT %(limit)s;
 
 -- name: hours
--- How often, hour by hour (UTC).
+-- How many attempts failed in each hour (UTC), the newest hour first.
 SELECT hour, occurrence_count
 FROM failure_groups_hourly
 WHERE failure_group_id = %(id)s

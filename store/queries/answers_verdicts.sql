@@ -161,7 +161,7 @@ WHERE walked.at < candidates.before;
 
 -- name: life_below
 -- What goes on below jobs, for each of them: when a job there last changed, whether one is ready or held up by another,
--- and which ones say that they execute. Jobs scheduled for later do not count. At most so many jobs are looked at:
+-- and which ones say that they execute. Jobs scheduled for later do not count. At most %(bound)s jobs are looked at:
 -- `is_whole` says whether those were all.
 WITH RECURSIVE below (job_id, below_id) AS (
     SELECT asked.job_id COLLATE "C", asked.job_id COLLATE "C"

@@ -139,10 +139,10 @@ def test_a_publisher_whose_clock_is_ahead_makes_nothing_stuck() -> None:
     lost=st.integers(0, 2),
     executing=st.integers(0, 2),
 )
-def test_knowing_the_pace_can_only_acquit(
+def test_knowing_the_pace_never_makes_a_stage_stuck(
     gap: float | None, wait: float | None, waited: float, lost: int, executing: int
 ) -> None:
-    """So the pace need not be read of a stage that the floors alone acquit."""
+    """So the pace need not be read of a stage that is not stuck by the floors alone."""
     facts = replace(
         READY, oldest_ready_at=ago(seconds=waited), executing=executing, lost=min(lost, executing)
     )
