@@ -47,7 +47,7 @@ def list_groups(
     if as_json:
         say_json([row(group) for group in found[:limit]])
     else:
-        say(failures_page(found[:limit], more=len(found) > limit))
+        say(failures_page(found[:limit], more=len(found) > limit, namespace=ask.namespace))
 
 
 @failures.command()

@@ -5,7 +5,7 @@ from collections import Counter
 from cli.render.safe_text import safe, safe_lines, safe_name
 from cli.render.tables import table
 from cli.render.words import cut, lost, plural, rate, states, stuck, verdict, when
-from store.answers.failures import FailureGroup, FailureGroupDetail
+from store.answers.failures import FailureGroup, FailureGroupDetail, full_title
 from store.answers.gaps import Announced, Childless, Gaps
 from store.answers.jobs import RunJobs
 from store.answers.lineage import Ancestors, Children, PipelineStats
@@ -245,26 +245,32 @@ def runs_page(found: list[Run], more: bool = False) -> str:
     return "\n".join(lines)
 
 
-def failures_page(found: list[FailureGroup], more: bool = False) -> str:
-    """A line a group; ``more``: there are others that are not listed."""
+def failures_page(found: list[FailureGroup], more: bool = False, namespace: str | None = None) -> str:
+    """Return a line for each group; ``more``: there are others that are not listed. Columns without a value are left out.
+
+    A list since a time counts since then, and has the totals in a column of their own.
+    """
     if not found:
         return "no failures."
-    rows = [
-        (
-            str(group.id)[:8],
-            group.occurrence_count,
-            group.job_count,
-            group.source,
-            group.category,
-            group.error_type,
-            group.title,
-            when(group.last_seen_at),
-            " ".join(group.sample_external_ids),
-        )
-        for group in found
-    ]
-    headers = ["group", "times", "jobs", "source", "category", "type", "title", "last seen", "samples"]
-    text = table(headers, rows, numbers=["times", "jobs"])
+    since = found[0].occurrence_count_since is not None
+    columns: dict[str, list[object]] = {
+        "group": [str(group.id)[:8] for group in found],
+        "times": [group.occurrence_count_since if since else group.occurrence_count for group in found],
+        "jobs": [group.job_count_since if since else group.job_count for group in found],
+        "of all": [group.occurrence_count if since else "" for group in found],
+        "namespace": ["" if namespace else group.namespace for group in found],
+        "source": [group.source for group in found],
+        "worker": [" ".join(group.sample_workers) for group in found],
+        "category": [group.category for group in found],
+        "type": [group.error_type for group in found],
+        "title": [group.full_title for group in found],
+        "first seen": [when(group.first_seen_at) for group in found],
+        "last seen": [when(group.last_seen_at) for group in found],
+        "samples": [" ".join(group.sample_external_ids) for group in found],
+    }
+    kept = [header for header, cells in columns.items() if any(cell not in ("", None) for cell in cells)]
+    numbers = [header for header in ("times", "jobs", "of all") if header in kept]
+    text = table(kept, list(zip(*(columns[header] for header in kept), strict=True)), numbers=numbers)
     return text + ("\n… and groups seen earlier (--limit)" if more else "")
 
 
@@ -272,7 +278,7 @@ def failure_page(found: FailureGroupDetail) -> str:
     """All about one group."""
     group = found.group
     lines = [
-        safe(group.title, 200),
+        safe(full_title(group.error_type, group.title), 200),
         "",
         f"group      {group.id}",
         f"namespace  {safe(group.namespace)}",

@@ -12,6 +12,7 @@ import psycopg
 from schemas.errors import InputError, NotFoundError
 from schemas.look import look
 from schemas.redacted_event import masked_payload
+from store.answers.names import demand_topic
 from store.answers.reading import read, snapshot
 from store.queries import queries
 
@@ -73,11 +74,16 @@ def get_dead_letters(
     since: datetime | None = None,
     limit: int = 50,
 ) -> DeadLetters:
-    """Return dead letters published at or after ``since``, by the publisher's clock, the newest first."""
+    """Return dead letters published at or after ``since``, by the publisher's clock, the newest first.
+
+    Raises NotFoundError when nothing is found because no dead letter is of the topic.
+    """
     asked = {"reason": reason, "topic": topic, "since": since}
     with snapshot(connection):
         counts = read(connection, ReasonCount, _QUERIES["counts_by_reason"], **asked)
         newest = read(connection, Letter, _QUERIES["newest_letters"], **asked, limit=limit)
+        if not counts:
+            demand_topic(connection, topic)
     return DeadLetters(counts, newest)
 
 

@@ -3,14 +3,16 @@
 Counts are within retention: ``occurrence_count`` counts failed attempts, ``job_count`` jobs. Samples are the newest failures.
 """
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import psycopg
 
 from schemas.errors import InputError, NotFoundError
+from store.answers.names import demand_category, demand_namespace, demand_source
 from store.answers.reading import read, snapshot
 from store.queries import queries
 
@@ -19,10 +21,14 @@ HOURS_SHOWN = 24
 
 _QUERIES = queries("answers_failures")
 _UUID_DIGITS = 32
+_PLACEHOLDER: Final = re.compile(r"<[a-z]+>")
 
 
 class FailureGroup(NamedTuple):
-    """A group, with the external ids of its newest failures."""
+    """A group, with workers and external ids of its newest failures.
+
+    ``…_since`` count from the hour that the list was asked for; None where it was asked for everything.
+    """
 
     id: UUID
     namespace: str
@@ -34,7 +40,15 @@ class FailureGroup(NamedTuple):
     job_count: int
     first_seen_at: datetime
     last_seen_at: datetime
+    occurrence_count_since: int | None
+    job_count_since: int | None
+    sample_workers: list[str]
     sample_external_ids: list[str]
+
+    @property
+    def full_title(self) -> str:
+        """The title, as `full_title` completes it."""
+        return full_title(self.error_type, self.title)
 
 
 class Failure(NamedTuple):
@@ -85,6 +99,14 @@ class FailureGroupDetail:
     hours: list[HourCount]
 
 
+def full_title(error_type: str, title: str) -> str:
+    """Return the title; with the error's type before it where it holds nothing but placeholders, as KeyError's does."""
+    said = _PLACEHOLDER.sub("", title)
+    if any(map(str.isalnum, said)) or error_type in ("", title):
+        return title
+    return f"{error_type}: {title}"
+
+
 class _Id(NamedTuple):
     id: UUID
 
@@ -98,9 +120,13 @@ def get_failure_groups(
     since: datetime | None = None,
     limit: int = 50,
 ) -> list[FailureGroup]:
-    """Return groups seen at or after ``since``, those seen last first."""
+    """Return groups seen at or after ``since``, those seen last first; counted from the hour of UTC that it lies in.
+
+    Raises NotFoundError when nothing is found because the namespace, the source or the category does not exist.
+    """
+    hour = since and since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     with snapshot(connection):
-        return read(
+        found = read(
             connection,
             FailureGroup,
             _QUERIES["groups"],
@@ -108,9 +134,15 @@ def get_failure_groups(
             source=source,
             category=category,
             since=since,
+            hour=hour,
             limit=limit,
             samples=SAMPLED_ATTEMPTS,
         )
+        if not found:
+            demand_namespace(connection, namespace)
+            demand_source(connection, source, namespace)
+            demand_category(connection, category, namespace)
+    return found
 
 
 def get_failure_group(

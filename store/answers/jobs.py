@@ -7,7 +7,8 @@ from uuid import UUID
 
 import psycopg
 
-from store.answers.judging import find_lost_jobs, may_be_lost
+from store.answers.judging import find_lost_jobs, may_be_lost, read_states
+from store.answers.names import demand_worker
 from store.answers.reading import read, snapshot
 from store.answers.scope import DEFAULT_WALK_LIMIT, find_scope, whole_run
 from store.answers.verdicts import StuckRule
@@ -93,6 +94,8 @@ def get_jobs(
         asked = scope.parameters() | {"worker": worker, "state": state}
         total = read(connection, _Count, _QUERIES["count_of_run"], **asked)[0].jobs
         rows = read(connection, _Row, _QUERIES["jobs_of_run"], **asked, limit=limit)
+        if not total:
+            demand_worker(worker, sorted({key.worker for key in read_states(connection, scope)}), scope.root)
         lost: frozenset[str] = frozenset()
         if any(may_be_lost(row.state, row.started_at, row.since, now, rule) for row in rows):
             lost = find_lost_jobs(connection, whole_run(connection, scope, limit_jobs), now, rule)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import psycopg
 
 from store.answers.judging import MAY_WAIT, Key, judge_run, read_states
+from store.answers.names import demand_namespace
 from store.answers.reading import read, snapshot
 from store.answers.scope import Scope, has_unplaced_jobs, scope_of_run
 from store.answers.verdicts import Name, StuckRule, worst
@@ -92,10 +93,15 @@ def get_runs(
     rule: StuckRule = StuckRule(),  # noqa: B008 - frozen, and the documented default
     limit: int = 20,
 ) -> list[Run]:
-    """Return the runs of one namespace, or of all, those whose root changed last first."""
+    """Return the runs of one namespace, or of all, those whose root changed last first.
+
+    Raises NotFoundError when nothing is found because the namespace does not exist.
+    """
     now = now or datetime.now(UTC)
     with snapshot(connection):
         roots = read(connection, _Root, _QUERIES["roots"], namespace=namespace, limit=limit)
+        if not roots:
+            demand_namespace(connection, namespace)
         known = _known_runs(connection, roots)
         changes = _last_changes(
             connection,

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 
 from schemas.errors import InputError, NotFoundError
+from store.answers.names import demand_namespace
 from store.answers.reading import read, snapshot
 from store.answers.walk import DOWNSTREAM, UPSTREAM, walk
 from store.queries import queries
@@ -126,6 +127,7 @@ def find_job(connection: psycopg.Connection, namespace: str, job: str) -> Job:
         found = read_job(connection, namespace, job_id)
         if found is not None:
             return found
+    demand_namespace(connection, namespace)
     raise NotFoundError(_no_job(job, f"the namespace {namespace!r}"))
 
 
@@ -145,6 +147,7 @@ def find_scope(
                 return _below(connection, namespace, job, limit_jobs)
             if job is not None or _is_named_by_others(connection, namespace, job_id):
                 return scope_of_run(connection, namespace, job_id, limit_jobs)
+    demand_namespace(connection, namespace)
     raise NotFoundError(_no_job(root, f"the namespace {namespace!r}"))
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from store.answers.names import demand_namespace
 from store.answers.reading import read, snapshot
 from store.queries import queries
 
@@ -61,7 +62,13 @@ class Sources:
 
 
 def get_sources(connection: psycopg.Connection, since: datetime, namespace: str | None = None) -> Sources:
-    """Return success rates per source since the hour that ``since`` lies in: the aggregates are hourly."""
+    """Return success rates per source since the hour that ``since`` lies in: the aggregates are hourly.
+
+    Raises NotFoundError when nothing is found because the namespace does not exist.
+    """
     hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     with snapshot(connection):
-        return Sources(hour, read(connection, Source, _QUERIES["sources"], since=hour, namespace=namespace))
+        found = read(connection, Source, _QUERIES["sources"], since=hour, namespace=namespace)
+        if not found:
+            demand_namespace(connection, namespace)
+    return Sources(hour, found)

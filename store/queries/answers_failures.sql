@@ -24,19 +24,33 @@ SELECT
     asked.job_count,
     asked.first_seen_at,
     asked.last_seen_at,
+    CASE WHEN %(hour)s::timestamptz IS NOT NULL THEN coalesce((
+        SELECT sum(hourly.occurrence_count)
+        FROM failure_groups_hourly AS hourly
+        WHERE hourly.failure_group_id = asked.id
+          AND hourly.hour >= %(hour)s
+    ), 0)::bigint END AS occurrence_count_since,
+    CASE WHEN %(hour)s::timestamptz IS NOT NULL THEN (
+        SELECT count(*)
+        FROM failure_group_jobs AS met
+        WHERE met.failure_group_id = asked.id
+          AND met.last_finished_at >= %(hour)s
+    ) END AS job_count_since,
+    coalesce(samples.workers, '{}') AS sample_workers,
     coalesce(samples.external_ids, '{}') AS sample_external_ids
 FROM asked
 LEFT JOIN LATERAL (
-    SELECT array_agg(DISTINCT newest.external_id) AS external_ids
+    SELECT
+        array_agg(DISTINCT newest.worker) AS workers,
+        array_agg(DISTINCT newest.external_id) FILTER (WHERE newest.external_id <> '') AS external_ids
     FROM (
-        SELECT attempt.external_id
+        SELECT attempt.worker, attempt.external_id
         FROM attempts AS attempt
         WHERE attempt.failure_group_id = asked.id
           AND attempt.finished_at BETWEEN asked.first_seen_at AND asked.last_seen_at
         ORDER BY attempt.finished_at DESC
         LIMIT %(samples)s
     ) AS newest
-    WHERE newest.external_id <> ''
 ) AS samples ON true
 ORDER BY asked.last_seen_at DESC, asked.occurrence_count DESC, asked.id;
 

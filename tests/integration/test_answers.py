@@ -124,9 +124,12 @@ def test_failures_of_one_kind_are_one_group_with_samples(kino: psycopg.Connectio
 
 
 def test_failure_groups_are_found_by_what_is_asked(kino: psycopg.Connection) -> None:
-    assert get_failure_groups(kino, namespace="theatre") == []
-    assert get_failure_groups(kino, source="theatre") == []
-    assert get_failure_groups(kino, category="timeout") == []
+    with pytest.raises(NotFoundError, match="no such namespace: 'theatre'"):
+        get_failure_groups(kino, namespace="theatre")
+    with pytest.raises(NotFoundError, match="no such source: 'theatre'"):
+        get_failure_groups(kino, source="theatre")
+    with pytest.raises(NotFoundError, match="no such error category: 'timeout'"):
+        get_failure_groups(kino, category="timeout")
     assert get_failure_groups(kino, since=NOW) == []
     assert len(get_failure_groups(kino, category="movie_not_ready", since=NOW - timedelta(hours=1))) == 1
 

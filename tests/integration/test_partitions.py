@@ -66,7 +66,7 @@ def test_migrate_waits_out_a_busy_default_partition(
         connection.commit()
         reader.execute("SELECT FROM attempts_default")
         monkeypatch.setattr(migrations, "_PARTITION_PAUSE_SECONDS", 0)
-        with pytest.raises(StoreError, match=r"every migration is applied.*run `jobtrail migrate` again"):
+        with pytest.raises(StoreError, match=r"every migration is applied.*[Rr]un `jobtrail migrate` again"):
             migrations.migrate(connection)
         monkeypatch.setattr("time.sleep", lambda _: reader.rollback())
         assert migrations.migrate(connection) == []
