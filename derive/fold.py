@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from json import dumps, loads
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from derive.fingerprint import VERSION, fingerprint, id_of_group, title
-from derive.rows import AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
+from derive.rows import JOB_COLUMNS, AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
 from schemas.contract import FAILURES, FINISHED, RANKS, Event
 from schemas.times import AHEAD_US, FARTHEST_US, LONGEST_RUN_US, known_times
 
@@ -18,6 +18,29 @@ _raised = itemgetter("category", "type", "message", "stacktrace", "origin", "fin
 _HOUR_US = 60 * 60 * 1_000_000
 _NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
 _NOTHING_RAISED = ("f", "", "", "", "", "", "")
+
+# Places in a JobRow, found once: a row is a plain tuple, because each of tens of thousands in a batch has to be cheap.
+_ATTEMPT: Final = JOB_COLUMNS.index("attempt")
+_STATE: Final = JOB_COLUMNS.index("state")
+_SCHEDULED_AT: Final = JOB_COLUMNS.index("scheduled_at")
+_ENQUEUED_AT: Final = JOB_COLUMNS.index("enqueued_at")
+_STARTED_AT: Final = JOB_COLUMNS.index("started_at")
+_SOURCE: Final = JOB_COLUMNS.index("source")
+_ARGS: Final = JOB_COLUMNS.index("args")
+_ARGS_ATTEMPT: Final = JOB_COLUMNS.index("args_attempt")
+_ARGS_RANK: Final = JOB_COLUMNS.index("args_rank")
+_ARGS_OCCURRED_AT: Final = JOB_COLUMNS.index("args_occurred_at")
+_LATEST_AT: Final = JOB_COLUMNS.index("latest_at")
+
+# Blocks of columns that lie side by side, each up to where the next one begins.
+_VERSION: Final = slice(_ATTEMPT, _STATE)
+"""attempt, state_rank, occurred_at"""
+_BEFORE_SCHEDULED: Final = slice(_STATE, _SCHEDULED_AT)
+_FROM_SCHEDULED: Final = slice(_SCHEDULED_AT, _ENQUEUED_AT)
+_WINNERS: Final = slice(0, _ENQUEUED_AT)
+"""The key, and all that comes from the latest event."""
+_DESCRIPTORS: Final = slice(_SOURCE, _ARGS)
+_ARGS_WITH_VERSION: Final = slice(_ARGS, _LATEST_AT)
 
 
 def fold(
@@ -108,33 +131,40 @@ def _letter_key(letter: DeadLetter) -> tuple[str, str, int]:
 def join(one: JobRow, other: JobRow) -> JobRow:
     """Two rows of one job into one: the later state, descriptors column by column. Commutative and associative."""
     winner, loser = (one, other) if _is_later(one, other) else (other, one)
-    enqueued, started = winner[15], winner[16]
-    if winner[2] == loser[2]:
-        enqueued, started = _lesser(enqueued, loser[15]), _lesser(started, loser[16])
-    # Two events of one job mostly say the same of it: source to meta are then taken as they are.
-    described = winner[17:24]
-    if described != loser[17:24]:
-        described = _join_descriptors(described, loser[17:24])
-    args = winner if _args_version(winner) >= _args_version(loser) else loser
-    return (*winner[:15], enqueued, started, *described, *args[24:28], max(one[28], other[28]))
+    enqueued, started = winner[_ENQUEUED_AT], winner[_STARTED_AT]
+    if winner[_ATTEMPT] == loser[_ATTEMPT]:
+        enqueued, started = _lesser(enqueued, loser[_ENQUEUED_AT]), _lesser(started, loser[_STARTED_AT])
+    # Two events of one job mostly say the same of it: the descriptors are then taken as they are.
+    described = winner[_DESCRIPTORS]
+    if described != loser[_DESCRIPTORS]:
+        described = _join_descriptors(described, loser[_DESCRIPTORS])
+    args = loser if loser[_ARGS] and _args_version(loser) > _args_version(winner) else winner
+    latest = max(one[_LATEST_AT], other[_LATEST_AT])
+    return (*winner[_WINNERS], enqueued, started, *described, *args[_ARGS_WITH_VERSION], latest)
 
 
 def _is_later(one: Any, other: Any) -> bool:
     """By (attempt, rank, occurred_at); equal ones by all that the winner brings, unknown times the lowest."""
-    if one[2:5] != other[2:5]:
-        later: bool = one[2:5] > other[2:5]
+    if one[_VERSION] != other[_VERSION]:
+        later: bool = one[_VERSION] > other[_VERSION]
         return later
-    return (*one[5:9], one[9] != 0, *one[9:15]) >= (*other[5:9], other[9] != 0, *other[9:15])
+    return _tie(one) >= _tie(other)
 
 
-def _join_descriptors(one: JobRow, other: JobRow) -> JobRow:
-    """Columns 17 to 23: source, external id, the place in the run, announced children, meta."""
+def _tie(row: Any) -> tuple[Any, ...]:
+    return (*row[_BEFORE_SCHEDULED], row[_SCHEDULED_AT] != 0, *row[_FROM_SCHEDULED])
+
+
+def _join_descriptors(one: Any, other: Any) -> JobRow:
+    """Source, external id, the place in the run, announced children, meta."""
+    source, external_id, *place, expected, meta = one
+    other_source, other_external_id, *other_place, other_expected, other_meta = other
     return (
-        _lesser(one[0], other[0]),
-        _lesser(one[1], other[1]),
-        *min(one[2:5], other[2:5], key=_place),
-        _merge_maps(one[5], other[5], greatest=True),
-        _merge_maps(one[6], other[6], greatest=False),
+        _lesser(source, other_source),
+        _lesser(external_id, other_external_id),
+        *min(place, other_place, key=_place),
+        _merge_maps(expected, other_expected, greatest=True),
+        _merge_maps(meta, other_meta, greatest=False),
     )
 
 
@@ -149,7 +179,7 @@ def _place(place: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _args_version(row: JobRow) -> tuple[Any, ...]:
-    return (row[24] != "", row[25], row[26], row[27], row[24])
+    return (row[_ARGS] != "", row[_ARGS_ATTEMPT], row[_ARGS_RANK], row[_ARGS_OCCURRED_AT], row[_ARGS])
 
 
 def _merge_maps(one: Any, other: Any, *, greatest: bool) -> Any:

@@ -182,7 +182,7 @@ BREAKS = (
         (
             Edit(
                 FOLD,
-                "later: bool = one[2:5] > other[2:5]",
+                "later: bool = one[_VERSION] > other[_VERSION]",
                 "later: bool = (one[2], one[4], one[3]) > (other[2], other[4], other[3])",
             ),
         ),
@@ -199,8 +199,8 @@ BREAKS = (
         (
             Edit(
                 FOLD,
-                "one[9] != 0, *one[9:15]) >= (*other[5:9], other[9] != 0, *other[9:15])",
-                "one[9] != 0, *one[9:11]) >= (*other[5:9], other[9] != 0, *other[9:11])",
+                "row[_SCHEDULED_AT] != 0, *row[_FROM_SCHEDULED])",
+                "row[_SCHEDULED_AT] != 0, *row[_FROM_SCHEDULED][:2])",
             ),
         ),
     ),
@@ -216,8 +216,8 @@ BREAKS = (
         (
             Edit(
                 FOLD,
-                "one[9] != 0, *one[9:15]) >= (*other[5:9], other[9] != 0, *other[9:15])",
-                "*one[9:15]) >= (*other[5:9], *other[9:15])",
+                "row[_SCHEDULED_AT] != 0, *row[_FROM_SCHEDULED])",
+                "*row[_FROM_SCHEDULED])",
             ),
         ),
         FOLDED,
@@ -245,7 +245,7 @@ BREAKS = (
     ),
     Break(
         "the latest of a job's times is its state's, in the fold",
-        (Edit(FOLD, "*args[24:28], max(one[28], other[28]))", "*args[24:28], winner[4])"),),
+        (Edit(FOLD, "latest = max(one[_LATEST_AT], other[_LATEST_AT])", "latest = winner[4]"),),
     ),
     # Times that cannot be.
     Break(
@@ -328,7 +328,13 @@ BREAKS = (
     ),
     Break(
         "keep the earlier attempt's times, in the fold",
-        (Edit(FOLD, "    if winner[2] == loser[2]:\n", "    if winner[2] >= loser[2]:\n"),),
+        (
+            Edit(
+                FOLD,
+                "    if winner[_ATTEMPT] == loser[_ATTEMPT]:\n",
+                "    if winner[_ATTEMPT] >= loser[_ATTEMPT]:\n",
+            ),
+        ),
     ),
     Break(
         "merge root, parent and depth apart",
@@ -380,7 +386,7 @@ BREAKS = (
     ),
     Break(
         "the last args win, in the fold",
-        (Edit(FOLD, """(row[24] != "", row[25], row[26], row[27], row[24])""", """(row[24] != "",)"""),),
+        (Edit(FOLD, "_args_version(loser) > _args_version(winner)", "loser is other"),),
     ),
     # Order of text.
     Break(
