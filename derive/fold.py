@@ -19,8 +19,16 @@ _HOUR_US = 60 * 60 * 1_000_000
 _NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
 _NOTHING_RAISED = ("f", "", "", "", "", "", "")
 
+_EXECUTING: Final = RANKS["executing"]
+_ENDED: Final = min(RANKS[state] for state in FINISHED)
+"""The rank of every end is this or a greater one."""
+CLOCKS_DIFFER_US: Final = 60 * 1_000_000
+"""An attempt that seems to execute after its end does not, up to here: the clocks of two hosts differ."""
+
 # Places in a JobRow, found once: a row is a plain tuple, because each of tens of thousands in a batch has to be cheap.
 _ATTEMPT: Final = JOB_COLUMNS.index("attempt")
+_STATE_RANK: Final = JOB_COLUMNS.index("state_rank")
+_OCCURRED_AT: Final = JOB_COLUMNS.index("occurred_at")
 _STATE: Final = JOB_COLUMNS.index("state")
 _SCHEDULED_AT: Final = JOB_COLUMNS.index("scheduled_at")
 _ENQUEUED_AT: Final = JOB_COLUMNS.index("enqueued_at")
@@ -31,10 +39,12 @@ _ARGS_ATTEMPT: Final = JOB_COLUMNS.index("args_attempt")
 _ARGS_RANK: Final = JOB_COLUMNS.index("args_rank")
 _ARGS_OCCURRED_AT: Final = JOB_COLUMNS.index("args_occurred_at")
 _LATEST_AT: Final = JOB_COLUMNS.index("latest_at")
+_IS_REPEATED: Final = JOB_COLUMNS.index("is_repeated")
 
 # Blocks of columns that lie side by side, each up to where the next one begins.
 _VERSION: Final = slice(_ATTEMPT, _STATE)
 """attempt, state_rank, occurred_at"""
+_RANK_AND_TIME: Final = slice(_STATE_RANK, _STATE)
 _BEFORE_SCHEDULED: Final = slice(_STATE, _SCHEDULED_AT)
 _FROM_SCHEDULED: Final = slice(_SCHEDULED_AT, _ENQUEUED_AT)
 _WINNERS: Final = slice(0, _ENQUEUED_AT)
@@ -96,7 +106,7 @@ def fold(
             executor, error["category"] if error else "", error["type"] if error else "", group_id, enqueued_at,
             started_at, source, external_id, root, parent, depth, dumps(expected) if expected else "",
             dumps(meta, ensure_ascii=False) if meta else "", args, attempt if args else 0, rank if args else 0,
-            occurred_at if args else 0, occurred_at,
+            occurred_at if args else 0, occurred_at, "f",
         )
         # fmt: on
         other = jobs.setdefault((namespace, job_id), row)
@@ -130,17 +140,22 @@ def _letter_key(letter: DeadLetter) -> tuple[str, str, int]:
 
 def join(one: JobRow, other: JobRow) -> JobRow:
     """Two rows of one job into one: the later state, descriptors column by column. Commutative and associative."""
+    winner: Any
+    loser: Any
     winner, loser = (one, other) if _is_later(one, other) else (other, one)
     enqueued, started = winner[_ENQUEUED_AT], winner[_STARTED_AT]
+    repeated = winner[_IS_REPEATED]
     if winner[_ATTEMPT] == loser[_ATTEMPT]:
         enqueued, started = _lesser(enqueued, loser[_ENQUEUED_AT]), _lesser(started, loser[_STARTED_AT])
+        if loser[_IS_REPEATED] == "t" or (winner[_STATE_RANK] >= _ENDED and _contradict(winner, loser)):
+            repeated = "t"
     # Two events of one job mostly say the same of it: the descriptors are then taken as they are.
     described = winner[_DESCRIPTORS]
     if described != loser[_DESCRIPTORS]:
         described = _join_descriptors(described, loser[_DESCRIPTORS])
     args = loser if loser[_ARGS] and _args_version(loser) > _args_version(winner) else winner
     latest = max(one[_LATEST_AT], other[_LATEST_AT])
-    return (*winner[_WINNERS], enqueued, started, *described, *args[_ARGS_WITH_VERSION], latest)
+    return (*winner[_WINNERS], enqueued, started, *described, *args[_ARGS_WITH_VERSION], latest, repeated)
 
 
 def _is_later(one: Any, other: Any) -> bool:
@@ -149,6 +164,17 @@ def _is_later(one: Any, other: Any) -> bool:
         later: bool = one[_VERSION] > other[_VERSION]
         return later
     return _tie(one) >= _tie(other)
+
+
+def _contradict(end: Any, other: Any) -> bool:
+    """Do an attempt's end and another row of it contradict each other: another end, or an execution after it?"""
+    if other[_STATE_RANK] >= _ENDED:
+        another: bool = other[_RANK_AND_TIME] != end[_RANK_AND_TIME]
+        return another
+    again: bool = (
+        other[_STATE_RANK] == _EXECUTING and other[_OCCURRED_AT] - end[_OCCURRED_AT] > CLOCKS_DIFFER_US
+    )
+    return again
 
 
 def _tie(row: Any) -> tuple[Any, ...]:

@@ -42,6 +42,7 @@ JOB_COLUMNS = (
     "args_rank",
     "args_occurred_at",
     "latest_at",
+    "is_repeated",
 )
 ATTEMPT_COLUMNS = (
     "namespace",

@@ -21,7 +21,7 @@ INSERT INTO jobs AS stored (
     namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts, scheduled_at, release,
     executor, error_category, error_type, failure_group_id, enqueued_at, started_at, source, external_id, root_job_id,
     parent_job_id, depth, expected_children, meta, args, args_attempt, args_rank, args_occurred_at,
-    latest_at
+    latest_at, is_repeated
 )
 SELECT
     namespace, job_id, attempt, state_rank, micros_to_time(occurred_at), state, worker, queue, max_attempts,
@@ -30,7 +30,8 @@ SELECT
     nullif(source, ''), nullif(external_id, ''), root_job_id, parent_job_id, depth,
     nullif(expected_children, '')::jsonb, nullif(meta, '')::jsonb, nullif(args, ''),
     CASE WHEN args <> '' THEN args_attempt END, CASE WHEN args <> '' THEN args_rank END,
-    CASE WHEN args <> '' THEN micros_to_time(args_occurred_at) END, micros_to_time(latest_at)
+    CASE WHEN args <> '' THEN micros_to_time(args_occurred_at) END, micros_to_time(latest_at),
+    nullif(is_repeated, false)
 FROM stage_jobs
 ORDER BY job_id, namespace
 ON CONFLICT (namespace, job_id) DO UPDATE SET
@@ -50,6 +51,11 @@ ON CONFLICT (namespace, job_id) DO UPDATE SET
         WHEN is_later(excluded, stored) THEN excluded.failure_group_id ELSE stored.failure_group_id
     END,
     latest_at = greatest(stored.latest_at, excluded.latest_at),
+    is_repeated = CASE
+        WHEN excluded.attempt > stored.attempt THEN excluded.is_repeated
+        WHEN excluded.attempt < stored.attempt THEN stored.is_repeated
+        WHEN stored.is_repeated OR excluded.is_repeated OR contradicts(excluded, stored) THEN true
+    END,
     -- LEAST passes over NULL: a value beats none, of two the lesser wins.
     enqueued_at = CASE
         WHEN excluded.attempt > stored.attempt THEN excluded.enqueued_at

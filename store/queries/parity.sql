@@ -26,7 +26,8 @@ SELECT
         AND (o.source IS NULL OR n.source <= o.source)
         AND (o.external_id IS NULL OR n.external_id <= o.external_id)
         AND (o.root_job_id = '' OR n.root_job_id <= o.root_job_id AND n.root_job_id <> '')
-        AND (o.args IS NULL OR n.args IS NOT NULL) AS ahead,
+        AND (o.args IS NULL OR n.args IS NOT NULL)
+        AND (o.is_repeated IS NULL OR n.is_repeated OR n.attempt > o.attempt) AS ahead,
     least(o.occurred_at, o.enqueued_at, o.started_at, o.args_occurred_at) < (SELECT bound FROM parity_rules) AS aged,
     json_build_object('namespace', o.namespace, 'job_id', o.job_id) AS key
 FROM jobtrail_old.jobs AS o

@@ -28,7 +28,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_jobs (
     args_attempt      integer,
     args_rank         smallint,
     args_occurred_at  bigint,
-    latest_at         bigint
+    latest_at         bigint,
+    is_repeated       boolean
 ) ON COMMIT DELETE ROWS
 
 -- name: create_stage_edges

@@ -17,9 +17,13 @@ WITH merged AS (
         CASE WHEN job.attempt = attempt.attempt THEN least(job.started_at, attempt.started_at)
              ELSE job.started_at END AS started_at,
         greatest(job.latest_at, attempt.finished_at) AS latest_at,
+        CASE WHEN job.attempt = attempt.attempt
+                  AND (job.state, job.occurred_at) <> (attempt.state, attempt.finished_at) THEN true
+             ELSE job.is_repeated END AS is_repeated,
         job.attempt AS job_attempt, job.state_rank AS job_rank, job.occurred_at AS job_occurred_at,
         job.state AS job_state, job.source AS job_source, job.external_id AS job_external_id,
-        job.enqueued_at AS job_enqueued_at, job.started_at AS job_started_at, job.latest_at AS job_latest_at
+        job.enqueued_at AS job_enqueued_at, job.started_at AS job_started_at, job.latest_at AS job_latest_at,
+        job.is_repeated AS job_is_repeated
     FROM attempts AS attempt
     LEFT JOIN jobs AS job
         ON job.namespace = attempt.namespace AND job.job_id = attempt.job_id
@@ -33,8 +37,10 @@ differing AS (
     FROM merged
     WHERE NOT is_known
        OR is_later
-       OR (source, external_id, enqueued_at, started_at, latest_at)
-          IS DISTINCT FROM (job_source, job_external_id, job_enqueued_at, job_started_at, job_latest_at)
+       OR (source, external_id, enqueued_at, started_at, latest_at, is_repeated)
+          IS DISTINCT FROM (
+              job_source, job_external_id, job_enqueued_at, job_started_at, job_latest_at, job_is_repeated
+          )
     ORDER BY namespace, job_id, attempt DESC, state_rank DESC, finished_at DESC
 )
 SELECT
@@ -43,13 +49,13 @@ SELECT
     CASE WHEN is_known THEN jsonb_build_object(
         'attempt', job_attempt, 'state_rank', job_rank, 'occurred_at', job_occurred_at, 'state', job_state,
         'source', job_source, 'external_id', job_external_id, 'enqueued_at', job_enqueued_at,
-        'started_at', job_started_at, 'latest_at', job_latest_at
+        'started_at', job_started_at, 'latest_at', job_latest_at, 'is_repeated', job_is_repeated
     ) END AS stored,
     CASE WHEN is_later OR NOT is_known THEN jsonb_build_object(
         'attempt', attempt, 'state_rank', state_rank, 'occurred_at', finished_at, 'state', state
     ) ELSE jsonb_build_object(
         'source', source, 'external_id', external_id, 'enqueued_at', enqueued_at, 'started_at', started_at,
-        'latest_at', latest_at
+        'latest_at', latest_at, 'is_repeated', is_repeated
     ) END AS expected
 FROM differing
 ORDER BY namespace, job_id;
@@ -60,7 +66,20 @@ ORDER BY namespace, job_id;
 WITH slice AS (
     SELECT
         job.*, (%(ranks)s::jsonb ->> job.state)::smallint AS rank_of_state,
-        job.state = ANY (%(finished)s) AND job.occurred_at >= horizon.horizon_at AS has_attempt
+        job.state = ANY (%(finished)s) AND job.occurred_at >= horizon.horizon_at AS has_attempt,
+        -- Another end of its attempt, or what came after it; not asked about once something was deleted.
+        job.is_repeated AND job.state = ANY (%(finished)s) AND (
+            horizon.horizon_at <> '-infinity'
+            OR job.latest_at - job.occurred_at > interval '1 minute'
+            OR (
+                SELECT count(*)
+                FROM attempts AS attempt
+                WHERE attempt.namespace = job.namespace
+                  AND attempt.job_id = job.job_id
+                  AND attempt.attempt = job.attempt
+                  AND (attempt.finished_at, attempt.state) <> (job.occurred_at, job.state)
+            ) > 0
+        ) AS may_be_repeated
     FROM jobs AS job
     CROSS JOIN jobtrail_control.horizon
     WHERE (%(after_job_id)s::text IS NULL
@@ -76,11 +95,12 @@ compared AS (
             'args_occurred_at', job.args_occurred_at, 'worker', job.worker, 'queue', job.queue,
             'max_attempts', job.max_attempts, 'scheduled_at', job.scheduled_at, 'release', job.release,
             'executor', job.executor, 'error_category', job.error_category, 'error_type', job.error_type,
-            'failure_group_id', job.failure_group_id
+            'failure_group_id', job.failure_group_id, 'is_repeated', job.is_repeated
         ) AS stored,
         jsonb_build_object(
             'state_rank', job.rank_of_state,
             'latest_at', greatest(job.latest_at, job.occurred_at, job.args_occurred_at),
+            'is_repeated', CASE WHEN job.may_be_repeated THEN true END,
             -- Which group is known of an attempt alone, that there is one also without.
             'failure_group_id', CASE WHEN job.state = ANY (%(failures)s)
                 THEN coalesce(job.failure_group_id, '00000000-0000-0000-0000-000000000000') END,

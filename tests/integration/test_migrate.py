@@ -14,7 +14,7 @@ from store import migrate as migrations
 from store.connection import connect
 from store.migrate import check_version, migrate, released
 
-NAMES = ["0001_control", "0002_derived", "0003_triage", "0004_answer_indexes"]
+NAMES = ["0001_control", "0002_derived", "0003_triage", "0004_answer_indexes", "0005_reused_ids"]
 
 
 def session(url: str) -> psycopg.Connection[Any]:

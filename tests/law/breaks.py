@@ -9,6 +9,7 @@ from typing import NamedTuple
 FOLD = "derive/fold.py"
 MERGE = "store/queries/merge.sql"
 TABLES = "store/migrations/0002_derived.sql"
+REUSED = "store/migrations/0005_reused_ids.sql"
 WRITER = "store/writing/writer.py"
 STAGE = "store/writing/stage.py"
 STAGES = "store/queries/stage.sql"
@@ -387,6 +388,108 @@ BREAKS = (
     Break(
         "the last args win, in the fold",
         (Edit(FOLD, "_args_version(loser) > _args_version(winner)", "loser is other"),),
+    ),
+    # Ids that are used again.
+    Break(
+        "a second end contradicts nothing, in SQL",
+        (
+            Edit(
+                REUSED,
+                "THEN ((one).state_rank, (one).occurred_at) <> ((other).state_rank, (other).occurred_at)",
+                "THEN false",
+            ),
+        ),
+    ),
+    Break(
+        "a second end contradicts nothing, in the fold",
+        (
+            Edit(
+                FOLD, "another: bool = other[_RANK_AND_TIME] != end[_RANK_AND_TIME]", "another: bool = False"
+            ),
+        ),
+    ),
+    Break(
+        "the clocks of all hosts agree, in SQL",
+        (
+            Edit(
+                REUSED,
+                "THEN (other).occurred_at - (one).occurred_at > interval '1 minute'",
+                "THEN (other).occurred_at > (one).occurred_at",
+            ),
+        ),
+    ),
+    Break(
+        "the clocks of all hosts agree, in the fold",
+        (Edit(FOLD, "end[_OCCURRED_AT] > CLOCKS_DIFFER_US", "end[_OCCURRED_AT] > 0"),),
+    ),
+    Break(
+        "an execution that was known before the end contradicts nothing",
+        (
+            Edit(
+                REUSED,
+                "THEN (one).occurred_at - (other).occurred_at > interval '1 minute'",
+                "THEN false",
+            ),
+        ),
+    ),
+    Break(
+        "a repeated attempt marks the one after it, in SQL",
+        (
+            Edit(
+                MERGE,
+                "WHEN excluded.attempt > stored.attempt THEN excluded.is_repeated",
+                "WHEN excluded.attempt > stored.attempt THEN coalesce(excluded.is_repeated, stored.is_repeated)",
+            ),
+        ),
+    ),
+    Break(
+        "a repeated attempt marks the one after it, in the fold",
+        (
+            Edit(
+                FOLD,
+                "    repeated = winner[_IS_REPEATED]\n",
+                "    repeated = max(winner[_IS_REPEATED], loser[_IS_REPEATED])\n",
+            ),
+        ),
+    ),
+    Break(
+        "forget the mark of a batch's own",
+        (Edit(MERGE, "WHEN stored.is_repeated OR excluded.is_repeated OR", "WHEN stored.is_repeated OR"),),
+    ),
+    Break(
+        "forget the mark at the next event, in the fold",
+        (
+            Edit(FOLD, """if loser[_IS_REPEATED] == "t" or (""", "if ("),
+            Edit(FOLD, "    repeated = winner[_IS_REPEATED]\n", """    repeated = "f"\n"""),
+        ),
+    ),
+    Break(
+        "forget the mark at the next event, in SQL",
+        (Edit(MERGE, "WHEN stored.is_repeated OR excluded.is_repeated OR", "WHEN excluded.is_repeated OR"),),
+    ),
+    Break(
+        "an end that is noticed late is another run's",
+        (
+            Edit(
+                REUSED,
+                "                    AND (earlier.finished_at, earlier.state) <> (last.finished_at, last.state)\n",
+                "",
+            ),
+        ),
+    ),
+    Break(
+        "a job that waits for its retry was used again",
+        (Edit(REUSED, "ELSE (job).state_rank >= 3", "ELSE (job).state_rank >= 2"),),
+    ),
+    Break(
+        "only repeated attempts tell that an id was used again",
+        (
+            Edit(
+                REUSED,
+                "RETURN (job).is_repeated IS TRUE OR (",
+                "RETURN (job).is_repeated IS TRUE OR false AND (",
+            ),
+        ),
     ),
     # Order of text.
     Break(

@@ -6,7 +6,18 @@ from itertools import combinations
 from typing import Any
 
 from derive.fingerprint import title
-from tests.law.oracle import FINISHED, NO_ERROR, RANKS, Event, believed, group_of
+from tests.law.oracle import (
+    FINISHED,
+    MINUTE_US,
+    NO_ERROR,
+    OVER,
+    RANKS,
+    Event,
+    believed,
+    ends_of,
+    group_of,
+    is_repeated,
+)
 from tests.law.universes import Delivery, Universe
 from tests.law.writers import Report
 
@@ -22,6 +33,16 @@ RETENTION = (
     "attempts deleted one by one",
     "jobs removed",
     "edges removed",
+)
+REUSED = (
+    "jobs whose attempt ended twice",
+    "jobs whose attempt executes more than a minute after its one end",
+    "jobs whose attempt executes within a minute after its one end",
+    "jobs whose attempt ended once, and an earlier one twice",
+    "jobs with a late end of an earlier attempt that ended once",
+    "jobs with a late end of an earlier attempt that had ended before",
+    "jobs that are over, and waited or executed more than a minute later",
+    "jobs that are over, and waited or executed within a minute later",
 )
 FACTS = (
     "universes",
@@ -39,6 +60,7 @@ FACTS = (
     "failure groups that two writers brought",
     "failure groups with two titles",
     "failure groups that met two jobs",
+    *REUSED,
     "jobs with two ends of one attempt",
     "jobs with two ends of one attempt at one time",
     "jobs with ends that differ in nothing a row keeps",
@@ -166,6 +188,7 @@ def _of_a_job(events: list[Event]) -> Iterable[str]:
         yield "jobs with ends that differ in nothing a row keeps"
     if any(_end(a) != _end(b) and _end(believed(a)) == _end(believed(b)) for a, b in pairs):
         yield "jobs with ends that differ only in times that cannot be"
+    yield from _of_reuse(events)
     for name, fact in (
         ("error", "jobs with ends that differ only in whether there was an error"),
         ("executor", "jobs with events that only the last columns of their version tell apart"),
@@ -198,6 +221,32 @@ def _of_a_job(events: list[Event]) -> Iterable[str]:
         yield "jobs with ties of attempt, rank and time"
     if len({event["attempt"] for event in events}) > 1:
         yield "jobs of several attempts"
+
+
+def _of_reuse(events: list[Event]) -> Iterable[str]:
+    winner = max(events, key=_version)
+    own = [event for event in events if event["attempt"] == winner["attempt"]]
+    ends = ends_of(own)
+    if len(ends) > 1:
+        yield REUSED[0]
+        return
+    if not ends:
+        return
+    ((_, end),) = ends
+    starts = [event["occurred_at"] for event in own if event["state"] == "executing"]
+    if is_repeated(own):
+        yield REUSED[1]
+    elif any(start > end for start in starts):
+        yield REUSED[2]
+    for attempt in {event["attempt"] for event in events} - {winner["attempt"]}:
+        earlier = ends_of(event for event in events if event["attempt"] == attempt)
+        if len(earlier) > 1:
+            yield REUSED[3]
+        if any(at > end + MINUTE_US for _, at in earlier):
+            yield REUSED[5] if len(earlier) > 1 else REUSED[4]
+    later = [e["occurred_at"] - end for e in events if e["state"] not in FINISHED and e["occurred_at"] > end]
+    if later and winner["state"] in OVER:
+        yield REUSED[6] if max(later) > MINUTE_US else REUSED[7]
 
 
 def _differ_only_in(name: str, one: Event, other: Event) -> bool:

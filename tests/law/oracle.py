@@ -37,6 +37,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("scheduled_at", "release", "executor", "error_category", "error_type", "failure_group_id"),
         *("enqueued_at", "started_at", "source", "external_id", "root_job_id", "parent_job_id", "depth"),
         *("expected_children", "meta", "args", "args_attempt", "args_rank", "args_occurred_at", "latest_at"),
+        "is_repeated",
     ),
     "attempts": (
         *(
@@ -112,8 +113,10 @@ RANKS = {
 }
 FAILURES = ("retryable", "discarded")
 FINISHED = ("completed", "retryable", "discarded", "cancelled")
+OVER = ("completed", "discarded", "cancelled")
 NO_ERROR = {"category": "", "type": "", "message": "", "stacktrace": "", "origin": "", "fingerprint": ""}
 HOUR_US = 60 * 60 * 1_000_000
+MINUTE_US = 60 * 1_000_000
 DAY_US = 24 * HOUR_US
 FARTHEST_US = {
     "enqueued_at": (3653 * DAY_US, HOUR_US // 12),
@@ -250,7 +253,41 @@ def job_row(events: list[Event]) -> Row:
         _merged((event["meta"] for event in events), min),
         *(args, *args_version),
         max(event["occurred_at"] for event in events),
+        True if is_repeated(same_attempt) else None,
     )
+
+
+def is_repeated(events: list[Event]) -> bool:
+    """Whether these events of one attempt say that it ended twice, or that it was executing a minute after its end."""
+    ends = ends_of(events)
+    starts = [event["occurred_at"] for event in events if event["state"] == "executing"]
+    return len(ends) > 1 or any(start - end > MINUTE_US for start in starts for _, end in ends)
+
+
+def ends_of(events: Iterable[Event]) -> set[tuple[str, int]]:
+    """The ends that these events of one attempt say, by what tells two apart: state and time."""
+    return {(event["state"], event["occurred_at"]) for event in events if event["state"] in FINISHED}
+
+
+def reused_ids(events: Iterable[Event]) -> set[Row]:
+    """Namespace and id of the jobs whose id was used again, as far as the tables are meant to tell."""
+    by_job = _grouped(events, lambda event: (event["namespace"], event["job_id"]))
+    return {job for job, those in by_job.items() if is_reused(those)}
+
+
+def is_reused(events: list[Event]) -> bool:
+    """Whether these events of one job say that its id was used again."""
+    winner = max(events, key=_version)
+    by_attempt = _grouped(events, lambda event: event["attempt"])
+    if is_repeated(by_attempt[winner["attempt"]]):
+        return True
+    latest = max(event["occurred_at"] for event in events)
+    if latest - winner["occurred_at"] <= MINUTE_US:
+        return False
+    ended_last = [those for those in by_attempt.values() if any(at == latest for _, at in ends_of(those))]
+    if ended_last:
+        return any(len(ends_of(those)) > 1 for those in ended_last)
+    return winner["state"] in OVER
 
 
 def _merged(maps: Iterable[dict[str, Any]], choose: Callable[[list[Any]], Any]) -> Row | None:

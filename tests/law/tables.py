@@ -31,6 +31,16 @@ def read_tables(connection: psycopg.Connection[Any], schema: str = "jobtrail") -
     return {table: Counter(_rows(connection, schema, table)) for table in COLUMNS}
 
 
+def read_reused_ids(connection: psycopg.Connection[Any]) -> set[Row]:
+    """Namespace and id of the jobs whose id was used again, asked as the answers ask."""
+    return set(
+        connection.execute(
+            "SELECT namespace, job_id FROM jobtrail.jobs AS job "
+            "WHERE (is_repeated OR latest_at - occurred_at > interval '1 minute') AND jobtrail.has_reused_id(job)"
+        )
+    )
+
+
 def _rows(connection: psycopg.Connection[Any], schema: str, table: str) -> Iterator[Row]:
     query = sql.SQL("SELECT {} FROM {}").format(
         sql.SQL(", ").join(_selected(column) for column in COLUMNS[table]), sql.Identifier(schema, table)

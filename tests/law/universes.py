@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.law.oracle import FAILURES, NO_ERROR, RANKS, Event, Row
+from tests.law.oracle import FAILURES, FINISHED, NO_ERROR, RANKS, Event, Row
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,6 +26,8 @@ NOON = datetime(2026, 3, 29, 0, 59, 59, 999_999, tzinfo=UTC)
 DAY = _micros(datetime(2026, 3, 29, tzinfo=UTC))
 DAY_US = 24 * 60 * 60 * 1_000_000
 NEAR = [_micros(NOON + shift) for shift in (timedelta(0), timedelta(microseconds=1), timedelta(minutes=-3))]
+# What is a minute later may be the clock of another host; what is later still is not.
+MINUTE_LATER = [NEAR[0] + 60_000_000, NEAR[1] + 60_000_000]
 FAR = [
     *(_micros(NOON + timedelta(days=days)) for days in (-1, 1, -365)),
     *(_micros(datetime(2020, 1, 1, tzinfo=UTC)), _micros(datetime(2034, 12, 31, 23, 30, tzinfo=UTC))),
@@ -35,7 +37,7 @@ FAR = [
         _micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
     ),
 ]
-TIMES = [*NEAR, *NEAR, *FAR, DAY, DAY - 1]
+TIMES = [*NEAR, *NEAR, *MINUTE_LATER, *FAR, DAY, DAY - 1]
 # The last possible times, and the first impossible ones, given the times above.
 EARLIEST, EARLIEST_START, LATEST, LATEST_SCHEDULED = (
     [_micros(NOON + shift), _micros(NOON + shift) + beyond]
@@ -68,6 +70,7 @@ TEXTS = [
 ]
 NAMESPACES = ["kino", "kino", "Kino\\"]
 JOBS = ["1", "2", "2", "é\t3"]
+REUSED = ["4", "5", "6"]
 WORKERS = ["MoviePageJob", "moviePageJob", "z\\N"]
 SOURCES = ["", "", "B", "a", "é"]
 STATES = [*RANKS, "retryable", "discarded", "discarded", "completed", "executing"]
@@ -231,12 +234,15 @@ def _events(draw: st.DrawFn) -> list[Event]:
     """Draw events; many are an earlier one with a few fields changed, so that the last column must break ties."""
     found: list[Event] = []
     for _ in range(draw(st.integers(1, 18))):
-        way = draw(st.sampled_from(["new", *["changed"] * 4, "failed too"]))
+        way = draw(st.sampled_from(["new", *["changed"] * 4, "failed too", "used again", "used again"]))
         if way == "new" or not found:
             found.append({name: draw(strategy) for name, strategy in FIELDS.items()})
             continue
         earlier = found[draw(st.integers(0, len(found) - 1))]
-        found.append(_changed(draw, earlier) if way == "changed" else _failed_too(draw, earlier))
+        if way == "used again":
+            found += _used_again(draw, earlier)
+        else:
+            found.append(_changed(draw, earlier) if way == "changed" else _failed_too(draw, earlier))
     return found
 
 
@@ -261,6 +267,22 @@ def _failed_too(draw: st.DrawFn, earlier: Event) -> Event:
     }
     changed = {name: draw(FIELDS[name]) for name in ("job_id", "occurred_at")}
     return {**earlier, **changed, "state": draw(st.sampled_from(FAILURES)), "error": error}
+
+
+def _used_again(draw: st.DrawFn, earlier: Event) -> list[Event]:
+    """An end of a job, and something of another run under the same id: often an id that nothing else is said of."""
+    job = {**earlier, "job_id": draw(st.sampled_from([earlier["job_id"], *REUSED]))}
+    end = {
+        "state": draw(st.sampled_from([*FINISHED, "completed"])),
+        "attempt": draw(st.sampled_from([1, 2, 2])),
+        "occurred_at": draw(st.sampled_from([NEAR[0], NEAR[0], NEAR[2]])),
+    }
+    again = {
+        "state": draw(st.sampled_from(["available", "executing", "executing", "completed", "retryable"])),
+        "attempt": draw(st.sampled_from([1, 1, 2])),
+        "occurred_at": draw(st.sampled_from([*NEAR, *MINUTE_LATER])),
+    }
+    return [{**job, **end}, {**job, **again}]
 
 
 @st.composite
