@@ -1,0 +1,61 @@
+"""Jobs whose id was used again: several runs of a fixed id (cron, unique jobs) that are one job in the tables.
+
+The state of such a job is that of its highest attempt and of the greatest rank within it, which may be long ago. What the
+tables know beside it is said here: how often an attempt ended, how the last one ended, and what came after that.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+import psycopg
+
+from store.answers.reading import read, snapshot
+from store.queries import queries
+
+_QUERIES = queries("answers_reused_ids")
+
+JobKey = tuple[str, str]
+"""Namespace and id of a job."""
+
+
+class ReusedId(NamedTuple):
+    """How it shows that the id of a job was used again.
+
+    ``attempt`` is the one that ended most often, ``ends`` times: 1 where only its start was published again, 0 where its ends
+    are older than what is kept. ``open_again_at``: the job was waiting or executing then, after its last end; None otherwise.
+    """
+
+    namespace: str
+    job_id: str
+    worker: str
+    state: str
+    attempt: int
+    ends: int
+    last_outcome: str | None
+    last_ended_at: datetime | None
+    open_again_at: datetime | None
+
+
+class _Key(NamedTuple):
+    namespace: str
+    job_id: str
+
+
+def get_reused_ids(connection: psycopg.Connection, jobs: Iterable[JobKey]) -> dict[JobKey, ReusedId]:
+    """Return those of the jobs whose id was used again. Jobs that do not exist are left out."""
+    with snapshot(connection):
+        found = read(connection, _Key, _QUERIES["reused_among"], **_columns(jobs))
+        return describe_reused_ids(connection, found) if found else {}
+
+
+def describe_reused_ids(connection: psycopg.Connection, jobs: Iterable[JobKey]) -> dict[JobKey, ReusedId]:
+    """Return how it shows, of jobs that are known to share an id."""
+    with snapshot(connection):
+        rows = read(connection, ReusedId, _QUERIES["reuse_of"], **_columns(jobs))
+    return {(row.namespace, row.job_id): row for row in rows}
+
+
+def _columns(jobs: Iterable[JobKey]) -> dict[str, list[str]]:
+    keys = sorted(set(jobs))
+    return {"namespaces": [namespace for namespace, _ in keys], "job_ids": [job_id for _, job_id in keys]}

@@ -1,0 +1,65 @@
+-- Jobs whose id was used again. Which they are, `has_reused_id` says (migration 0004); it is asked of few jobs only.
+
+-- name: reused_among
+-- Of these jobs those whose id was used again.
+SELECT job.namespace, job.job_id
+FROM unnest(%(namespaces)s::text[], %(job_ids)s::text[]) AS asked (namespace, job_id)
+JOIN jobs AS job
+    ON job.job_id = asked.job_id AND job.namespace = asked.namespace
+WHERE (job.is_repeated OR job.latest_at - job.occurred_at > interval '1 minute')
+  AND has_reused_id(job);
+
+-- name: reuse_of
+-- How it shows: the attempt that ended most often, the last end of any attempt, and what came after that.
+SELECT
+    job.namespace,
+    job.job_id,
+    job.worker,
+    job.state,
+    coalesce(most.attempt, job.attempt) AS attempt,
+    coalesce(most.ends, 0) AS ends,
+    last.state AS last_outcome,
+    last.finished_at AS last_ended_at,
+    CASE WHEN job.latest_at - coalesce(last.finished_at, job.occurred_at) > interval '1 minute'
+        THEN job.latest_at END AS open_again_at
+FROM unnest(%(namespaces)s::text[], %(job_ids)s::text[]) AS asked (namespace, job_id)
+JOIN jobs AS job
+    ON job.job_id = asked.job_id AND job.namespace = asked.namespace
+LEFT JOIN LATERAL (
+    SELECT attempt.attempt, count(DISTINCT (attempt.finished_at, attempt.state)) AS ends
+    FROM attempts AS attempt
+    WHERE attempt.job_id = job.job_id AND attempt.namespace = job.namespace
+    GROUP BY attempt.attempt
+    ORDER BY ends DESC, max(attempt.finished_at) DESC
+    LIMIT 1
+) AS most ON true
+LEFT JOIN LATERAL (
+    SELECT attempt.state, attempt.finished_at
+    FROM attempts AS attempt
+    WHERE attempt.job_id = job.job_id AND attempt.namespace = job.namespace
+    ORDER BY attempt.finished_at DESC, attempt.state
+    LIMIT 1
+) AS last ON true
+ORDER BY job.namespace, job.job_id;
+
+-- name: stage_reused_ids
+-- How many such jobs each stage of a run has. Parameters as in answers_lineage.sql; by jobs_reused_ids_idx.
+WITH reused AS (
+    SELECT job.depth, job.worker
+    FROM jobs AS job
+    WHERE job.namespace = %(namespace)s
+      AND job.root_job_id = %(run)s
+      AND job.depth >= 0
+      AND (job.is_repeated OR job.latest_at - job.occurred_at > interval '1 minute')
+      AND has_reused_id(job)
+    UNION ALL
+    SELECT place.depth, job.worker
+    FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
+    JOIN jobs AS job
+        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
+    WHERE (job.is_repeated OR job.latest_at - job.occurred_at > interval '1 minute')
+      AND has_reused_id(job)
+)
+SELECT depth, worker, count(*) AS jobs
+FROM reused
+GROUP BY depth, worker;

@@ -1,0 +1,317 @@
+"""One id used for several jobs: noticed in whatever order the events come, and nothing else is taken for it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import psycopg
+import pytest
+
+from derive.fold import fold
+from schemas.contract import Event
+from servers.postgres_programs import NEWEST, OLDEST
+from settings.database import DatabaseSettings
+from store.answers.reused_ids import ReusedId, get_reused_ids
+from store.connection import connect
+from store.verify.run import verify
+from store.writing.writer import prepare_session, write_batch
+from testing.databases import Databases
+from tests.integration.story import KINO, ago, event, failure, root_of
+
+SLOW = failure("timeout", "no answer within 30 s")
+
+
+def nightly(state: str, at: int, **fields: Any) -> Event:
+    """An event of a cron job with a fixed id."""
+    if state in ("retryable", "discarded"):
+        fields = {"error": SLOW, **fields}
+    return event("NightlyJob", "nightly", state, at, **{**root_of("nightly"), **fields})
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is published, and what a reader is to see: the state, and how the id was used again (None: it was not)."""
+
+    name: str
+    events: list[Event]
+    state: str
+    shown: dict[str, Any] | None = None
+    other: list[Event] = field(default_factory=list)
+
+
+THE_CASE = [
+    nightly("executing", ago(days=3, minutes=1)),
+    nightly("completed", ago(days=3)),
+    nightly("executing", ago(days=2, minutes=1)),
+    nightly("retryable", ago(days=2)),
+    nightly("executing", ago(days=1, minutes=1)),
+    nightly("retryable", ago(days=1)),
+    nightly("executing", ago(minutes=5)),
+]
+DAILY = [nightly("completed", ago(days=day)) for day in (3, 2, 1)]
+
+USED_AGAIN = [
+    Told(
+        "completed, failed twice, running",
+        THE_CASE,
+        "completed",
+        {"attempt": 1, "ends": 3, "last_outcome": "retryable", "open_again_at": ago(minutes=5)},
+    ),
+    Told(
+        "a cron job that never fails",
+        DAILY,
+        "completed",
+        {"attempt": 1, "ends": 3, "last_outcome": "completed", "open_again_at": None},
+    ),
+    Told(
+        "completed, and running now",
+        [nightly("completed", ago(days=1)), nightly("executing", ago(minutes=3))],
+        "completed",
+        {"attempt": 1, "ends": 1, "last_outcome": "completed", "open_again_at": ago(minutes=3)},
+    ),
+    Told(
+        "completed, and waiting again",
+        [nightly("completed", ago(days=1)), nightly("available", ago(minutes=3))],
+        "completed",
+        {"ends": 1, "open_again_at": ago(minutes=3)},
+    ),
+    Told(
+        "completed, and started again two minutes later",
+        [nightly("completed", ago(minutes=10)), nightly("executing", ago(minutes=8))],
+        "completed",
+        {"ends": 1, "open_again_at": ago(minutes=8)},
+    ),
+    Told(
+        "failed twice within two seconds, without another attempt",
+        [nightly("retryable", ago(minutes=5)), nightly("retryable", ago(minutes=5, seconds=-2))],
+        "retryable",
+        {"attempt": 1, "ends": 2, "last_outcome": "retryable"},
+    ),
+    Told(
+        "failed, and running again without another attempt",
+        [nightly("retryable", ago(hours=1)), nightly("executing", ago(minutes=5))],
+        "retryable",
+        {"ends": 1, "open_again_at": ago(minutes=5)},
+    ),
+    Told(
+        "completed then failed",
+        [nightly("completed", ago(hours=2)), nightly("discarded", ago(hours=1))],
+        "completed",
+        {"ends": 2, "last_outcome": "discarded", "open_again_at": None},
+    ),
+    Told(
+        "discarded at its third attempt, and completed at the same",
+        [nightly("discarded", ago(hours=2), attempt=3), nightly("completed", ago(hours=1), attempt=3)],
+        "completed",
+        {"attempt": 3, "ends": 2, "last_outcome": "completed"},
+    ),
+    Told(
+        "cancelled then completed",
+        [nightly("cancelled", ago(hours=2)), nightly("completed", ago(hours=1))],
+        "completed",
+        {"ends": 2, "last_outcome": "completed"},
+    ),
+    Told(
+        "two outcomes at one time",
+        [nightly("cancelled", ago(hours=2)), nightly("completed", ago(hours=2))],
+        "completed",
+        {"ends": 2},
+    ),
+    Told(
+        "an id of another worker's job",
+        [
+            nightly("completed", ago(hours=2)),
+            event("MailJob", "nightly", "executing", ago(hours=1), queue="mail"),
+        ],
+        "completed",
+        {"ends": 1, "open_again_at": ago(hours=1)},
+    ),
+    Told(
+        "a run that needed two attempts, and one that runs at its first",
+        [
+            nightly("retryable", ago(days=2)),
+            nightly("completed", ago(days=2, minutes=-1), attempt=2),
+            nightly("executing", ago(minutes=5)),
+        ],
+        "completed",
+        {"open_again_at": ago(minutes=5)},
+    ),
+    Told(
+        "a run that needed two attempts, and one that completed at its first",
+        [
+            nightly("retryable", ago(days=2)),
+            nightly("completed", ago(days=2, minutes=-1), attempt=2),
+            nightly("executing", ago(days=1, minutes=1)),
+            nightly("completed", ago(days=1)),
+        ],
+        "completed",
+        {"attempt": 1, "ends": 2, "last_outcome": "completed", "open_again_at": None},
+    ),
+    Told(
+        "a run that was lost at its second attempt, and one that failed at its first",
+        [
+            nightly("retryable", ago(days=2)),
+            nightly("executing", ago(days=2, minutes=-1), attempt=2),
+            nightly("retryable", ago(days=1)),
+        ],
+        "executing",
+        {"attempt": 1, "ends": 2, "last_outcome": "retryable"},
+    ),
+]
+
+NOT_USED_AGAIN = [
+    Told(
+        "one job in each of two namespaces",
+        [nightly("completed", ago(days=1))],
+        "completed",
+        other=[nightly("discarded", ago(hours=1), namespace="kino-staging")],
+    ),
+    Told(
+        "two attempts that both completed",
+        [nightly("completed", ago(days=1)), nightly("completed", ago(hours=1), attempt=2)],
+        "completed",
+    ),
+    Told(
+        "a higher attempt for each run, as publishers are asked to give",
+        [
+            nightly("completed", ago(days=2), attempt=1),
+            nightly("discarded", ago(days=1), attempt=2),
+            nightly("executing", ago(minutes=5), attempt=3),
+        ],
+        "executing",
+    ),
+    Told(
+        "a retry",
+        [
+            nightly("available", ago(minutes=30)),
+            nightly("executing", ago(minutes=29)),
+            nightly("retryable", ago(minutes=28)),
+            nightly("scheduled", ago(minutes=28), attempt=2, scheduled_at=ago(minutes=20)),
+            nightly("executing", ago(minutes=20), attempt=2),
+            nightly("completed", ago(minutes=19), attempt=2),
+        ],
+        "completed",
+    ),
+    Told(
+        "a job that put itself off",
+        [
+            nightly("executing", ago(hours=3)),
+            nightly("scheduled", ago(hours=3, seconds=-5), scheduled_at=ago(hours=1)),
+            nightly("executing", ago(hours=1)),
+            nightly("completed", ago(minutes=59)),
+        ],
+        "completed",
+    ),
+    Told(
+        "a job that is put off, and waits",
+        [nightly("executing", ago(hours=3)), nightly("scheduled", ago(hours=2), scheduled_at=ago(hours=1))],
+        "executing",
+    ),
+    Told(
+        "a start by the clock of a host that is 30 seconds ahead",
+        [nightly("completed", ago(minutes=10)), nightly("executing", ago(minutes=9, seconds=30))],
+        "completed",
+    ),
+    Told(
+        "a queue whose clock is a minute ahead",
+        [nightly("available", ago(minutes=9)), nightly("completed", ago(minutes=10))],
+        "completed",
+    ),
+    Told(
+        "an end that was noticed when the next attempt was over",
+        [
+            nightly("executing", ago(hours=3)),
+            nightly("executing", ago(hours=2), attempt=2),
+            nightly("completed", ago(hours=2, minutes=-1), attempt=2),
+            nightly("retryable", ago(hours=1)),
+        ],
+        "completed",
+    ),
+    Told(
+        "a failed job that waits, said with the number of the attempt that failed",
+        [nightly("retryable", ago(hours=1)), nightly("available", ago(minutes=5))],
+        "retryable",
+    ),
+    Told(
+        "a start that is told again, with more in it",
+        [
+            nightly("executing", ago(hours=1)),
+            nightly("executing", ago(hours=1), expected_children={"PageJob": 3}),
+            nightly("completed", ago(minutes=59)),
+        ],
+        "completed",
+    ),
+]
+
+ORDERS: dict[str, Callable[[list[Event]], list[list[Event]]]] = {
+    "one batch": lambda events: [events],
+    "one by one": lambda events: [[one] for one in events],
+    "one by one, the last first": lambda events: [[one] for one in reversed(events)],
+    "pairs, each event twice": lambda events: (
+        [list(pair) for pair in pairwise([*events, *events])] or [events]
+    ),
+}
+
+
+@dataclass
+class Place:
+    """A database that many stories are told in, each in namespaces of its own."""
+
+    writing: psycopg.Connection
+    reading: psycopg.Connection
+    told: int = 0
+
+    def tell(self, told: Told, order: str) -> tuple[str, ReusedId | None]:
+        """Write the story in this order; return the job's state, and how its id was used again."""
+        self.told += 1
+        batches = ORDERS[order](told.events) + ([told.other] if told.other else [])
+        for batch in batches:
+            named = [one._replace(namespace=f"{one.namespace}-{self.told}") for one in batch]
+            write_batch(self.writing, fold(named))
+        key = (f"{KINO}-{self.told}", "nightly")
+        row = self.reading.execute(
+            "SELECT state FROM jobs WHERE namespace = %s AND job_id = %s", key
+        ).fetchone()
+        assert row is not None
+        return row[0], get_reused_ids(self.reading, [key, (KINO, "nobody")]).get(key)
+
+
+@pytest.fixture(scope="module", params=[OLDEST, NEWEST], ids="postgres{}".format)
+def place(databases_of: Callable[[int], Databases], request: pytest.FixtureRequest) -> Iterator[Place]:
+    with databases_of(request.param).migrated() as url:
+        settings = DatabaseSettings.load(database_url=url)
+        with (
+            closing(connect(settings, "jobtrail test")) as writing,
+            closing(connect(settings, "jobtrail test", autocommit=True)) as reading,
+        ):
+            prepare_session(writing)
+            yield Place(writing, reading)
+
+
+@pytest.mark.parametrize("told", USED_AGAIN, ids=lambda told: told.name)
+def test_an_id_that_is_used_again_is_noticed_in_every_order(place: Place, told: Told) -> None:
+    """The state is what it was; beside it stands what it hides."""
+    for order in ORDERS:
+        state, reused = place.tell(told, order)
+        assert (state, reused is not None) == (told.state, True), order
+        assert reused is not None
+        assert told.shown is not None
+        shown = {name: _plain(value) for name, value in reused._asdict().items()}
+        assert {name: shown[name] for name in told.shown} == told.shown, order
+
+
+@pytest.mark.parametrize("told", NOT_USED_AGAIN, ids=lambda told: told.name)
+def test_what_happens_to_every_job_is_not_taken_for_it(place: Place, told: Told) -> None:
+    for order in ORDERS:
+        assert place.tell(told, order) == (told.state, None), order
+
+
+def test_verify_finds_no_difference_in_what_these_stories_wrote(place: Place) -> None:
+    place.tell(USED_AGAIN[0], "one by one")
+    assert list(verify(place.reading)) == []
+
+
+def _plain(value: Any) -> Any:
+    return int(value.timestamp() * 1_000_000) if hasattr(value, "timestamp") else value
