@@ -66,6 +66,35 @@ def test_a_migration_that_fails_leaves_nothing(
     assert connection.execute("SELECT to_regclass('jobtrail_triage.half_done')").fetchone() == (None,)
 
 
+def test_attempts_that_ended_twice_before_the_upgrade_are_marked_by_it(
+    connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tables tell of reused ids is found by the migration; what needs the log, by a rebuild."""
+    every = released()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "released", lambda: every[:3])
+        migrate(connection)
+    connection.execute("SET search_path = jobtrail")
+    for job, attempt, ends in (("twice", 1, 2), ("once", 1, 1), ("earlier", 2, 2)):
+        connection.execute(
+            "INSERT INTO jobs (namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts, "
+            "release, executor, error_category, error_type, latest_at, root_job_id, parent_job_id, depth) "
+            "VALUES ('n', %s, %s, 5, now(), 'completed', 'w', '', 0, '', '', '', '', now(), '', '', -1)",
+            [job, attempt],
+        )
+        for number in range(ends):
+            connection.execute(
+                "INSERT INTO attempts (namespace, job_id, attempt, finished_at, digest, state, worker, queue, source, "
+                "max_attempts, external_id, release, executor) VALUES ('n', %s, 1, now() - %s * interval '1 hour', "
+                "gen_random_uuid(), 'completed', 'w', '', '', 0, '', '', '')",
+                [job, number],
+            )
+    connection.commit()
+    migrate(connection)
+    marked = connection.execute("SELECT job_id FROM jobs WHERE is_repeated ORDER BY job_id").fetchall()
+    assert marked == [("twice",)]
+
+
 def test_code_that_is_too_old_refuses_the_database(connection: psycopg.Connection[Any]) -> None:
     """The database says which migration a program has to know at least."""
     migrate(connection)
