@@ -110,3 +110,5 @@ class Written(NamedTuple):
     new_attempts: int
     new_edges: int
     new_dead_letters: int
+    repeated_jobs: int
+    """Jobs of the batch whose attempt has ended twice, or executed after its end: their id was used again."""

@@ -36,6 +36,12 @@ class AggregatorMetrics:
             "Finished attempts that were new to the tables.",
             registry=self.registry,
         )
+        self._repeated_jobs = Counter(
+            "jobtrail_aggregator_repeated_jobs",
+            "Jobs written whose attempt had ended before: their id was used again. Each batch that brings something of such a "
+            "job counts it once.",
+            registry=self.registry,
+        )
         self._batch_events = Histogram(
             "jobtrail_aggregator_batch_events",
             "Messages of a batch.",
@@ -80,6 +86,7 @@ class AggregatorMetrics:
         for letter in batch.dead_letters:
             self._dead_letters.labels(letter.reason).inc()
         self._attempts.inc(done.written.new_attempts)
+        self._repeated_jobs.inc(done.written.repeated_jobs)
         self._batch_events.observe(len(messages))
         self._commit_delay.observe(max(0.0, now - messages[-1].publish_timestamp() / 1000))
         self._committed_at.set(now)

@@ -17,81 +17,87 @@ SELECT fingerprint_version
 FROM derivation
 
 -- name: merge_jobs
-INSERT INTO jobs AS stored (
-    namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts, scheduled_at, release,
-    executor, error_category, error_type, failure_group_id, enqueued_at, started_at, source, external_id, root_job_id,
-    parent_job_id, depth, expected_children, meta, args, args_attempt, args_rank, args_occurred_at,
-    latest_at, is_repeated
+-- Gives how many of these jobs have a repeated attempt.
+WITH merged AS (
+    INSERT INTO jobs AS stored (
+        namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts, scheduled_at, release,
+        executor, error_category, error_type, failure_group_id, enqueued_at, started_at, source, external_id, root_job_id,
+        parent_job_id, depth, expected_children, meta, args, args_attempt, args_rank, args_occurred_at,
+        latest_at, is_repeated
+    )
+    SELECT
+        namespace, job_id, attempt, state_rank, micros_to_time(occurred_at), state, worker, queue, max_attempts,
+        micros_to_time(nullif(scheduled_at, 0)), release, executor, error_category, error_type,
+        nullif(failure_group_id, '')::uuid, micros_to_time(nullif(enqueued_at, 0)), micros_to_time(nullif(started_at, 0)),
+        nullif(source, ''), nullif(external_id, ''), root_job_id, parent_job_id, depth,
+        nullif(expected_children, '')::jsonb, nullif(meta, '')::jsonb, nullif(args, ''),
+        CASE WHEN args <> '' THEN args_attempt END, CASE WHEN args <> '' THEN args_rank END,
+        CASE WHEN args <> '' THEN micros_to_time(args_occurred_at) END, micros_to_time(latest_at),
+        nullif(is_repeated, false)
+    FROM stage_jobs
+    ORDER BY job_id, namespace
+    ON CONFLICT (namespace, job_id) DO UPDATE SET
+        attempt = greatest(stored.attempt, excluded.attempt),
+        state_rank = CASE WHEN is_later(excluded, stored) THEN excluded.state_rank ELSE stored.state_rank END,
+        occurred_at = CASE WHEN is_later(excluded, stored) THEN excluded.occurred_at ELSE stored.occurred_at END,
+        state = CASE WHEN is_later(excluded, stored) THEN excluded.state ELSE stored.state END,
+        worker = CASE WHEN is_later(excluded, stored) THEN excluded.worker ELSE stored.worker END,
+        queue = CASE WHEN is_later(excluded, stored) THEN excluded.queue ELSE stored.queue END,
+        max_attempts = CASE WHEN is_later(excluded, stored) THEN excluded.max_attempts ELSE stored.max_attempts END,
+        scheduled_at = CASE WHEN is_later(excluded, stored) THEN excluded.scheduled_at ELSE stored.scheduled_at END,
+        release = CASE WHEN is_later(excluded, stored) THEN excluded.release ELSE stored.release END,
+        executor = CASE WHEN is_later(excluded, stored) THEN excluded.executor ELSE stored.executor END,
+        error_category = CASE WHEN is_later(excluded, stored) THEN excluded.error_category ELSE stored.error_category END,
+        error_type = CASE WHEN is_later(excluded, stored) THEN excluded.error_type ELSE stored.error_type END,
+        failure_group_id = CASE
+            WHEN is_later(excluded, stored) THEN excluded.failure_group_id ELSE stored.failure_group_id
+        END,
+        latest_at = greatest(stored.latest_at, excluded.latest_at),
+        is_repeated = CASE
+            WHEN excluded.attempt > stored.attempt THEN excluded.is_repeated
+            WHEN excluded.attempt < stored.attempt THEN stored.is_repeated
+            WHEN stored.is_repeated OR excluded.is_repeated OR contradicts(excluded, stored) THEN true
+        END,
+        -- LEAST passes over NULL: a value beats none, of two the lesser wins.
+        enqueued_at = CASE
+            WHEN excluded.attempt > stored.attempt THEN excluded.enqueued_at
+            WHEN excluded.attempt = stored.attempt THEN least(stored.enqueued_at, excluded.enqueued_at)
+            ELSE stored.enqueued_at
+        END,
+        started_at = CASE
+            WHEN excluded.attempt > stored.attempt THEN excluded.started_at
+            WHEN excluded.attempt = stored.attempt THEN least(stored.started_at, excluded.started_at)
+            ELSE stored.started_at
+        END,
+        source = least(stored.source, excluded.source),
+        external_id = least(stored.external_id, excluded.external_id),
+        root_job_id = CASE WHEN is_lesser_place(excluded, stored) THEN excluded.root_job_id ELSE stored.root_job_id END,
+        parent_job_id = CASE
+            WHEN is_lesser_place(excluded, stored) THEN excluded.parent_job_id ELSE stored.parent_job_id
+        END,
+        depth = CASE WHEN is_lesser_place(excluded, stored) THEN excluded.depth ELSE stored.depth END,
+        expected_children = CASE
+            WHEN excluded.expected_children IS NULL THEN stored.expected_children
+            WHEN stored.expected_children IS NULL THEN excluded.expected_children
+            ELSE merge_counts(stored.expected_children, excluded.expected_children)
+        END,
+        meta = CASE
+            WHEN excluded.meta IS NULL THEN stored.meta
+            WHEN stored.meta IS NULL THEN excluded.meta
+            ELSE merge_texts(stored.meta, excluded.meta)
+        END,
+        args = CASE WHEN has_later_args(excluded, stored) THEN excluded.args ELSE stored.args END,
+        args_attempt = CASE
+            WHEN has_later_args(excluded, stored) THEN excluded.args_attempt ELSE stored.args_attempt
+        END,
+        args_rank = CASE WHEN has_later_args(excluded, stored) THEN excluded.args_rank ELSE stored.args_rank END,
+        args_occurred_at = CASE
+            WHEN has_later_args(excluded, stored) THEN excluded.args_occurred_at ELSE stored.args_occurred_at
+        END
+    RETURNING is_repeated
 )
-SELECT
-    namespace, job_id, attempt, state_rank, micros_to_time(occurred_at), state, worker, queue, max_attempts,
-    micros_to_time(nullif(scheduled_at, 0)), release, executor, error_category, error_type,
-    nullif(failure_group_id, '')::uuid, micros_to_time(nullif(enqueued_at, 0)), micros_to_time(nullif(started_at, 0)),
-    nullif(source, ''), nullif(external_id, ''), root_job_id, parent_job_id, depth,
-    nullif(expected_children, '')::jsonb, nullif(meta, '')::jsonb, nullif(args, ''),
-    CASE WHEN args <> '' THEN args_attempt END, CASE WHEN args <> '' THEN args_rank END,
-    CASE WHEN args <> '' THEN micros_to_time(args_occurred_at) END, micros_to_time(latest_at),
-    nullif(is_repeated, false)
-FROM stage_jobs
-ORDER BY job_id, namespace
-ON CONFLICT (namespace, job_id) DO UPDATE SET
-    attempt = greatest(stored.attempt, excluded.attempt),
-    state_rank = CASE WHEN is_later(excluded, stored) THEN excluded.state_rank ELSE stored.state_rank END,
-    occurred_at = CASE WHEN is_later(excluded, stored) THEN excluded.occurred_at ELSE stored.occurred_at END,
-    state = CASE WHEN is_later(excluded, stored) THEN excluded.state ELSE stored.state END,
-    worker = CASE WHEN is_later(excluded, stored) THEN excluded.worker ELSE stored.worker END,
-    queue = CASE WHEN is_later(excluded, stored) THEN excluded.queue ELSE stored.queue END,
-    max_attempts = CASE WHEN is_later(excluded, stored) THEN excluded.max_attempts ELSE stored.max_attempts END,
-    scheduled_at = CASE WHEN is_later(excluded, stored) THEN excluded.scheduled_at ELSE stored.scheduled_at END,
-    release = CASE WHEN is_later(excluded, stored) THEN excluded.release ELSE stored.release END,
-    executor = CASE WHEN is_later(excluded, stored) THEN excluded.executor ELSE stored.executor END,
-    error_category = CASE WHEN is_later(excluded, stored) THEN excluded.error_category ELSE stored.error_category END,
-    error_type = CASE WHEN is_later(excluded, stored) THEN excluded.error_type ELSE stored.error_type END,
-    failure_group_id = CASE
-        WHEN is_later(excluded, stored) THEN excluded.failure_group_id ELSE stored.failure_group_id
-    END,
-    latest_at = greatest(stored.latest_at, excluded.latest_at),
-    is_repeated = CASE
-        WHEN excluded.attempt > stored.attempt THEN excluded.is_repeated
-        WHEN excluded.attempt < stored.attempt THEN stored.is_repeated
-        WHEN stored.is_repeated OR excluded.is_repeated OR contradicts(excluded, stored) THEN true
-    END,
-    -- LEAST passes over NULL: a value beats none, of two the lesser wins.
-    enqueued_at = CASE
-        WHEN excluded.attempt > stored.attempt THEN excluded.enqueued_at
-        WHEN excluded.attempt = stored.attempt THEN least(stored.enqueued_at, excluded.enqueued_at)
-        ELSE stored.enqueued_at
-    END,
-    started_at = CASE
-        WHEN excluded.attempt > stored.attempt THEN excluded.started_at
-        WHEN excluded.attempt = stored.attempt THEN least(stored.started_at, excluded.started_at)
-        ELSE stored.started_at
-    END,
-    source = least(stored.source, excluded.source),
-    external_id = least(stored.external_id, excluded.external_id),
-    root_job_id = CASE WHEN is_lesser_place(excluded, stored) THEN excluded.root_job_id ELSE stored.root_job_id END,
-    parent_job_id = CASE
-        WHEN is_lesser_place(excluded, stored) THEN excluded.parent_job_id ELSE stored.parent_job_id
-    END,
-    depth = CASE WHEN is_lesser_place(excluded, stored) THEN excluded.depth ELSE stored.depth END,
-    expected_children = CASE
-        WHEN excluded.expected_children IS NULL THEN stored.expected_children
-        WHEN stored.expected_children IS NULL THEN excluded.expected_children
-        ELSE merge_counts(stored.expected_children, excluded.expected_children)
-    END,
-    meta = CASE
-        WHEN excluded.meta IS NULL THEN stored.meta
-        WHEN stored.meta IS NULL THEN excluded.meta
-        ELSE merge_texts(stored.meta, excluded.meta)
-    END,
-    args = CASE WHEN has_later_args(excluded, stored) THEN excluded.args ELSE stored.args END,
-    args_attempt = CASE
-        WHEN has_later_args(excluded, stored) THEN excluded.args_attempt ELSE stored.args_attempt
-    END,
-    args_rank = CASE WHEN has_later_args(excluded, stored) THEN excluded.args_rank ELSE stored.args_rank END,
-    args_occurred_at = CASE
-        WHEN has_later_args(excluded, stored) THEN excluded.args_occurred_at ELSE stored.args_occurred_at
-    END
+SELECT count(is_repeated)
+FROM merged
 
 -- name: merge_edges
 INSERT INTO lineage_edges (namespace, upstream_job_id, kind, job_id)

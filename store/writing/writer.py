@@ -94,14 +94,19 @@ def begin(
 def merge(connection: psycopg.Connection, batch: Batch, reached: Reached | None = None) -> Written:
     """Merge what `begin` staged; the transaction stays open. ``reached`` is called with each statement's name once it is done."""
     changed: dict[str, int] = {}
+    repeated_jobs = 0
     for name in _statements(batch):
-        changed[name] = connection.execute(_MERGE[name]).rowcount
+        cursor = connection.execute(_MERGE[name])
+        changed[name] = cursor.rowcount
+        if name == "merge_jobs":
+            ((repeated_jobs,),) = cursor
         if reached is not None:
             reached(name)
     return Written(
         new_attempts=changed.get("merge_attempts", 0),
         new_edges=changed.get("merge_edges", 0),
         new_dead_letters=changed.get("merge_dead_letters", 0),
+        repeated_jobs=repeated_jobs,
     )
 
 

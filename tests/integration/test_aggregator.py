@@ -120,6 +120,39 @@ def test_bad_messages_become_dead_letters_and_the_good_around_them_pass(
     assert {reason: bytes(payload) for reason, payload in kept.items()} == bad
 
 
+def test_an_id_that_is_used_again_is_counted(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """A job of a fixed id that completed, failed twice and runs, between jobs of ids of their own."""
+    minute = 60_000_000
+    states = ("completed", "retryable", "retryable", "executing")
+    nightly = [
+        encode(
+            {
+                **EVENT,
+                "job_id": "nightly",
+                "state": state,
+                "occurred_at": NOW_US + 5 * minute * number,
+                "error": None,
+            }
+        )
+        for number, state in enumerate(states)
+    ]
+    counted = "jobtrail_aggregator_repeated_jobs_total"
+    with service("aggregate", environment(topic, database_url), tmp_path / "log") as running:
+        send(topic, jobs(20))
+        wait_until(lambda: count(database_url, "jobs") == 20, "the other jobs", running.end_of_log)
+        assert f"{counted} 0.0" in running.get("/metrics")[1]
+        send(topic, nightly)
+        wait_until(
+            lambda: f"{counted} 0.0" not in running.get("/metrics")[1], "the job counted", running.end_of_log
+        )
+        wait_until(lambda: count(database_url, "attempts") == 23, "every end", running.end_of_log)
+    with psycopg.connect(database_url) as connection:
+        marked = connection.execute("SELECT job_id, state FROM jobtrail.jobs WHERE is_repeated").fetchall()
+    assert marked == [("nightly", "completed")]
+
+
 def test_an_event_that_postgres_refuses_is_found_and_kept_aside(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:

@@ -228,8 +228,8 @@ BREAKS = (
         (
             Edit(
                 MERGE,
-                "        WHEN has_later_args(excluded, stored) THEN excluded.args_occurred_at ELSE stored.args_occurred_at\n    END\n",
-                "        WHEN has_later_args(excluded, stored) THEN excluded.args_occurred_at ELSE stored.args_occurred_at\n    END\n"
+                "            WHEN has_later_args(excluded, stored) THEN excluded.args_occurred_at ELSE stored.args_occurred_at\n        END\n",
+                "            WHEN has_later_args(excluded, stored) THEN excluded.args_occurred_at ELSE stored.args_occurred_at\n        END\n"
                 "WHERE is_later(excluded, stored)\n",
             ),
         ),
@@ -536,7 +536,7 @@ BREAKS = (
     ),
     Break(
         "rows in the order they came",
-        (Edit(MERGE, "FROM stage_jobs\nORDER BY job_id, namespace\n", "FROM stage_jobs\n"),),
+        (Edit(MERGE, "    FROM stage_jobs\n    ORDER BY job_id, namespace\n", "    FROM stage_jobs\n"),),
     ),
     Break(
         "leave the transaction open after an error",
@@ -553,8 +553,8 @@ BREAKS = (
         (
             Edit(
                 WRITER,
-                "        changed[name] = connection.execute(_MERGE[name]).rowcount\n",
-                "        changed[name] = connection.execute(_MERGE[name]).rowcount\n"
+                "        changed[name] = cursor.rowcount\n",
+                "        changed[name] = cursor.rowcount\n"
                 "        if name == 'merge_attempts':\n            connection.commit()\n",
             ),
             Edit(WRITER, "    copy_rows(connection, rows, reached)\n", _KEPT_STAGES_EMPTIED),
