@@ -169,12 +169,9 @@ def _is_later(one: Any, other: Any) -> bool:
 def _contradict(end: Any, other: Any) -> bool:
     """Do an attempt's end and another row of it contradict each other: another end, or an execution after it?"""
     if other[_STATE_RANK] >= _ENDED:
-        another: bool = other[_RANK_AND_TIME] != end[_RANK_AND_TIME]
-        return another
-    again: bool = (
-        other[_STATE_RANK] == _EXECUTING and other[_OCCURRED_AT] - end[_OCCURRED_AT] > CLOCKS_DIFFER_US
-    )
-    return again
+        return bool(other[_RANK_AND_TIME] != end[_RANK_AND_TIME])
+    later_us = other[_OCCURRED_AT] - end[_OCCURRED_AT]
+    return bool(other[_STATE_RANK] == _EXECUTING and later_us > CLOCKS_DIFFER_US)
 
 
 def _tie(row: Any) -> tuple[Any, ...]:

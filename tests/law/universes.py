@@ -70,7 +70,7 @@ TEXTS = [
 ]
 NAMESPACES = ["kino", "kino", "Kino\\"]
 JOBS = ["1", "2", "2", "é\t3"]
-REUSED = ["4", "5", "6"]
+REUSED = ["4", "5", "6", "7"]
 WORKERS = ["MoviePageJob", "moviePageJob", "z\\N"]
 SOURCES = ["", "", "B", "a", "é"]
 STATES = [*RANKS, "retryable", "discarded", "discarded", "completed", "executing"]
@@ -272,14 +272,15 @@ def _failed_too(draw: st.DrawFn, earlier: Event) -> Event:
 def _used_again(draw: st.DrawFn, earlier: Event) -> list[Event]:
     """An end of a job, and something of another run under the same id: often an id that nothing else is said of."""
     job = {**earlier, "job_id": draw(st.sampled_from([earlier["job_id"], *REUSED]))}
+    attempt = draw(st.sampled_from([1, 2]))
     end = {
-        "state": draw(st.sampled_from([*FINISHED, "completed"])),
-        "attempt": draw(st.sampled_from([1, 2, 2])),
-        "occurred_at": draw(st.sampled_from([NEAR[0], NEAR[0], NEAR[2]])),
+        "state": draw(st.sampled_from([*FINISHED, "retryable", "completed"])),
+        "attempt": attempt,
+        "occurred_at": draw(st.sampled_from([NEAR[0], NEAR[2]])),
     }
     again = {
-        "state": draw(st.sampled_from(["available", "executing", "executing", "completed", "retryable"])),
-        "attempt": draw(st.sampled_from([1, 1, 2])),
+        "state": draw(st.sampled_from(["available", *["executing"] * 4, "completed", "retryable"])),
+        "attempt": draw(st.sampled_from([attempt, attempt, 1])),
         "occurred_at": draw(st.sampled_from([*NEAR, *MINUTE_LATER])),
     }
     return [{**job, **end}, {**job, **again}]
