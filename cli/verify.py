@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -41,10 +42,13 @@ def verify(
 ) -> None:
     """Compare every sum with its rows, and every job and edge with theirs; name the rows that differ.
 
-    Runs beside the services, in bounded memory. Ends with 1 if anything differs.
+    Names the jobs whose id was used again as well; that is no difference. Runs beside the services, in bounded memory. Ends
+    with 1 if anything differs.
     """
     from cli.render import as_json as json_form
     from cli.render.differences import page
+    from store.answers.reused_ids import describe_reused_ids
+    from store.verify.reused_ids import reused_ids
     from store.verify.run import unknown_upstreams
     from store.verify.run import verify as differing
 
@@ -57,6 +61,12 @@ def verify(
             if len(named) < limit:
                 named.append(difference)
         unknown = unknown_upstreams(connection) if "lineage_edges" in asked else None
+        reused, reused_total = [], 0
+        if "jobs" in asked:
+            keys = reused_ids(connection)
+            first = list(islice(keys, limit))
+            reused = list(describe_reused_ids(connection, first).values())
+            reused_total = len(first) + sum(1 for _ in keys)
     _clear_progress()
     if as_json:
         say_json(
@@ -66,10 +76,12 @@ def verify(
                 "by_table": dict(counts),
                 "differences": [json_form.row(difference) for difference in named],
                 "edges_from_unknown_jobs": unknown,
+                "reused_ids_total": reused_total,
+                "reused_ids": [json_form.row(job) for job in reused],
             }
         )
     else:
-        say(page(asked, named, counts, unknown))
+        say(page(asked, named, counts, unknown, reused, reused_total))
     if counts:
         context.exit(1)
 

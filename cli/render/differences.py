@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.render.safe_text import safe
+from cli.render.safe_text import safe, safe_name
+from cli.render.words import plural
+from cli.render.words import reused as reused_words
+from store.answers.reused_ids import ReusedId
 from store.verify.difference import Difference
 
 
@@ -12,6 +15,8 @@ def page(
     named: Sequence[Difference],
     counts: Mapping[str, int],
     unknown_upstreams: int | None,
+    reused: Sequence[ReusedId],
+    reused_total: int,
 ) -> str:
     """What differs, or that nothing does; what was compared, and what is no difference but good to know."""
     total = sum(counts.values())
@@ -28,6 +33,18 @@ def page(
             f"{unknown_upstreams} edges come from jobs that no event told of; that is no difference: "
             "they may still come, or be older than the horizon."
         )
+    if reused_total:
+        lines += [
+            "",
+            f"⚠ {plural(reused_total, 'id was', 'ids were')} used again; that is no difference, but such a job is not"
+            " what it seems: give each run an id of its own, or a higher attempt.",
+        ]
+        lines += [
+            f"{safe_name(job.worker)} #{safe(job.job_id)} of {safe(job.namespace)}, {job.state}: {reused_words(job)}"
+            for job in reused
+        ]
+        if reused_total > len(reused):
+            lines.append(f"… and {reused_total - len(reused)} more")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from store.answers.reused_ids import ReusedId
 from store.answers.verdicts import Lost, Name, Stuck, duration
 
 
@@ -41,6 +42,21 @@ def cut(cut_at: int | None) -> list[str]:
         f"… cut: {cut_at} jobs were found by walking along edges, and there are more. Nothing is concluded from jobs that "
         "are not shown. Raise JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS to see all."
     ]
+
+
+def reused(found: ReusedId) -> str:
+    """id used again: 3 ends of attempt 1; the last end: retryable at …; waiting or executing again at …"""
+    if found.ends > 1:
+        said = [f"{found.ends} ends of attempt {found.attempt}"]
+        if found.last_outcome is not None:
+            said.append(f"the last end: {found.last_outcome} at {when(found.last_ended_at)}")
+    elif found.last_outcome is not None:
+        said = [f"attempt {found.attempt} ended, {found.last_outcome} at {when(found.last_ended_at)}"]
+    else:
+        said = ["its ends are from before the horizon"]
+    if found.open_again_at is not None:
+        said.append(f"waiting or executing again at {when(found.open_again_at)}")
+    return f"id used again: {'; '.join(said)}"
 
 
 def when(moment: datetime | None) -> str:

@@ -208,6 +208,34 @@ WHERE (%(after_job_id)s::text IS NULL
   )
 ORDER BY edge.upstream_job_id, edge.job_id, edge.kind, edge.namespace;
 
+-- name: reused_ids
+-- The jobs of which an attempt ended more than once, and those that are known to have waited or executed after their end.
+WITH reused AS (
+    SELECT attempt.namespace, attempt.job_id
+    FROM attempts AS attempt
+    WHERE (%(after_job_id)s::text IS NULL
+           -- By the index first, then exactly.
+           OR (attempt.job_id >= %(after_job_id)s
+               AND (attempt.job_id, attempt.namespace) > (%(after_job_id)s, %(after_namespace)s)))
+      AND (%(last_job_id)s::text IS NULL
+           OR (attempt.job_id <= %(last_job_id)s
+               AND (attempt.job_id, attempt.namespace) <= (%(last_job_id)s, %(last_namespace)s)))
+    GROUP BY attempt.namespace, attempt.job_id, attempt.attempt
+    HAVING min(attempt.finished_at) < max(attempt.finished_at) OR min(attempt.state) < max(attempt.state)
+    UNION
+    SELECT job.namespace, job.job_id
+    FROM jobs AS job
+    WHERE (%(after_job_id)s::text IS NULL
+           OR (job.job_id, job.namespace) > (%(after_job_id)s, %(after_namespace)s))
+      AND (%(last_job_id)s::text IS NULL
+           OR (job.job_id, job.namespace) <= (%(last_job_id)s, %(last_namespace)s))
+      AND (job.is_repeated OR job.latest_at - job.occurred_at > interval '1 minute')
+      AND has_reused_id(job)
+)
+SELECT namespace, job_id
+FROM reused
+ORDER BY job_id, namespace;
+
 -- name: unknown_upstreams
 -- Edges from a job that no event told of: nothing is wrong with them, it may still come, or be older than the horizon.
 SELECT count(*) AS edges

@@ -18,7 +18,7 @@ from store.partitions import ensure_near_days
 from store.verify.run import verify
 from store.writing.writer import prepare_session, write_batch
 from testing.workload import events
-from tests.integration.story import failure, incident, tell
+from tests.integration.story import ago, event, failure, incident, root_of, tell
 
 Jobtrail = Callable[..., tuple[int, str, str]]
 
@@ -90,6 +90,48 @@ def test_differences_are_named_counted_and_end_with_1(database_url: str, jobtrai
         "expected": None,
     }
     assert jobtrail("verify", "--table", "outcomes_hourly", "--since", "1s")[0] in (0, 1)
+
+
+def test_ids_that_were_used_again_are_named_and_are_no_difference(
+    database_url: str, jobtrail: Jobtrail
+) -> None:
+    """Also one whose latest attempt is in order: an earlier one ended twice, which only verify looks for."""
+    slow = failure("timeout", "no answer")
+    nightly = [
+        event("NightlyJob", "nightly", state, ago(hours=hours), **extra, **root_of("nightly"))
+        for state, hours, extra in (
+            ("completed", 72, {}),
+            ("retryable", 48, {"error": slow}),
+            ("retryable", 24, {"error": slow}),
+            ("executing", 1, {}),
+        )
+    ]
+    weekly = [
+        event("WeeklyJob", "weekly", "completed", ago(days=8)),
+        event("WeeklyJob", "weekly", "retryable", ago(days=1), error=slow),
+        event("WeeklyJob", "weekly", "completed", ago(hours=23), attempt=2),
+    ]
+    tell(database_url, [*incident(), *nightly, *weekly]).close()
+    status, out, err = jobtrail("verify")
+    assert (status, err) == (0, "")
+    said = out.splitlines()
+    assert said[0].startswith("no difference in ")
+    assert said[2].startswith("⚠ 2 ids were used again; that is no difference")
+    assert said[3].startswith(
+        "NightlyJob #nightly of kino, completed: id used again: 3 ends of attempt 1; the last end: retryable at "
+    )
+    assert "; waiting or executing again at " in said[3]
+    assert said[4].startswith(
+        "WeeklyJob #weekly of kino, completed: id used again: 2 ends of attempt 1; the last end: completed at "
+    )
+    assert jobtrail("verify", "--limit", "1")[1].splitlines()[4] == "… and 1 more"
+    found = json.loads(jobtrail("verify", "--json")[1])
+    assert (found["differences_total"], found["reused_ids_total"]) == (0, 2)
+    assert [(job["job_id"], job["attempt"], job["ends"]) for job in found["reused_ids"]] == [
+        ("nightly", 1, 3),
+        ("weekly", 1, 2),
+    ]
+    assert jobtrail("verify", "--table", "outcomes_hourly")[1] == "no difference in outcomes_hourly.\n"
 
 
 def test_without_a_database_it_ends_with_2(jobtrail: Jobtrail, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,25 @@
+"""Which ids were used again? Every attempt in the tables is looked at, so this finds more than the marks on the answers' pages."""
+
+from collections.abc import Iterator
+
+import psycopg
+
+from store.answers.reused_ids import JobKey
+from store.queries import queries
+from store.verify.reading import rows_of, snapshot
+from store.verify.slices import by_jobs
+
+_REUSED = queries("verify_jobs")["reused_ids"]
+
+
+def reused_ids(connection: psycopg.Connection) -> Iterator[JobKey]:
+    """Yield namespace and id of every job whose id was used again, by id. That is no difference: the tables say what was said.
+
+    An attempt of the job ended more than once, or what `has_reused_id` knows of it. Raises as `run.verify` does.
+    """
+    for part in by_jobs(connection, None):
+        with snapshot(connection):
+            found = [
+                (namespace, job_id) for namespace, job_id in rows_of(connection, _REUSED, part.parameters)
+            ]
+        yield from found
