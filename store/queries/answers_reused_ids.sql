@@ -1,4 +1,4 @@
--- Jobs whose id was used again. Which they are, `has_reused_id` says (migration 0004); it is asked of few jobs only.
+-- Jobs whose id was used again. Which they are, `has_reused_id` says (migration 0005); it is asked of few jobs only.
 
 -- name: reused_among
 -- Of these jobs those whose id was used again.
