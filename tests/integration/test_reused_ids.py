@@ -308,6 +308,20 @@ def test_what_happens_to_every_job_is_not_taken_for_it(place: Place, told: Told)
         assert place.tell(told, order) == (told.state, None), order
 
 
+def test_nothing_is_concluded_from_attempts_that_retention_removed(place: Place) -> None:
+    """The job is kept for its run; that its last event was an end is known of the attempt alone."""
+    (late,) = (told for told in NOT_USED_AGAIN if told.name.startswith("an end that was noticed"))
+    place.tell(late, "one batch")
+    key = (f"{KINO}-{place.told}", "nightly")
+    with place.reading.transaction(force_rollback=True):
+        place.reading.execute("DELETE FROM attempts WHERE namespace = %s", key[:1])
+        assert get_reused_ids(place.reading, [key])
+        place.reading.execute(
+            "UPDATE jobtrail_control.horizon SET horizon_at = date_trunc('day', now() + interval '1 day', 'UTC')"
+        )
+        assert get_reused_ids(place.reading, [key]) == {}
+
+
 def test_verify_finds_no_difference_in_what_these_stories_wrote(place: Place) -> None:
     place.tell(USED_AGAIN[0], "one by one")
     assert list(verify(place.reading)) == []

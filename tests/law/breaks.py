@@ -486,6 +486,17 @@ BREAKS = (
         STORIES,
     ),
     Break(
+        "conclude something from attempts that were removed",
+        (
+            Edit(
+                REUSED,
+                "        AND (job).latest_at >= (SELECT horizon_at FROM jobtrail_control.horizon)\n",
+                "",
+            ),
+        ),
+        STORIES,
+    ),
+    Break(
         "only repeated attempts tell that an id was used again",
         (
             Edit(
