@@ -24,8 +24,10 @@ def moment(time: datetime) -> str:
 
 
 def row(record: Any) -> dict[str, Any]:
-    """A NamedTuple as an object."""
-    return dict(record._asdict())
+    """A NamedTuple as an object, and those within it as well."""
+    return {
+        name: row(value) if hasattr(value, "_asdict") else value for name, value in record._asdict().items()
+    }
 
 
 def stats(found: PipelineStats) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def stats(found: PipelineStats) -> dict[str, Any]:
             "verdict": stage.name,
             "stuck": _stuck(stage.stuck),
             "lost": _lost(stage.lost),
+            "reused_ids": stage.reused_ids,
         }
         for stage in found.stages
     ]
@@ -60,6 +63,7 @@ def children(found: Children) -> dict[str, Any]:
         "worker": found.job.worker,
         "state": found.job.state,
         "lost": found.job_lost,
+        "reused_id": None if found.job_reused_id is None else row(found.job_reused_id),
         "edges": found.edges,
         "total": sum(count.jobs for count in found.counts),
         "counts": [row(count) for count in found.counts],
@@ -76,6 +80,7 @@ def ancestors(found: Ancestors) -> dict[str, Any]:
         "worker": found.job.worker,
         "state": found.job.state,
         "lost": found.job_lost,
+        "reused_id": None if found.job_reused_id is None else row(found.job_reused_id),
         "edges": found.edges,
         "count": found.total,
         "ancestors": [row(ancestor) for ancestor in found.ancestors],
@@ -121,6 +126,7 @@ def _node(node: Node) -> dict[str, Any]:
         "verdict": None if node.verdict is None else node.verdict.name,
         "stuck": _stuck(None if node.verdict is None else node.verdict.stuck),
         "lost": _lost(None if node.verdict is None else node.verdict.lost),
+        "reused_ids": node.reused_ids,
         "failures": [row(mark) for mark in node.failures],
         "after": [row(after) for after in node.after],
         "parent_known": node.parent_known,

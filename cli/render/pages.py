@@ -1,14 +1,16 @@
 """One page an answer: what a person reads who did not ask for JSON."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from cli.render.safe_text import safe, safe_lines, safe_name
 from cli.render.tables import table
-from cli.render.words import cut, lost, plural, rate, states, stuck, verdict, when
+from cli.render.words import cut, lost, plural, rate, reused, reused_ids, states, stuck, verdict, when
 from store.answers.failures import FailureGroup, FailureGroupDetail, full_title
 from store.answers.gaps import Announced, Childless, Gaps
-from store.answers.jobs import RunJobs
+from store.answers.jobs import RunJob, RunJobs
 from store.answers.lineage import Ancestors, Children, PipelineStats
+from store.answers.reused_ids import ReusedId
 from store.answers.runs import Run
 from store.answers.sources import Sources
 from store.answers.stages import in_order
@@ -41,6 +43,8 @@ def stats_page(found: PipelineStats) -> str:
             lines.append(f"{safe_name(stage.worker)}: {stuck(stage.stuck)}")
         if stage.lost is not None:
             lines.append(f"{safe_name(stage.worker)}: {lost(stage.lost)}")
+        if stage.reused_ids:
+            lines.append(f"{safe_name(stage.worker)}: {reused_ids(stage.reused_ids)}")
     return _text(lines, found.cut_at)
 
 
@@ -49,7 +53,7 @@ def children_page(found: Children) -> str:
     total = sum(count.jobs for count in found.counts)
     head = (
         f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, "
-        f"{_state(found.job.state, found.job_lost)}: {plural(total, 'child', 'children')}, "
+        f"{_state(found.job.state, found.job_lost, found.job_reused_id)}: {plural(total, 'child', 'children')}, "
         f"{'at least ' if found.cut_at is not None else ''}{found.descendants} below it in all ({found.edges})"
     )
     by_worker: dict[str, Counter[str]] = {}
@@ -67,7 +71,7 @@ def children_page(found: Children) -> str:
             (
                 job.job_id,
                 job.worker,
-                _state(job.state, job.lost),
+                _state(job.state, job.lost, job.reused_id),
                 job.attempt,
                 job.external_id,
                 ", ".join(job.kinds),
@@ -78,6 +82,7 @@ def children_page(found: Children) -> str:
             "",
             table(["job", "worker", "state", "attempt", "external id", "edge"], rows, numbers=["attempt"]),
         ]
+    lines += _reused([found.job_reused_id, *(job.reused_id for job in found.jobs)])
     return _text(lines + _more(total, len(found.jobs)), found.cut_at)
 
 
@@ -85,7 +90,7 @@ def ancestors_page(found: Ancestors) -> str:
     """From the farthest ancestor down to the job."""
     own = (
         f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, "
-        f"{_state(found.job.state, found.job_lost)}"
+        f"{_state(found.job.state, found.job_lost, found.job_reused_id)}"
     )
     count = plural(found.total, "ancestor")
     lines = [f"{own}: {'at least ' if found.cut_at is not None else ''}{count} ({found.edges})"]
@@ -95,7 +100,7 @@ def ancestors_page(found: Ancestors) -> str:
                 up.distance,
                 up.job_id,
                 up.worker,
-                _state(up.state, up.lost) or "(none seen)",
+                _state(up.state, up.lost, up.reused_id) or "(none seen)",
                 up.attempt,
                 up.external_id,
             )
@@ -106,6 +111,7 @@ def ancestors_page(found: Ancestors) -> str:
         left = found.total - len(found.ancestors)
         if left:
             lines.insert(1, f"the nearest {len(found.ancestors)} of them; {left} more are farther (--limit)")
+    lines += _reused([*(up.reused_id for up in found.ancestors), found.job_reused_id])
     return _text(lines, found.cut_at)
 
 
@@ -119,7 +125,7 @@ def jobs_page(found: RunJobs, worker: str | None, state: str | None) -> str:
             (
                 job.job_id,
                 job.worker,
-                _state(job.state, job.lost),
+                _state(job.state, job.lost, job.reused_id),
                 job.external_id,
                 job.parent_job_id and f"{job.parent_worker or '?'} #{job.parent_job_id}",
                 job.parent_external_id,
@@ -145,7 +151,7 @@ def jobs_page(found: RunJobs, worker: str | None, state: str | None) -> str:
         kept = [
             at
             for at, header in enumerate(headers)
-            if (not asked.get(header) or (header == "state" and any(job.lost for job in found.jobs)))
+            if (not asked.get(header) or (header == "state" and any(map(_is_marked, found.jobs))))
             and any(row[at] not in (None, "") for row in rows)
         ]
         lines += [
@@ -154,7 +160,12 @@ def jobs_page(found: RunJobs, worker: str | None, state: str | None) -> str:
                 [headers[at] for at in kept], [[row[at] for at in kept] for row in rows], numbers=["attempt"]
             ),
         ]
+        lines += _reused(job.reused_id for job in found.jobs)
     return _text(lines + _more(found.total, len(found.jobs)), found.cut_at)
+
+
+def _is_marked(job: RunJob) -> bool:
+    return job.lost or job.reused_id is not None
 
 
 def gaps_page(found: Gaps) -> str:
@@ -220,7 +231,7 @@ def runs_page(found: list[Run], more: bool = False) -> str:
             run.root,
             run.worker,
             run.namespace,
-            run.state,
+            _state(run.state, is_lost=False, reused_id=run.reused_id),
             verdict(run.verdict),
             run.total if run.cut_at is None else f"{run.total}+",
             run.discarded,
@@ -240,6 +251,15 @@ def runs_page(found: list[Run], more: bool = False) -> str:
             f"+: more than {cut_at} jobs do not say their root, and these are not all of them. "
             "`jobtrail lineage stats ROOT` counts all."
         )
+    lines += _reused(run.reused_id for run in found)
+    for run in found:
+        others = run.reused_ids - (run.reused_id is not None)
+        if others:
+            below = "of a job below it" if others == 1 else f"of {others} jobs below it"
+            lines.append(
+                f"⚠ run #{safe(run.root)} of {safe(run.namespace)}: id used again {below}; `jobtrail lineage stats` says "
+                "of which stage"
+            )
     if more:
         lines.append("… and older ones (--limit)")
     return "\n".join(lines)
@@ -336,8 +356,17 @@ def _share(part: int, whole: int, share: float | None) -> str:
     return f"{part} of {whole}, {rate(share)}" if whole else rate(share)
 
 
-def _state(state: str, is_lost: bool) -> str:
-    return f"{state} ⚠ lost" if is_lost else state
+def _state(state: str, is_lost: bool, reused_id: ReusedId | None) -> str:
+    return f"{state}{' ⚠ lost' if is_lost else ''}{' ⚠ id used again' if reused_id else ''}"
+
+
+def _reused(found: Iterable[ReusedId | None]) -> list[str]:
+    """Why some states are marked: a line for each job."""
+    return [
+        f"⚠ {safe_name(job.worker)} #{safe(job.job_id)} of {safe(job.namespace)}: {reused(job)}"
+        for job in found
+        if job is not None
+    ]
 
 
 def _more(total: int, shown: int) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cli.render.safe_text import columns, pad, safe, safe_name
-from cli.render.words import cut, lost, one_state, plural, states, stuck
+from cli.render.words import cut, lost, one_state, plural, reused_ids, states, stuck
 from store.answers.lineage import JobTree
 from store.answers.tree import FailureMark, Node
 
@@ -77,6 +77,8 @@ def _marks(node: Node) -> Iterator[str]:
         yield stuck(node.verdict.stuck)
     if node.verdict is not None and node.verdict.lost is not None:
         yield lost(node.verdict.lost)
+    if node.reused_ids:
+        yield reused_ids(node.reused_ids)
     for mark in node.failures[:MARKS_SHOWN]:
         yield f"✗ {safe(mark.category) or 'no category'} ({mark.jobs}, {_groups(mark)})"
     if len(node.failures) > MARKS_SHOWN:

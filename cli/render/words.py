@@ -44,6 +44,11 @@ def cut(cut_at: int | None) -> list[str]:
     ]
 
 
+def reused_ids(jobs: int) -> str:
+    """⚠ 3 ids used again; of a single job ⚠ id used again."""
+    return "⚠ id used again" if jobs == 1 else f"⚠ {jobs} ids used again"
+
+
 def reused(found: ReusedId) -> str:
     """id used again: 3 ends of attempt 1; the last end: retryable at …; waiting or executing again at …"""
     if found.ends > 1:

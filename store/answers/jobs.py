@@ -10,6 +10,7 @@ import psycopg
 from store.answers.judging import find_lost_jobs, may_be_lost, read_states
 from store.answers.names import demand_worker
 from store.answers.reading import read, snapshot
+from store.answers.reused_ids import ReusedId, get_reused_ids
 from store.answers.scope import DEFAULT_WALK_LIMIT, find_scope, whole_run
 from store.answers.verdicts import StuckRule
 from store.queries import queries
@@ -20,7 +21,7 @@ _QUERIES = queries("answers_jobs")
 class RunJob(NamedTuple):
     """One job. ``since``: when it entered its state. The error is that of the attempt which brought it there.
 
-    ``lost``: it says it executes, and does not.
+    ``lost``: it says it executes, and does not. ``reused_id``: how it shows that its id was used again.
     """
 
     job_id: str
@@ -39,6 +40,7 @@ class RunJob(NamedTuple):
     failure_group_id: UUID | None
     error_message: str | None
     lost: bool
+    reused_id: ReusedId | None
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,10 @@ def get_jobs(
         lost: frozenset[str] = frozenset()
         if any(may_be_lost(row.state, row.started_at, row.since, now, rule) for row in rows):
             lost = find_lost_jobs(connection, whole_run(connection, scope, limit_jobs), now, rule)
+        reused = get_reused_ids(connection, ((namespace, row.job_id) for row in rows))
     jobs = []
     for row in rows:
         shown = row._asdict()
         del shown["started_at"]
-        jobs.append(RunJob(**shown, lost=row.job_id in lost))
+        jobs.append(RunJob(**shown, lost=row.job_id in lost, reused_id=reused.get((namespace, row.job_id))))
     return RunJobs(scope.root, namespace, total, jobs, scope.cut_at)

@@ -9,6 +9,7 @@ import psycopg
 
 from store.answers.judging import Key, find_lost_jobs, may_be_lost
 from store.answers.reading import read, snapshot
+from store.answers.reused_ids import ReusedId, get_reused_ids
 from store.answers.scope import (
     DEFAULT_WALK_LIMIT,
     Job,
@@ -60,7 +61,10 @@ class JobTree:
 
 
 class Child(NamedTuple):
-    """A job one edge below another; ``kinds`` says which kinds of edge. ``lost``: it says it executes, and does not."""
+    """A job one edge below another; ``kinds`` says which kinds of edge. ``lost``: it says it executes, and does not.
+
+    ``reused_id``: how it shows that its id was used again.
+    """
 
     job_id: str
     worker: str
@@ -69,6 +73,7 @@ class Child(NamedTuple):
     external_id: str | None
     kinds: list[str]
     lost: bool
+    reused_id: ReusedId | None
 
 
 class ChildCount(NamedTuple):
@@ -89,6 +94,7 @@ class Children:
 
     job: Job
     job_lost: bool
+    job_reused_id: ReusedId | None
     namespace: str
     edges: Edges
     counts: list[ChildCount]
@@ -107,6 +113,7 @@ class Ancestor(NamedTuple):
     attempt: int
     external_id: str | None
     lost: bool
+    reused_id: ReusedId | None
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,7 @@ class Ancestors:
 
     job: Job
     job_lost: bool
+    job_reused_id: ReusedId | None
     namespace: str
     edges: Edges
     total: int
@@ -246,6 +254,8 @@ def get_children(
         lost = _lost_among(
             connection, namespace, found, [found, *children], now or datetime.now(UTC), rule, limit_jobs
         )
+        listed = [found.job_id, *(child.job_id for child in children)]
+        reused = get_reused_ids(connection, ((namespace, job_id) for job_id in listed))
     jobs = [
         Child(
             job_id=child.job_id,
@@ -255,12 +265,14 @@ def get_children(
             external_id=child.external_id,
             kinds=child.kinds,
             lost=child.job_id in lost,
+            reused_id=reused.get((namespace, child.job_id)),
         )
         for child in children
     ]
     return Children(
         job=found,
         job_lost=found.job_id in lost,
+        job_reused_id=reused.get((namespace, found.job_id)),
         namespace=namespace,
         edges=edges,
         counts=counts,
@@ -296,6 +308,7 @@ def get_ancestors(
         lost = _lost_among(
             connection, namespace, found, [found, *known.values()], now or datetime.now(UTC), rule, limit_jobs
         )
+        reused = get_reused_ids(connection, ((namespace, job_id) for job_id in (found.job_id, *known)))
     ancestors = []
     for job_id in ids:
         row = known.get(job_id)
@@ -308,12 +321,14 @@ def get_ancestors(
                 attempt=row.attempt if row else 0,
                 external_id=row.external_id if row else None,
                 lost=job_id in lost,
+                reused_id=reused.get((namespace, job_id)),
             )
         )
     ancestors.sort(key=lambda ancestor: (-ancestor.distance, ancestor.worker, ancestor.job_id))
     return Ancestors(
         job=found,
         job_lost=found.job_id in lost,
+        job_reused_id=reused.get((namespace, found.job_id)),
         namespace=namespace,
         edges=edges,
         total=len(above.distances),

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import psycopg
 
+from store.answers.judging import Key
 from store.answers.reading import read, snapshot
+from store.answers.scope import Scope
 from store.queries import queries
 
 _QUERIES = queries("answers_reused_ids")
@@ -42,6 +44,18 @@ class _Key(NamedTuple):
     job_id: str
 
 
+class _OfRun(NamedTuple):
+    namespace: str
+    root: str
+    jobs: int
+
+
+class _OfStage(NamedTuple):
+    depth: int
+    worker: str
+    jobs: int
+
+
 def get_reused_ids(connection: psycopg.Connection, jobs: Iterable[JobKey]) -> dict[JobKey, ReusedId]:
     """Return those of the jobs whose id was used again. Jobs that do not exist are left out."""
     with snapshot(connection):
@@ -54,6 +68,23 @@ def describe_reused_ids(connection: psycopg.Connection, jobs: Iterable[JobKey]) 
     with snapshot(connection):
         rows = read(connection, ReusedId, _QUERIES["reuse_of"], **_columns(jobs))
     return {(row.namespace, row.job_id): row for row in rows}
+
+
+def count_reused_ids_of_runs(connection: psycopg.Connection, roots: Iterable[JobKey]) -> dict[JobKey, int]:
+    """Return how many jobs of these runs have an id that was used again; runs without one are left out.
+
+    Only jobs that name their root are counted.
+    """
+    columns = _columns(roots)
+    columns["roots"] = columns.pop("job_ids")
+    rows = read(connection, _OfRun, _QUERIES["reused_ids_of_runs"], **columns)
+    return {(row.namespace, row.root): row.jobs for row in rows}
+
+
+def count_reused_ids_of_stages(connection: psycopg.Connection, scope: Scope) -> dict[Key, int]:
+    """Return how many jobs of the run's stages have an id that was used again; stages without one are left out."""
+    rows = read(connection, _OfStage, _QUERIES["stage_reused_ids"], **scope.parameters())
+    return {Key(row.depth, row.worker): row.jobs for row in rows}
 
 
 def _columns(jobs: Iterable[JobKey]) -> dict[str, list[str]]:

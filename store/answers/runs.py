@@ -13,6 +13,7 @@ import psycopg
 from store.answers.judging import MAY_WAIT, Key, judge_run, read_states
 from store.answers.names import demand_namespace
 from store.answers.reading import read, snapshot
+from store.answers.reused_ids import ReusedId, count_reused_ids_of_runs, get_reused_ids
 from store.answers.scope import Scope, has_unplaced_jobs, scope_of_run
 from store.answers.verdicts import Name, StuckRule, worst
 from store.queries import queries
@@ -33,7 +34,8 @@ class Run(NamedTuple):
 
     ``waiting`` are the available, scheduled, suspended and retryable ones. ``verdict`` is the worst of its stages'; None
     where jobs are missing from the counts. ``cut_at`` is set there: more jobs than that do not say their root.
-    ``last_change_at`` is None for a run of more than ``LARGEST_RUN_READ`` jobs.
+    ``last_change_at`` is None for a run of more than ``LARGEST_RUN_READ`` jobs. ``reused_id`` says how it shows that the
+    root's id was used again, None if it was not; ``reused_ids`` counts the jobs of the run whose id was.
     """
 
     root: str
@@ -52,6 +54,8 @@ class Run(NamedTuple):
     executing: int
     verdict: Name | None
     cut_at: int | None
+    reused_id: ReusedId | None
+    reused_ids: int
 
 
 class _Root(NamedTuple):
@@ -107,7 +111,20 @@ def get_runs(
             connection,
             (root for root in roots if not known[root].is_walked and known[root].total <= LARGEST_RUN_READ),
         )
-        return [_run(connection, root, known[root], changes, now, rule) for root in roots]
+        keys = [(root.namespace, root.job_id) for root in roots]
+        reused = get_reused_ids(connection, keys)
+        counted = count_reused_ids_of_runs(connection, keys)
+        runs = [_run(connection, root, known[root], changes, now, rule) for root in roots]
+    return [
+        run._replace(
+            reused_id=reused.get((run.namespace, run.root)),
+            # A root that does not name itself is not counted among the jobs that name it.
+            reused_ids=max(
+                counted.get((run.namespace, run.root), 0), int((run.namespace, run.root) in reused)
+            ),
+        )
+        for run in runs
+    ]
 
 
 class _Known(NamedTuple):
@@ -188,6 +205,8 @@ def _run(
         executing=_count(states, {"executing"}),
         verdict=verdict,
         cut_at=scope.cut_at,
+        reused_id=None,
+        reused_ids=0,
     )
 
 

@@ -12,6 +12,7 @@ import psycopg
 
 from store.answers.judging import Key, judge_stages, read_states
 from store.answers.reading import read
+from store.answers.reused_ids import count_reused_ids_of_stages
 from store.answers.scope import Scope
 from store.answers.verdicts import Lost, Name, Stuck, StuckRule, Verdict
 from store.queries import queries
@@ -37,7 +38,8 @@ class Stage:
 
     ``expected``: how many the parents announced, None if none did. ``spawned``: how many of this stage those parents
     spawned; None where it need not differ from what was announced. ``states``: only those that occur. ``verdict``: None
-    for a stage without a job, and where jobs may lack from it because a walk was cut.
+    for a stage without a job, and where jobs may lack from it because a walk was cut. ``reused_ids``: of how many jobs the id
+    was used again.
     """
 
     depth: int
@@ -47,6 +49,7 @@ class Stage:
     states: dict[str, int]
     verdict: Verdict | None
     spawned: int | None = None
+    reused_ids: int = 0
 
     @property
     def name(self) -> Name | None:
@@ -91,6 +94,7 @@ def read_stages(
         if row.expected > 0:
             states.setdefault(key, {})
     spawned = _spawned(connection, scope, states, announced)
+    reused = count_reused_ids_of_stages(connection, scope)
     return [
         Stage(
             depth=key.depth,
@@ -100,6 +104,7 @@ def read_stages(
             states=in_order(counts),
             verdict=verdicts.get(key),
             spawned=spawned.get(key),
+            reused_ids=reused.get(key, 0),
         )
         for key, counts in sorted(states.items())
     ]

@@ -71,6 +71,7 @@ class Node:
     stage_total: int = 0
     spawned: int | None = None
     verdict: Verdict | None = None
+    reused_ids: int = 0
     failures: tuple[FailureMark, ...] = ()
     after: tuple[After, ...] = ()
     parent_known: bool = True
@@ -130,6 +131,7 @@ def spawn_tree(
                 stage_total=stage.total,
                 spawned=stage.spawned,
                 verdict=stage.verdict,
+                reused_ids=stage.reused_ids,
                 failures=marks.get(key, ()),
             )
     lines = {
@@ -166,6 +168,7 @@ def dependency_tree(
             stage_total=stage.total,
             spawned=stage.spawned,
             verdict=stage.verdict,
+            reused_ids=stage.reused_ids,
             failures=marks.get(key, ()),
             after=others,
         )

@@ -1,13 +1,19 @@
--- Jobs whose id was used again. Which they are, `has_reused_id` says (migration 0005); it is asked of few jobs only.
+-- Jobs whose id was used again. Which they are, `has_reused_id` says (migration 0005): it is asked only of jobs that
+-- jobs_reused_ids_idx holds. Lookups are written LATERAL, as in answers_lineage.sql.
 
 -- name: reused_among
 -- Of these jobs those whose id was used again.
 SELECT job.namespace, job.job_id
 FROM unnest(%(namespaces)s::text[], %(job_ids)s::text[]) AS asked (namespace, job_id)
-JOIN jobs AS job
-    ON job.job_id = asked.job_id AND job.namespace = asked.namespace
-WHERE (job.is_repeated OR job.latest_at - job.occurred_at > interval '1 minute')
-  AND has_reused_id(job);
+CROSS JOIN LATERAL (
+    SELECT jobs.namespace, jobs.job_id
+    FROM jobs
+    WHERE jobs.job_id = asked.job_id
+      AND jobs.namespace = asked.namespace
+      AND (jobs.is_repeated OR jobs.latest_at - jobs.occurred_at > interval '1 minute')
+      AND has_reused_id(jobs)
+    OFFSET 0
+) AS job;
 
 -- name: reuse_of
 -- How it shows: the attempt that ended most often, the last end of any attempt, and what came after that.
@@ -42,8 +48,22 @@ LEFT JOIN LATERAL (
 ) AS last ON true
 ORDER BY job.namespace, job.job_id;
 
+-- name: reused_ids_of_runs
+-- How many such jobs each of these runs has, of the jobs that name the root.
+SELECT run.namespace, run.root, reused.jobs
+FROM unnest(%(namespaces)s::text[], %(roots)s::text[]) AS run (namespace, root)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS jobs
+    FROM jobs AS job
+    WHERE job.namespace = run.namespace
+      AND job.root_job_id = run.root
+      AND (job.is_repeated OR job.latest_at - job.occurred_at > interval '1 minute')
+      AND has_reused_id(job)
+) AS reused
+WHERE reused.jobs > 0;
+
 -- name: stage_reused_ids
--- How many such jobs each stage of a run has. Parameters as in answers_lineage.sql; by jobs_reused_ids_idx.
+-- How many such jobs each stage of a run has. Parameters as in answers_lineage.sql.
 WITH reused AS (
     SELECT job.depth, job.worker
     FROM jobs AS job
@@ -55,10 +75,15 @@ WITH reused AS (
     UNION ALL
     SELECT place.depth, job.worker
     FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
-    JOIN jobs AS job
-        ON job.namespace = %(namespace)s AND job.job_id = place.job_id
-    WHERE (job.is_repeated OR job.latest_at - job.occurred_at > interval '1 minute')
-      AND has_reused_id(job)
+    CROSS JOIN LATERAL (
+        SELECT jobs.worker
+        FROM jobs
+        WHERE jobs.namespace = %(namespace)s
+          AND jobs.job_id = place.job_id
+          AND (jobs.is_repeated OR jobs.latest_at - jobs.occurred_at > interval '1 minute')
+          AND has_reused_id(jobs)
+        OFFSET 0
+    ) AS job
 )
 SELECT depth, worker, count(*) AS jobs
 FROM reused

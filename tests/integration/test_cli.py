@@ -60,6 +60,7 @@ def test_stats_have_the_shape_that_others_build_on(jobtrail: Jobtrail) -> None:
         "verdict": "at_work",
         "stuck": None,
         "lost": None,
+        "reused_ids": 0,
     }
     assert found["stages"][0]["depth"] == 0
     stuck = found["stages"][2]["stuck"]

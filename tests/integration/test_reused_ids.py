@@ -1,5 +1,6 @@
 """One id used for several jobs: noticed in whatever order the events come, and nothing else is taken for it."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from cli.main import run
 from derive.fold import fold
 from schemas.contract import Event
 from servers.postgres_programs import NEWEST, OLDEST
@@ -18,7 +20,7 @@ from store.connection import connect
 from store.verify.run import verify
 from store.writing.writer import prepare_session, write_batch
 from testing.databases import Databases
-from tests.integration.story import KINO, ago, event, failure, root_of
+from tests.integration.story import KINO, ago, event, failure, incident, placed, root_of, tell
 
 SLOW = failure("timeout", "no answer within 30 s")
 
@@ -325,6 +327,92 @@ def test_nothing_is_concluded_from_attempts_that_retention_removed(place: Place)
 def test_verify_finds_no_difference_in_what_these_stories_wrote(place: Place) -> None:
     place.tell(USED_AGAIN[0], "one by one")
     assert list(verify(place.reading)) == []
+
+
+@pytest.fixture
+def jobtrail(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Run the command on the case, beside an incident with one such job; return what it prints."""
+    child = event("MailJob", "mail", "executing", ago(minutes=5), **placed("nightly", "nightly", 1))
+    again = event(
+        "ShowtimeProcessJob", "page-000-show-0", "completed", ago(minutes=2), **placed("12345", "page-000", 2)
+    )
+    tell(database_url, [*THE_CASE, child, *incident(), again]).close()
+    monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
+
+    def called(*arguments: str) -> str:
+        assert run(list(arguments)) == 0
+        return capsys.readouterr().out
+
+    return called
+
+
+WHY = "⚠ NightlyJob #nightly of kino: id used again: 3 ends of attempt 1; the last end: retryable at "
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("runs", "list"),
+        ("lineage", "jobs", "nightly"),
+        ("lineage", "jobs", "nightly", "--state", "completed"),
+        ("lineage", "children", "nightly"),
+        ("lineage", "ancestors", "nightly"),
+        ("lineage", "ancestors", "mail"),
+    ],
+    ids=" ".join,
+)
+def test_wherever_such_a_job_is_shown_it_is_marked_with_the_reason(
+    jobtrail: Callable[..., str], asked: tuple[str, ...]
+) -> None:
+    page = jobtrail(*asked)
+    assert page.count("completed ⚠ id used again") == 1
+    assert page.count(WHY) == 1
+    assert "; waiting or executing again at " in page
+
+
+def test_a_tree_and_its_stages_count_such_jobs(jobtrail: Callable[..., str]) -> None:
+    assert "NightlyJob #nightly  completed     ⚠ id used again\n" in jobtrail("lineage", "tree", "nightly")
+    assert "completed 1 · discarded 1084     ⚠ id used again  ✗" in jobtrail("lineage", "tree", "12345")
+    assert "ShowtimeProcessJob: ⚠ id used again\n" in jobtrail("lineage", "stats", "12345")
+    assert "⚠ run #12345 of kino: id used again of a job below it" in jobtrail("runs", "list")
+
+
+def test_json_has_the_numbers_of_such_jobs(jobtrail: Callable[..., str]) -> None:
+    runs = {found["root"]: found for found in json.loads(jobtrail("runs", "list", "--json"))}
+    assert {root: (found["reused_ids"], bool(found["reused_id"])) for root, found in runs.items()} == {
+        "nightly": (1, True),
+        "12345": (1, False),
+    }
+    nightly_id = runs["nightly"]["reused_id"]
+    assert (nightly_id["attempt"], nightly_id["ends"], nightly_id["last_outcome"]) == (1, 3, "retryable")
+    assert nightly_id["last_ended_at"].endswith("Z")
+    jobs = json.loads(jobtrail("lineage", "jobs", "nightly", "--json"))["jobs"]
+    assert [job["reused_id"] for job in jobs] == [nightly_id, None]
+    assert json.loads(jobtrail("lineage", "children", "nightly", "--json"))["reused_id"] == nightly_id
+    (above,) = json.loads(jobtrail("lineage", "ancestors", "mail", "--json"))["ancestors"]
+    assert above["reused_id"] == nightly_id
+    stages = json.loads(jobtrail("lineage", "stats", "12345", "--json"))["stages"]
+    assert {stage["worker"]: stage["reused_ids"] for stage in stages} == {
+        "SyncJob": 0,
+        "MoviePageJob": 0,
+        "MovieDetailJob": 0,
+        "ShowtimeProcessJob": 1,
+    }
+    (top,) = json.loads(jobtrail("lineage", "tree", "nightly", "--json"))["tree"]
+    assert top["reused_ids"] == 1
+
+
+def test_a_job_that_names_only_its_parent_is_counted_in_the_tree(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is found by its edge, not by the index of runs."""
+    page = [event("PageJob", "p", "completed", ago(days=day), parent_job_id="r") for day in (2, 1)]
+    tell(database_url, [event("SyncJob", "r", "executing", ago(days=2)), *page]).close()
+    monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
+    assert run(["lineage", "tree", "r"]) == 0
+    assert "PageJob #p  completed     ⚠ id used again" in capsys.readouterr().out
 
 
 def _plain(value: Any) -> Any:
