@@ -10,7 +10,16 @@ from operator import itemgetter
 from typing import Any, Final
 
 from derive.fingerprint import VERSION, fingerprint, id_of_group, title
-from derive.rows import JOB_COLUMNS, AttemptRow, Batch, DeadLetter, EdgeRow, GroupRow, JobRow
+from derive.rows import (
+    ATTEMPT_COLUMNS,
+    JOB_COLUMNS,
+    AttemptRow,
+    Batch,
+    DeadLetter,
+    EdgeRow,
+    GroupRow,
+    JobRow,
+)
 from schemas.contract import FAILURES, FINISHED, RANKS, Event
 from schemas.times import AHEAD_US, FARTHEST_US, LONGEST_RUN_US, known_times
 
@@ -40,6 +49,12 @@ _ARGS_RANK: Final = JOB_COLUMNS.index("args_rank")
 _ARGS_OCCURRED_AT: Final = JOB_COLUMNS.index("args_occurred_at")
 _LATEST_AT: Final = JOB_COLUMNS.index("latest_at")
 _IS_REPEATED: Final = JOB_COLUMNS.index("is_repeated")
+
+# Places in an AttemptRow; those of times, in the part of it that an event says (from the state to the executor).
+_ATTEMPT_KEY: Final = slice(0, ATTEMPT_COLUMNS.index("state"))
+_SAID_COLUMNS: Final = ATTEMPT_COLUMNS[ATTEMPT_COLUMNS.index("state") :]
+_BEFORE_TIMES: Final = slice(0, _SAID_COLUMNS.index("enqueued_at"))
+_AFTER_TIMES: Final = slice(_SAID_COLUMNS.index("external_id"), None)
 
 # Blocks of columns that lie side by side, each up to where the next one begins.
 _VERSION: Final = slice(_ATTEMPT, _STATE)
@@ -95,7 +110,7 @@ def fold(
             )
             # fmt: on
             end = _attempt_row(namespace, job_id, attempt, occurred_at, said, times, error, group_id)
-            attempts[end[:5]] = end
+            attempts[end[_ATTEMPT_KEY]] = end
         if times is not None:
             enqueued_at, scheduled_at, started_at = times
         rank = RANKS[state]
@@ -234,7 +249,7 @@ def _attempt_row(
     raised = _NOTHING_RAISED if error is None else ("t", *_raised(error))
     # No text holds a NUL, so joining by it keeps the fields apart.
     digest = blake2b("\0".join(map(str, said + raised)).encode(), digest_size=16).hexdigest()
-    known = said if times is None else (*said[:5], *times, *said[8:])
+    known = said if times is None else (*said[_BEFORE_TIMES], *times, *said[_AFTER_TIMES])
     return (namespace, job_id, attempt, finished_at, digest, *known, group_id, *raised)
 
 
@@ -251,7 +266,7 @@ def _add_group(
     group = id_of_group(key)
     words = title(error["type"], error["message"], error["origin"])
     hour = occurred_at // _HOUR_US * _HOUR_US
-    known = groups.get((group, hour))
-    if known is None or words < known[7]:
+    known = groups.get((group, hour))  # its title is its last column
+    if known is None or words < known[-1]:
         groups[group, hour] = (group, *key, hour, words)
     return group
