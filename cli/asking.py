@@ -124,7 +124,7 @@ def say(text: str) -> bool:
 
 def say_json(value: object) -> bool:
     """Print to standard output as JSON; else as ``say``."""
-    from cli.render.as_json import dumps
+    from store.answers.as_json import dumps
 
     return say(dumps(value))
 

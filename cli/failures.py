@@ -31,8 +31,8 @@ def list_groups(
     as_json: bool,
 ) -> None:
     """List the failure groups, those seen last first."""
-    from cli.render.as_json import row
-    from cli.render.pages import failures_page
+    from cli.render.failures import failures_page
+    from store.answers.as_json import row
     from store.answers.failures import get_failure_groups
 
     with asking(namespace) as ask:
@@ -56,8 +56,8 @@ def list_groups(
 @json_option
 def show(group: str, limit: int, as_json: bool) -> None:
     """Show one failure GROUP by its id (or its first digits): its newest failures and their stack trace."""
-    from cli.render.as_json import row
-    from cli.render.pages import failure_page
+    from cli.render.failures import failure_page
+    from store.answers.as_json import row
     from store.answers.failures import get_failure_group
 
     with asking() as ask:

@@ -33,8 +33,8 @@ def tree(root: str, edges: "Edges", namespace: str | None, lines: int, as_json: 
 
     ROOT is a job's id, 12345 or '#12345'. Of a job that is no root, what is below it.
     """
-    from cli.render import as_json as json_form
-    from cli.render.tree_picture import picture
+    from cli.render.lineage_tree import picture
+    from store.answers import as_json as json_form
     from store.answers.lineage import get_job_tree
 
     with asking(namespace) as ask:
@@ -61,8 +61,8 @@ def stats(root: str, namespace: str | None, as_json: bool) -> None:
 
     With how many were expected, and whether the stage is stuck.
     """
-    from cli.render import as_json as json_form
-    from cli.render.pages import stats_page
+    from cli.render.lineage import stats_page
+    from store.answers import as_json as json_form
     from store.answers.lineage import get_pipeline_stats
 
     with asking(namespace) as ask:
@@ -87,8 +87,8 @@ def stats(root: str, namespace: str | None, as_json: bool) -> None:
 @json_option
 def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_json: bool) -> None:
     """List the jobs one edge below JOB, and count all that are below."""
-    from cli.render import as_json as json_form
-    from cli.render.pages import children_page
+    from cli.render.lineage import children_page
+    from store.answers import as_json as json_form
     from store.answers.lineage import get_children
 
     with asking(namespace) as ask:
@@ -120,8 +120,8 @@ def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_jso
 @json_option
 def ancestors(job: str, edges: "Edges", namespace: str | None, limit: int | None, as_json: bool) -> None:
     """List the jobs above JOB: the path from its root, or everything that had to finish first."""
-    from cli.render import as_json as json_form
-    from cli.render.pages import ancestors_page
+    from cli.render.lineage import ancestors_page
+    from store.answers import as_json as json_form
     from store.answers.lineage import get_ancestors
 
     with asking(namespace) as ask:
@@ -151,8 +151,8 @@ def jobs(
     root: str, namespace: str | None, worker: str | None, state: str | None, limit: int, as_json: bool
 ) -> None:
     """List jobs of the run of ROOT: whose children they are, and why they failed."""
-    from cli.render.as_json import cut, row
-    from cli.render.pages import jobs_page
+    from cli.render.lineage import jobs_page
+    from store.answers.as_json import cut, row
     from store.answers.jobs import get_jobs
 
     with asking(namespace) as ask:
@@ -185,8 +185,8 @@ def gaps(context: click.Context, root: str, namespace: str | None, limit: int, a
     Jobs that spawned another number of children than they announced, and completed jobs without a child such as their
     siblings have.
     """
-    from cli.render import as_json as json_form
-    from cli.render.pages import gaps_page
+    from cli.render.gaps import gaps_page
+    from store.answers import as_json as json_form
     from store.answers.gaps import get_gaps
 
     with asking(namespace) as ask:

@@ -16,8 +16,8 @@ def runs() -> None:
 @json_option
 def list_runs(namespace: str | None, limit: int, as_json: bool) -> None:
     """List the runs, those whose root changed last first."""
-    from cli.render.as_json import row
-    from cli.render.pages import runs_page
+    from cli.render.runs import runs_page
+    from store.answers.as_json import row
     from store.answers.runs import get_runs
 
     with asking(namespace) as ask:

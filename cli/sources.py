@@ -21,8 +21,8 @@ from cli.times import PastTime
 @json_option
 def sources(namespace: str | None, since: datetime, as_json: bool) -> None:
     """Say the success rate of attempts and of jobs per source."""
-    from cli.render import as_json as json_form
-    from cli.render.pages import sources_page
+    from cli.render.sources import sources_page
+    from store.answers import as_json as json_form
     from store.answers.sources import get_sources
 
     with asking(namespace) as ask:

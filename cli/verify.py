@@ -45,8 +45,8 @@ def verify(
     Names the jobs whose id was used again as well; that is no difference. Runs beside the services, in bounded memory. Ends
     with 1 if anything differs.
     """
-    from cli.render import as_json as json_form
-    from cli.render.differences import page
+    from cli.render.verify import page
+    from store.answers import as_json as json_form
     from store.answers.reused_ids import describe_reused_ids
     from store.verify.reused_ids import reused_ids
     from store.verify.run import unknown_upstreams

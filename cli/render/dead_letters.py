@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from cli.render.as_json import row
 from cli.render.safe_text import safe
 from cli.render.tables import table
 from cli.render.words import plural, when
 from consumers.retry import Retried
 from schemas.look import Looked, look
+from store.answers.as_json import row
 from store.answers.dead_letters import DeadLetters, WholeLetter, shown_message_id
 
 _BYTES_A_LINE = 16

@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from cli.render.as_json import moment
 from cli.render.safe_text import safe, safe_name
 from cli.render.words import plural
 from derive.rows import DeadLetter
@@ -12,6 +11,7 @@ from schemas.look import look
 from schemas.redacted_event import masked_payload, redacted_event
 from schemas.redaction import redact
 from schemas.validate import Problem, is_advice
+from store.answers.as_json import moment
 from store.answers.dead_letters import shown_message_id
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 
 from cli import main
 from cli.lineage import jobs
-from cli.render.as_json import moment
 from schemas.contract import STATES
+from store.answers.as_json import moment
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])

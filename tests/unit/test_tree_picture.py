@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from cli.render import as_json
-from cli.render.as_json import dumps
+from cli.render.lineage_tree import picture
 from cli.render.safe_text import columns, safe, safe_lines, safe_name
 from cli.render.tables import table
-from cli.render.tree_picture import picture
+from store.answers import as_json
+from store.answers.as_json import dumps
 from store.answers.judging import Key
 from store.answers.lineage import JobTree
 from store.answers.stages import Stage
