@@ -2,18 +2,18 @@
 -- jobs_reused_ids_idx holds. Lookups are written LATERAL, as in answers_lineage.sql.
 
 -- name: reused_among
--- Of these jobs those whose id was used again.
-SELECT job.namespace, job.job_id
+-- Of these jobs those whose id was used again. Each is looked up by its key before anything else is asked of it.
+SELECT (found.job).namespace, (found.job).job_id
 FROM unnest(%(namespaces)s::text[], %(job_ids)s::text[]) AS asked (namespace, job_id)
 CROSS JOIN LATERAL (
-    SELECT jobs.namespace, jobs.job_id
+    SELECT jobs AS job
     FROM jobs
     WHERE jobs.job_id = asked.job_id
       AND jobs.namespace = asked.namespace
-      AND (jobs.is_repeated OR jobs.latest_at - jobs.occurred_at > interval '1 minute')
-      AND has_reused_id(jobs)
     OFFSET 0
-) AS job;
+) AS found
+WHERE ((found.job).is_repeated OR (found.job).latest_at - (found.job).occurred_at > interval '1 minute')
+  AND has_reused_id(found.job);
 
 -- name: reuse_of
 -- How it shows: the attempt that ended most often, the last end of any attempt, and what came after that.
@@ -63,8 +63,16 @@ CROSS JOIN LATERAL (
 WHERE reused.jobs > 0;
 
 -- name: stage_reused_ids
--- How many such jobs each stage of a run has. Parameters as in answers_lineage.sql.
-WITH reused AS (
+-- How many such jobs each stage of a run has. Parameters as in answers_lineage.sql. Few jobs of a namespace are in
+-- jobs_reused_ids_idx, so these are read once, where jobs were found by walking, instead of looking at every place.
+WITH few AS MATERIALIZED (
+    SELECT job.job_id, job.worker
+    FROM jobs AS job
+    WHERE job.namespace = %(namespace)s
+      AND cardinality(%(walked_ids)s::text[]) > 0
+      AND (job.is_repeated OR job.latest_at - job.occurred_at > interval '1 minute')
+      AND has_reused_id(job)
+), reused AS (
     SELECT job.depth, job.worker
     FROM jobs AS job
     WHERE job.namespace = %(namespace)s
@@ -73,17 +81,10 @@ WITH reused AS (
       AND (job.is_repeated OR job.latest_at - job.occurred_at > interval '1 minute')
       AND has_reused_id(job)
     UNION ALL
-    SELECT place.depth, job.worker
+    SELECT place.depth, few.worker
     FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
-    CROSS JOIN LATERAL (
-        SELECT jobs.worker
-        FROM jobs
-        WHERE jobs.namespace = %(namespace)s
-          AND jobs.job_id = place.job_id
-          AND (jobs.is_repeated OR jobs.latest_at - jobs.occurred_at > interval '1 minute')
-          AND has_reused_id(jobs)
-        OFFSET 0
-    ) AS job
+    JOIN few
+        ON few.job_id = place.job_id
 )
 SELECT depth, worker, count(*) AS jobs
 FROM reused

@@ -11,7 +11,12 @@ from schemas.dead_letter_reasons import DeadLetterReason
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = ("schemas", "derive", "broker", "store", "consumers", "cli")
-OTHER_MEANINGS = {"consumers/metrics/tally.py": {"too_long"}, "consumers/writing/isolation.py": {"refused_by_database"}}  # fmt: skip
+OTHER_MEANINGS = {
+    "consumers/metrics/tally.py": {"too_long"},
+    "consumers/writing/isolation.py": {"refused_by_database"},
+    "schemas/redaction/names.py": {"encrypted"},
+    "schemas/redaction/values.py": {"malformed"},
+}
 """Words that mean something else in a file, by file: a reason of another metric, the name of a log line."""
 
 

@@ -150,7 +150,7 @@ def test_the_queries_have_the_bounds_of_the_rule() -> None:
     days = {f"{us // day} days" for us in (FARTHEST_US, LONGEST_RUN_US)}
     minutes = f"{AHEAD_US // 60_000_000} minutes"
     queries = Path(__file__).parents[2] / "store" / "queries"
-    for name, units in (("parity.sql", days), ("answers_lineage.sql", {f"{LONGEST_RUN_US // day} days"})):
+    for name, units in (("parity.sql", days), ("answers_verdicts.sql", {f"{LONGEST_RUN_US // day} days"})):
         found = set(re.findall(r"interval '-?(\d+ (?:days|minutes))'", (queries / name).read_text()))
         assert found == {*units, minutes}, name
 
