@@ -50,7 +50,7 @@ jobs_told AS (
     SELECT 'kino', job_id, 1, 5, now() - interval '1 hour',
            CASE WHEN state <> 'available' THEN now() - interval '90 minutes' END,
            state, 'Worker' || least(depth, 3), 'q', 1, '', '', '', '',
-           CASE WHEN %(placed)s THEN 'j0' ELSE '' END, parent_job_id, CASE WHEN %(placed)s THEN depth ELSE -1 END, now(),
+           CASE WHEN %(placed)s THEN 'j0' ELSE '' END, parent_job_id, CASE WHEN %(placed)s THEN depth ELSE -1 END, now() - interval '1 hour',
            CASE WHEN state = 'completed' THEN '{{"Worker3": 1}}'::jsonb END
     FROM told
 )
