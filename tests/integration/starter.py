@@ -266,6 +266,9 @@ ENDS: dict[str, Callable[[], object]] = {
 
 def main(end: str, *kinds: str) -> None:
     """Start a server of each kind, say so, and come to the end."""
+    # As in a terminal, however the tests were started: under nohup, or in the background, these are ignored.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     lifeline.begin()
     with contextlib.ExitStack() as started:
         pids: Started = []

@@ -143,7 +143,7 @@ def test_an_id_that_is_unknown_or_of_several_topics(jobtrail: Jobtrail, session:
     assert jobtrail("dead-letters", "retry", "9:9:9:9")[0] == 1
     for command in ("show", "retry", "purge"):
         status, _, err = jobtrail("dead-letters", command, "1:0:0:-1")
-        assert (status, "say which with --topic" in err) == (2, True)
+        assert (status, "choose one with --topic" in err) == (2, True)
     assert (
         json.loads(jobtrail("dead-letters", "show", "1:0:0:-1", "--topic", "other", "--json")[1])["topic"]
         == "other"
