@@ -42,8 +42,8 @@ def verify(
 ) -> None:
     """Compare every sum with its rows, and every job and edge with theirs; name the rows that differ.
 
-    Names the jobs whose id was used again as well; that is no difference. Runs beside the services, in bounded memory. Ends
-    with 1 if anything differs.
+    Also names the jobs whose id was used again, which is not counted as a difference. Runs beside the services, in bounded
+    memory. Ends with 1 if anything differs.
     """
     from cli.render.verify import page
     from store.answers import as_json as json_form

@@ -100,7 +100,7 @@ def _opened(decode: LetterDecoder, letter: DeadLetter) -> Event | DecodeError:
 
 
 class _Part:
-    """Writes one part, whatever it holds: past other transactions, and past data that Postgres refuses."""
+    """Writes one part, past other transactions and past data that Postgres refuses."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from store.answers.gaps import Announced, Childless, Gaps
 
 
 def gaps_page(found: Gaps) -> str:
-    """A sentence a gap; then what is no gap but looks like one, and says why."""
+    """Return a sentence for each gap; then for each thing that looks like a gap, why it is not one."""
     lines = [f"run #{safe(found.root)} of {safe(found.namespace)}"]
     if found.none and found.cut_at is not None:
         lines.append("no gap among the jobs found; whether the others have one is not known.")

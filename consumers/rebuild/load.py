@@ -1,4 +1,4 @@
-"""Loading: several processes, each of which reads some partitions of the topic up to where they ended when loading began.
+"""Loading: several processes read the topic, each some partitions, up to where these ended when loading began.
 
 A job's events are all in one partition, so only in the aggregates do the processes write the same rows. Decoding is most of
 the work, and Python decodes on one core, so there are as many processes as cores.

@@ -1,4 +1,4 @@
-"""Write one batch, whatever it holds: past other transactions, and past data that Postgres refuses."""
+"""Write one batch, past other transactions and past data that Postgres refuses."""
 
 import psycopg
 import structlog
