@@ -57,13 +57,12 @@ def list_groups(
 def show(group: str, limit: int, as_json: bool) -> None:
     """Show one failure GROUP by its id (or its first digits): its newest failures and their stack trace."""
     from cli.render.failures import failure_page
-    from store.answers.as_json import row
+    from store.answers import as_json as json_form
     from store.answers.failures import get_failure_group
 
     with asking() as ask:
         found = get_failure_group(ask.connection, group, limit=limit)
     if as_json:
-        newest = {"newest": [row(failure) for failure in found.newest]}
-        say_json(row(found.group) | newest | {"hours": [row(hour) for hour in found.hours]})
+        say_json(json_form.failure_group(found))
     else:
         say(failure_page(found))

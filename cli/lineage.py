@@ -152,7 +152,7 @@ def jobs(
 ) -> None:
     """List jobs of the run of ROOT: whose children they are, and why they failed."""
     from cli.render.lineage import jobs_page
-    from store.answers.as_json import cut, row
+    from store.answers import as_json as json_form
     from store.answers.jobs import get_jobs
 
     with asking(namespace) as ask:
@@ -167,8 +167,7 @@ def jobs(
             limit_jobs=ask.settings.answers_walk_limit_jobs,
         )
     if as_json:
-        head = {"root": found.root, "namespace": found.namespace, "total": found.total}
-        say_json(head | {"jobs": [row(job) for job in found.jobs]} | cut(found.cut_at))
+        say_json(json_form.jobs(found))
     else:
         say(jobs_page(found, worker, state))
 

@@ -24,7 +24,7 @@ def failures_page(found: list[FailureGroup], more: bool = False, namespace: str 
         "worker": [" ".join(group.sample_workers) for group in found],
         "category": [group.category for group in found],
         "type": [group.error_type for group in found],
-        "title": [group.full_title for group in found],
+        "title": [full_title(group.error_type, group.title) for group in found],
         "first seen": [when(group.first_seen_at) for group in found],
         "last seen": [when(group.last_seen_at) for group in found],
         "samples": [" ".join(group.sample_external_ids) for group in found],

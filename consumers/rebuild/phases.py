@@ -94,8 +94,7 @@ def finish(context: Context, rebuild: Rebuild) -> dict[str, Any]:
         try:
             with control.transaction():
                 if not keep:
-                    control.execute("SET LOCAL lock_timeout = '5s'")
-                    drop(control, OLD_SCHEMA)
+                    _drop_old(control)
                 set_state(control, rebuild.id, State.DONE)
             break
         except LockNotAvailable as error:
@@ -188,13 +187,18 @@ def _drop_kept(context: Context) -> None:
     )
     try:
         with control.transaction():
-            control.execute("SET LOCAL lock_timeout = '5s'")
-            drop(control, OLD_SCHEMA)
+            _drop_old(control)
     except LockNotAvailable as error:
         raise StoreError(
             f"the tables that an earlier rebuild kept (schema {OLD_SCHEMA}) cannot be dropped while somebody reads them: "
             "end that session, and run `jobtrail rebuild` again."
         ) from error
+
+
+def _drop_old(control: psycopg.Connection) -> None:
+    """Drop the replaced tables, in the caller's transaction. Raises LockNotAvailable when somebody reads them for 5 s."""
+    control.execute("SET LOCAL lock_timeout = '5s'")
+    drop(control, OLD_SCHEMA)
 
 
 def _load(context: Context, broker: Broker, rebuild: Rebuild, meter: ProgressMeter) -> bool:

@@ -98,6 +98,7 @@ def _consume_with(client: Client, service: Service, watchdog: Watchdog, queue: R
     schemas = WriterSchemas(client, settings)
     reconnection = Reconnection(settings)
     on_wait = partial(note_wait, health)
+    longest_pause_seconds = settings.subscription.retry_longest_seconds
     health.ready("service")
     while not stop.requested:
         health.turned()
@@ -107,7 +108,6 @@ def _consume_with(client: Client, service: Service, watchdog: Watchdog, queue: R
         watchdog.turned(idle=not messages and processor.is_empty, connected=connected)
         if messages:
             reached(Step.AFTER_RECEIVE)
-            longest_pause_seconds = settings.subscription.retry_longest_seconds
             received = decode_batch(messages, schemas, stop, longest_pause_seconds, on_wait)
             if received is None:
                 break

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from store.answers.failures import FailureGroupDetail
 from store.answers.gaps import Gaps
+from store.answers.jobs import RunJobs
 from store.answers.lineage import Ancestors, Children, JobTree, PipelineStats
 from store.answers.sources import Sources
 from store.answers.tree import Node
@@ -101,6 +103,18 @@ def gaps(found: Gaps) -> dict[str, Any]:
         "pending_total": found.pending_total,
         "pending": [row(pending) for pending in found.pending],
     } | cut(found.cut_at)
+
+
+def jobs(found: RunJobs) -> dict[str, Any]:
+    """The shape of `lineage jobs`."""
+    head = {"root": found.root, "namespace": found.namespace, "total": found.total}
+    return head | {"jobs": [row(job) for job in found.jobs]} | cut(found.cut_at)
+
+
+def failure_group(found: FailureGroupDetail) -> dict[str, Any]:
+    """The shape of `failures show`."""
+    newest = {"newest": [row(failure) for failure in found.newest]}
+    return row(found.group) | newest | {"hours": [row(hour) for hour in found.hours]}
 
 
 def sources(found: Sources) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Counts are within retention: ``occurrence_count`` counts failed attempts, ``job_
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -14,6 +14,7 @@ import psycopg
 from schemas.errors import InputError, NotFoundError
 from store.answers.names import demand_category, demand_namespace, demand_source
 from store.answers.reading import read, snapshot
+from store.hours import start_of_hour
 from store.queries import queries
 
 SAMPLED_ATTEMPTS = 5
@@ -44,11 +45,6 @@ class FailureGroup(NamedTuple):
     job_count_since: int | None
     sample_workers: list[str]
     sample_external_ids: list[str]
-
-    @property
-    def full_title(self) -> str:
-        """The title, as `full_title` completes it."""
-        return full_title(self.error_type, self.title)
 
 
 class Failure(NamedTuple):
@@ -124,7 +120,6 @@ def get_failure_groups(
 
     Raises NotFoundError when nothing is found because the namespace, the source or the category does not exist.
     """
-    hour = since and since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     with snapshot(connection):
         found = read(
             connection,
@@ -134,7 +129,7 @@ def get_failure_groups(
             source=source,
             category=category,
             since=since,
-            hour=hour,
+            hour=since and start_of_hour(since),
             limit=limit,
             samples=SAMPLED_ATTEMPTS,
         )

@@ -6,13 +6,14 @@ used again, or a job that is run again by hand, has several. So these are not ca
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
 
 from store.answers.names import demand_namespace
 from store.answers.reading import read, snapshot
+from store.hours import start_of_hour
 from store.queries import queries
 
 _QUERIES = queries("answers_sources")
@@ -66,7 +67,7 @@ def get_sources(connection: psycopg.Connection, since: datetime, namespace: str 
 
     Raises NotFoundError when nothing is found because the namespace does not exist.
     """
-    hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    hour = start_of_hour(since)
     with snapshot(connection):
         found = read(connection, Source, _QUERIES["sources"], since=hour, namespace=namespace)
         if not found:

@@ -68,7 +68,6 @@ class Node:
     states: dict[str, int]
     job_id: str | None = None
     expected: int | None = None
-    stage_total: int = 0
     spawned: int | None = None
     verdict: Verdict | None = None
     reused_ids: int = 0
@@ -128,7 +127,6 @@ def spawn_tree(
             lines[parent, key] = replace(
                 lines[parent, key],
                 expected=stage.expected,
-                stage_total=stage.total,
                 spawned=stage.spawned,
                 verdict=stage.verdict,
                 reused_ids=stage.reused_ids,
@@ -165,7 +163,6 @@ def dependency_tree(
             total=stage.total,
             states=stage.states,
             expected=stage.expected,
-            stage_total=stage.total,
             spawned=stage.spawned,
             verdict=stage.verdict,
             reused_ids=stage.reused_ids,

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import psycopg
 
+from store.hours import start_of_hour
 from store.queries import queries
 from store.verify.reading import rows_of, snapshot
 
@@ -36,11 +37,7 @@ def by_time(connection: psycopg.Connection, since: datetime | None) -> Iterator[
     ``since``: from the hour it lies in.
     """
     # Not strftime, whose %Y does not fill up years before 1000.
-    first = (
-        "-infinity"
-        if since is None
-        else since.astimezone(UTC).replace(minute=0, second=0, microsecond=0).isoformat()
-    )
+    first = "-infinity" if since is None else start_of_hour(since).isoformat()
     with snapshot(connection):
         bounds = [bound for (bound,) in rows_of(connection, _QUERIES["partition_bounds"], {"first": first})]
     begins = [first, *bounds]

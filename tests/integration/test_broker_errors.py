@@ -4,10 +4,8 @@ import os
 import re
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from servers.pulsar_jars import java_problem
 from settings.broker import BrokerSettings
 from testing.services import JOBTRAIL
 from testing.topics import own_topic
+from tests.integration.answering import answering
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -133,7 +132,7 @@ def test_an_admin_url_that_cannot_be_used_is_refused_with_the_form_expected(url:
     ],
 )
 def test_another_web_server_is_not_taken_for_a_broker_without_topics(answer: bytes) -> None:
-    with answering(answer) as port:
+    with answering(says(answer)) as port:
         said = refusal("provision", "--check", JOBTRAIL_PULSAR_ADMIN_URL=f"http://{HOST}:{port}")
     assert "is not Pulsar's admin REST" in said
 
@@ -149,7 +148,7 @@ def test_what_passes_by_itself_is_a_broker_that_is_away() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n<", BrokerError),
     ):
         with (
-            answering(answer) as port,
+            answering(says(answer)) as port,
             admin(BrokerSettings.load(pulsar_admin_url=f"http://{HOST}:{port}")) as broker,
         ):
             with pytest.raises(BrokerError) as raised:
@@ -241,25 +240,11 @@ def test_nothing_that_stays_wrong_is_waited_for(empty_database_url: str, pulsar:
     assert "is not Pulsar's admin REST" in said
 
 
-@contextmanager
-def answering(answer: bytes) -> Iterator[int]:
-    """A web server that answers every request with the same bytes and hangs up; gives its port."""
-    with socket.create_server((HOST, 0)) as listening:
+def says(answer: bytes) -> Callable[[socket.socket], None]:
+    """Return what a web server does that answers every request with the same bytes."""
 
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(65_536)
-                    connection.sendall(answer)
+    def answer_request(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(answer)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    return answer_request

@@ -6,19 +6,19 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
-from cli.main import command, run
+from cli.main import command
 from store.answers.stages import STATES
+from tests.integration.command import Jobtrail, jobtrail_with
 from tests.integration.story import KINO, ago, event, incident, placed, root_of, tell
 
 ROOT = Path(__file__).resolve().parents[2]
-Jobtrail = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -32,12 +32,7 @@ def jobtrail(
     for name in ("JOBTRAIL_NAMESPACE", "JOBTRAIL_STUCK_FLOOR_SECONDS"):
         monkeypatch.delenv(name, raising=False)
 
-    def called(*arguments: str) -> tuple[int, str, str]:
-        status = run(list(arguments))
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return called
+    return jobtrail_with(capsys)
 
 
 def answer(jobtrail: Jobtrail, *arguments: str, status: int = 0) -> Any:

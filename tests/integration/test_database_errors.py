@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from settings.database import DatabaseSettings
 from store.connection import connect
 from store.migrate import released
 from testing.services import JOBTRAIL, wait_until
+from tests.integration.answering import answering
 
 PASSWORD = "s3cret-pass"
 ROLE, DATABASE = "job-trail", "job-data"
@@ -591,29 +592,6 @@ def test_an_expired_certificate_is_said_to_be(tls_server: Server) -> None:
     finally:
         give_certificate(tls_server, "localhost")
         tls_server.reload()
-
-
-@contextmanager
-def answering(answer: Callable[[socket.socket], object]) -> Iterator[int]:
-    """Something that listens, answers as said, and closes; gives its port."""
-    with socket.create_server((HOST, 0)) as listening:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                with connection:
-                    answer(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pytest
 
 from broker import provision
 from broker.client import connect as connect_broker
-from cli.main import run
 from consumers.retry import broker_decoder
 from derive.rows import Batch, DeadLetter
 from schemas.contract import SCHEMA_TEXT
@@ -26,14 +25,13 @@ from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.writing.writer import prepare_session, write_batch
 from testing.topics import EVENT, encode, own_topic, publish
+from tests.integration.command import Jobtrail, jobtrail_with
 from tests.integration.raw_producer import RawMessage, RawProducer
 
 US = 10**6
 PUBLISHED_US = 1_790_000_000 * US
 TOPIC = "persistent://t/n/events-partition-0"
 HOSTILE = "\x1b[31m\u202eEvil\x07"
-
-Jobtrail = Callable[..., tuple[int, str, str]]
 
 
 def letter(number: int, reason: str = "malformed", payload: bytes = b"\x07", **said: Any) -> DeadLetter:
@@ -57,12 +55,7 @@ def jobtrail(
     monkeypatch.setenv("JOBTRAIL_PULSAR_URL", f"pulsar://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setenv("JOBTRAIL_PULSAR_OPERATION_TIMEOUT_SECONDS", "1")
 
-    def called(*arguments: str) -> tuple[int, str, str]:
-        status = run(list(arguments))
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return called
+    return jobtrail_with(capsys)
 
 
 @pytest.fixture

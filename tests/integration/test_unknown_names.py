@@ -1,15 +1,11 @@
 """A name that nothing knows is never answered by good news: status 1, and the names that there are."""
 
-from collections.abc import Callable
-
 import psycopg
 import pytest
 
-from cli.main import run
 from store.answers.failures import full_title
+from tests.integration.command import Jobtrail, jobtrail_with
 from tests.integration.story import ago, event, failure, incident, root_of, tell
-
-Jobtrail = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -20,13 +16,8 @@ def jobtrail(
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
     monkeypatch.delenv("JOBTRAIL_NAMESPACE", raising=False)
 
-    def called(*arguments: str) -> tuple[int, str, str]:
-        status = run(list(arguments))
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
     tell(database_url, incident()).close()
-    return called
+    return jobtrail_with(capsys)
 
 
 @pytest.mark.parametrize(

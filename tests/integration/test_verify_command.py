@@ -2,14 +2,12 @@
 
 import json
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from cli.main import run
 from derive.fold import fold
 from schemas.contract import Event
 from settings.database import DatabaseSettings
@@ -18,9 +16,8 @@ from store.partitions import ensure_near_days
 from store.verify.run import verify
 from store.writing.writer import prepare_session, write_batch
 from testing.workload import events
+from tests.integration.command import Jobtrail, jobtrail_with
 from tests.integration.story import ago, event, failure, incident, root_of, tell
-
-Jobtrail = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -30,12 +27,7 @@ def jobtrail(
     """Runs the command; returns its status, output and errors."""
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
 
-    def called(*arguments: str) -> tuple[int, str, str]:
-        status = run(list(arguments))
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return called
+    return jobtrail_with(capsys)
 
 
 def whole_event(said: dict[str, Any]) -> Event:
