@@ -1,8 +1,8 @@
-"""Which failures are the same: a pure function of one event's error. Version 1.
+"""Decide which failures are the same: a pure function of one event's error. Version 1.
 
-Its version is stored with the derived tables and changes only by a rebuild, so a change here that alters any result
-needs a new version. What is variable in a message (numbers, ids, times, addresses, paths, quoted data) is masked: boldly
-where the origin in the code already tells failures apart, carefully where the message is all there is.
+The version is stored with the derived tables, and only a rebuild changes it. So a change here that alters any result needs a
+new version. What varies in a message (numbers, ids, times, addresses, paths, quoted data) is masked: boldly if the origin in
+the code already tells failures apart, carefully if there is only the message.
 """
 
 import re
@@ -53,26 +53,26 @@ _SPACE: Final = re.compile(r"\s+")
 
 
 def fingerprint(error_type: str, message: str, origin: str, own: str) -> str:
-    """The publisher's own fingerprint where there is one; else a hash of the origin and the masked message."""
+    """Return the publisher's own fingerprint if there is one, else a hash of the origin and the masked message."""
     return own or _looked_at(error_type[:_NAMES], message[:_LONGEST], origin[:_NAMES])[0]
 
 
 def id_of_group(key: tuple[str, str, str, str, str]) -> str:
-    """The id of a failure group, a UUID in hexadecimal digits: a hash over what the group is.
+    """Return the id of a failure group, a UUID in hexadecimal digits: a hash of its key.
 
-    ``key`` is (namespace, source, category, type, fingerprint); no text holds a NUL, so joining by it keeps them apart.
+    ``key`` is (namespace, source, category, type, fingerprint). No text holds a NUL, so joining by it keeps them apart.
     """
     return blake2b("\0".join(key).encode(), digest_size=16).hexdigest()
 
 
 def title(error_type: str, message: str, origin: str) -> str:
-    """What a person reads for the group: the message with its variable parts masked, on one line."""
+    """Return the title of the failure's group: the message on one line, with its variable parts masked."""
     return _looked_at(error_type[:_NAMES], message[:_LONGEST], origin[:_NAMES])[1]
 
 
 @lru_cache(maxsize=_CACHED)
 def _looked_at(error_type: str, message: str, origin: str) -> tuple[str, str]:
-    """Fingerprint and title: both come from the same masked message, which is what costs."""
+    """Return fingerprint and title. Both come from the same masked message, and masking is what takes the time."""
     masked = mask(message, bold=bool(origin))
     key = _COLLAPSE.sub("<*>", _PLACEHOLDER.sub("<*>", masked))[:_KEY]
     digest = blake2b(f"{origin}\0{error_type}\0{key}".encode(), digest_size=8).hexdigest()
@@ -80,7 +80,7 @@ def _looked_at(error_type: str, message: str, origin: str) -> tuple[str, str]:
 
 
 def mask(message: str, *, bold: bool) -> str:
-    """The message with variable parts replaced by placeholders. ``bold`` masks quoted data as well."""
+    """Return the message with placeholders for its variable parts. ``bold`` masks quoted data as well."""
     text = message
     for pattern, placeholder in _CAREFUL:
         text = pattern.sub(placeholder, text)
@@ -91,7 +91,7 @@ def mask(message: str, *, bold: bool) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
-# Digits that are kept stand apart as private-use characters while the others are masked.
+# While the other digits are masked, those to be kept are replaced by private-use characters.
 _KEEP: Final = {ord(str(digit)): 0xE000 + digit for digit in range(10)}
 _UNKEEP: Final = {0xE000 + digit: str(digit) for digit in range(10)}
 

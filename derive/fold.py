@@ -1,6 +1,6 @@
-"""Fold the events of one batch into rows: the law's join, in memory. Pure; the SQL of the merge is its twin.
+"""Fold the events of one batch into rows, in memory. Pure. merge.sql joins rows by the same rules in the database.
 
-Most jobs have one event in a batch, so their row is made straight from it; the others are joined first.
+Most jobs have one event in a batch, and their row is made from it directly. The events of the others are joined first.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,11 +30,11 @@ _NOTHING_RAISED = ("f", "", "", "", "", "", "")
 
 _EXECUTING: Final = RANKS["executing"]
 _ENDED: Final = min(RANKS[state] for state in FINISHED)
-"""The rank of every end is this or a greater one."""
+"""Every end of an attempt has this rank or a greater one."""
 CLOCKS_DIFFER_US: Final = 60 * 1_000_000
-"""An attempt that seems to execute after its end does not, up to here: the clocks of two hosts differ."""
+"""How long an attempt may seem to execute after its end: the clocks of two hosts differ."""
 
-# Places in a JobRow, found once: a row is a plain tuple, because each of tens of thousands in a batch has to be cheap.
+# Places in a JobRow, found once. A row is a plain tuple: a batch has tens of thousands of them, and each has to be cheap.
 _ATTEMPT: Final = JOB_COLUMNS.index("attempt")
 _STATE_RANK: Final = JOB_COLUMNS.index("state_rank")
 _OCCURRED_AT: Final = JOB_COLUMNS.index("occurred_at")
@@ -56,14 +56,14 @@ _SAID_COLUMNS: Final = ATTEMPT_COLUMNS[ATTEMPT_COLUMNS.index("state") :]
 _BEFORE_TIMES: Final = slice(0, _SAID_COLUMNS.index("enqueued_at"))
 _AFTER_TIMES: Final = slice(_SAID_COLUMNS.index("external_id"), None)
 
-# Blocks of columns that lie side by side, each up to where the next one begins.
+# Blocks of columns of a JobRow that lie side by side; each ends where the next one begins.
 _VERSION: Final = slice(_ATTEMPT, _STATE)
 """attempt, state_rank, occurred_at"""
 _RANK_AND_TIME: Final = slice(_STATE_RANK, _STATE)
 _BEFORE_SCHEDULED: Final = slice(_STATE, _SCHEDULED_AT)
 _FROM_SCHEDULED: Final = slice(_SCHEDULED_AT, _ENQUEUED_AT)
 _WINNERS: Final = slice(0, _ENQUEUED_AT)
-"""The key, and all that comes from the latest event."""
+"""The key, and everything that comes from the latest event."""
 _DESCRIPTORS: Final = slice(_SOURCE, _ARGS)
 _ARGS_WITH_VERSION: Final = slice(_ARGS, _LATEST_AT)
 
@@ -71,9 +71,10 @@ _ARGS_WITH_VERSION: Final = slice(_ARGS, _LATEST_AT)
 def fold(
     events: Iterable[Event], dead_letters: Iterable[DeadLetter] = (), horizon_us: int | None = None
 ) -> Batch:
-    """Rows of one batch. Events that occurred before the horizon are counted as expired and bring nothing.
+    """Return the rows of one batch.
 
-    Nor does a dead letter that was published before it.
+    Events that occurred before the horizon are counted as expired and bring no rows. Dead letters that were published
+    before it are left out.
     """
     jobs: dict[tuple[str, str], JobRow] = {}
     attempts: dict[tuple[object, ...], AttemptRow] = {}
@@ -149,12 +150,12 @@ def fold(
 
 
 def _letter_key(letter: DeadLetter) -> tuple[str, str, int]:
-    """A broker built anew gives the same message ids again; the time tells them apart."""
+    """Return what identifies a dead letter. A new broker gives the same message ids again; the time tells them apart."""
     return letter.topic, letter.message_id, letter.publish_time_us
 
 
 def join(one: JobRow, other: JobRow) -> JobRow:
-    """Two rows of one job into one: the later state, descriptors column by column. Commutative and associative."""
+    """Join two rows of one job: the later state wins, descriptors merge column by column. Commutative and associative."""
     winner: Any
     loser: Any
     winner, loser = (one, other) if _is_later(one, other) else (other, one)
@@ -164,7 +165,7 @@ def join(one: JobRow, other: JobRow) -> JobRow:
         enqueued, started = _lesser(enqueued, loser[_ENQUEUED_AT]), _lesser(started, loser[_STARTED_AT])
         if loser[_IS_REPEATED] == "t" or (winner[_STATE_RANK] >= _ENDED and _contradict(winner, loser)):
             repeated = "t"
-    # Two events of one job mostly say the same of it: the descriptors are then taken as they are.
+    # Two events of one job mostly have the same descriptors: then there is nothing to merge.
     described = winner[_DESCRIPTORS]
     if described != loser[_DESCRIPTORS]:
         described = _join_descriptors(described, loser[_DESCRIPTORS])
@@ -174,7 +175,7 @@ def join(one: JobRow, other: JobRow) -> JobRow:
 
 
 def _is_later(one: Any, other: Any) -> bool:
-    """By (attempt, rank, occurred_at); equal ones by all that the winner brings, unknown times the lowest."""
+    """Compare by (attempt, rank, occurred_at). Ties are broken by every other column of the winner."""
     if one[_VERSION] != other[_VERSION]:
         later: bool = one[_VERSION] > other[_VERSION]
         return later
@@ -182,7 +183,7 @@ def _is_later(one: Any, other: Any) -> bool:
 
 
 def _contradict(end: Any, other: Any) -> bool:
-    """Do an attempt's end and another row of it contradict each other: another end, or an execution after it?"""
+    """Return whether another row of the attempt contradicts its end: by being another end, or an execution after it."""
     if other[_STATE_RANK] >= _ENDED:
         return bool(other[_RANK_AND_TIME] != end[_RANK_AND_TIME])
     later_us = other[_OCCURRED_AT] - end[_OCCURRED_AT]
@@ -190,11 +191,12 @@ def _contradict(end: Any, other: Any) -> bool:
 
 
 def _tie(row: Any) -> tuple[Any, ...]:
+    """Return what breaks a tie between two versions. An unknown time is the lowest, below times before 1970."""
     return (*row[_BEFORE_SCHEDULED], row[_SCHEDULED_AT] != 0, *row[_FROM_SCHEDULED])
 
 
 def _join_descriptors(one: Any, other: Any) -> JobRow:
-    """Source, external id, the place in the run, announced children, meta."""
+    """Merge source, external id, the place in the run, announced children and meta."""
     source, external_id, *place, expected, meta = one
     other_source, other_external_id, *other_place, other_expected, other_meta = other
     return (
@@ -207,7 +209,7 @@ def _join_descriptors(one: Any, other: Any) -> JobRow:
 
 
 def _lesser(one: Any, other: Any) -> Any:
-    """Of two values the lesser; a value beats none ('' or 0)."""
+    """Return the lesser of two values. '' and 0 are not known: the other value wins then."""
     return min(one, other) if one and other else one or other
 
 
@@ -221,7 +223,7 @@ def _args_version(row: JobRow) -> tuple[Any, ...]:
 
 
 def _merge_maps(one: Any, other: Any, *, greatest: bool) -> Any:
-    """Two maps as JSON text, key by key the greatest count or the least text."""
+    """Merge two maps, given as JSON text: for each key the greatest count, or the least text."""
     if not one or not other or one == other:
         return one or other
     merged = loads(one)
@@ -241,10 +243,10 @@ def _attempt_row(
     error: dict[str, str] | None,
     group_id: str,
 ) -> AttemptRow:
-    """The row of ATTEMPT_COLUMNS of a finishing event; its digest is over the raw fields that tell two ends apart.
+    """Return the row of a finishing event. Its digest is over the raw fields, so that it tells two ends apart.
 
-    ``times`` replace those in ``said`` that cannot be. The digest keeps them, so that an end that was stored before this
-    rule is still known as the same.
+    ``times`` replace the times in ``said`` that cannot be. The digest still covers the raw ones: so an end that was stored
+    before this rule is recognized.
     """
     raised = _NOTHING_RAISED if error is None else ("t", *_raised(error))
     # No text holds a NUL, so joining by it keeps the fields apart.
@@ -260,7 +262,7 @@ def _add_group(
     occurred_at: int,
     error: dict[str, str],
 ) -> str:
-    """Note the failure's group, with the least title of its hour, and give its id: a hash over what the group is."""
+    """Add the failure's group, with the least title of its hour, and return its id."""
     mark = fingerprint(error["type"], error["message"], error["origin"], error["fingerprint"])
     key = (namespace, source, error["category"], error["type"], mark)
     group = id_of_group(key)

@@ -1,7 +1,8 @@
-"""What one batch brings to the tables: the rows of each stage, as plain tuples in the order of its columns.
+"""The rows of one batch: for each stage table, plain tuples in the order of its columns.
 
-Unknown is '' for text and 0 for times, as in the event; the merge turns it into NULL where a table has it so. Times are
-microseconds since 1970 UTC. Plain tuples, because a batch has tens of thousands of them and each field costs.
+What is not known is '' for text and 0 for times, as in the event. The merge turns it into NULL where the table allows NULL.
+Times are microseconds since 1970 in UTC. The tuples are plain because a batch has tens of thousands of them, and each field
+costs.
 """
 
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ GROUP_COLUMNS = ("id", "namespace", "source", "error_category", "error_type", "f
 
 
 class DeadLetter(NamedTuple):
-    """A message that is no valid event, as it came, with the reason."""
+    """A message that is not a valid event: its bytes as they came, and the reason."""
 
     topic: str
     message_id: str
@@ -89,7 +90,7 @@ class DeadLetter(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows to be merged in one transaction, and the horizon they were folded for."""
+    """The rows to merge in one transaction, and the horizon they were folded for."""
 
     jobs: list[JobRow] = field(default_factory=list)
     attempts: list[AttemptRow] = field(default_factory=list)
@@ -99,13 +100,13 @@ class Batch:
     events: int = 0
     expired: int = 0
     horizon_us: int | None = None
-    """None: the horizon is minus infinity, nothing has been given up yet."""
+    """Microseconds since 1970. None: nothing has been deleted yet."""
     fingerprint_version: int | None = None
-    """What its failure groups were made by. None: it has none."""
+    """The version of the fingerprint that its failure groups were made by. None: it has no groups."""
 
 
 class Written(NamedTuple):
-    """What one committed batch changed."""
+    """How many rows one committed batch added."""
 
     new_attempts: int
     new_edges: int

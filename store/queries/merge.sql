@@ -1,12 +1,12 @@
--- One batch into the tables, in this order, each statement with its rows in one order, the sums last. `store/writing/writer.py`
--- runs them. The order of rows is that of the key, but for the namespace, which comes last where it is nearly always the
--- same: sorting then compares what differs first.
+-- Write one batch: these statements in this order, the aggregates last. `store/writing/writer.py` runs them. Every statement
+-- takes its rows in the order of the key, so that two writers never wait for each other in a circle. The namespace comes last in
+-- that order: it is nearly always the same, and sorting then compares first what differs.
 
 -- name: take_lock
 SELECT pg_advisory_xact_lock_shared(hashtext('jobtrail.derived'))
 
 -- name: read_horizon
--- And what the groups in the tables were made by: a rebuild may have put others in their place since this session began.
+-- Also the version of the fingerprint: since this session began, a rebuild may have replaced the tables.
 SELECT
     CASE WHEN horizon_at = '-infinity' THEN NULL ELSE (extract(epoch FROM horizon_at) * 1000000)::bigint END,
     (SELECT fingerprint_version FROM derivation)
@@ -17,7 +17,7 @@ SELECT fingerprint_version
 FROM derivation
 
 -- name: merge_jobs
--- Gives how many of these jobs have a repeated attempt.
+-- Returns how many of these jobs have a repeated attempt.
 WITH merged AS (
     INSERT INTO jobs AS stored (
         namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts, scheduled_at, release,
@@ -58,7 +58,7 @@ WITH merged AS (
             WHEN excluded.attempt < stored.attempt THEN stored.is_repeated
             WHEN stored.is_repeated OR excluded.is_repeated OR contradicts(excluded, stored) THEN true
         END,
-        -- LEAST passes over NULL: a value beats none, of two the lesser wins.
+        -- LEAST ignores NULL: a value wins over none, and of two values the lesser wins.
         enqueued_at = CASE
             WHEN excluded.attempt > stored.attempt THEN excluded.enqueued_at
             WHEN excluded.attempt = stored.attempt THEN least(stored.enqueued_at, excluded.enqueued_at)
@@ -146,7 +146,7 @@ WITH added AS (
     ORDER BY failure_group_id, job_id
     ON CONFLICT (failure_group_id, job_id) DO UPDATE SET
         last_finished_at = greatest(stored.last_finished_at, excluded.last_finished_at)
-    -- A row that was there was locked before its update, and its new version keeps that mark; an inserted one has none.
+    -- An updated row was locked before, and its new version keeps the locker in xmax; an inserted row has none.
     RETURNING failure_group_id, xmax = 0 AS is_new
 )
 INSERT INTO added_group_jobs (failure_group_id)

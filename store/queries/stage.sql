@@ -1,3 +1,6 @@
+-- The temporary tables of a session: a batch's rows are copied into the stage tables, and merge.sql takes them from there. Every
+-- commit empties them.
+
 -- name: create_stage_jobs
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_jobs (
     namespace         text COLLATE "C",
@@ -93,6 +96,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_dead_letters (
 ) ON COMMIT DELETE ROWS
 
 -- name: create_added_attempts
+-- The attempts that the insert of this batch really added: what the aggregates count.
 CREATE TEMPORARY TABLE IF NOT EXISTS added_attempts (
     namespace        text COLLATE "C",
     job_id           text COLLATE "C",
@@ -105,6 +109,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS added_attempts (
 ) ON COMMIT DELETE ROWS
 
 -- name: create_added_group_jobs
+-- A row for each job that a group had not met before.
 CREATE TEMPORARY TABLE IF NOT EXISTS added_group_jobs (
     failure_group_id uuid
 ) ON COMMIT DELETE ROWS

@@ -1,8 +1,9 @@
--- Jobs against their finished attempts, and edges against their jobs. Shape of the results as in verify_sums.sql. What
--- occurred before the horizon has been given up, or is about to be: nothing is concluded from it.
+-- Compare jobs with their finished attempts, and edges with their jobs. Results have the shape described in verify_sums.sql.
+-- Nothing is concluded from what occurred before the horizon: it has been deleted, or will be.
 
 -- name: jobs_behind_attempts
--- An attempt is an event of its job: merging it once more must change nothing. Attempts from one time to before another.
+-- An attempt comes from an event of its job: merging that event again must change nothing. Takes the attempts from one time up to,
+-- but not including, another.
 WITH merged AS (
     SELECT
         attempt.namespace, attempt.job_id, attempt.attempt, attempt.finished_at, attempt.state,
@@ -31,7 +32,7 @@ WITH merged AS (
       AND (%(to_time)s::timestamptz IS NULL OR attempt.finished_at < %(to_time)s)
       AND attempt.finished_at >= (SELECT horizon_at FROM jobtrail_control.horizon)
 ),
--- Of a job's attempts the latest says most.
+-- Of the attempts of one job, report the latest: it explains most.
 differing AS (
     SELECT DISTINCT ON (namespace, job_id) *
     FROM merged
@@ -61,13 +62,13 @@ FROM differing
 ORDER BY namespace, job_id;
 
 -- name: jobs
--- What the columns of a job say of each other, and, of one that stands at the end of an attempt, what that attempt says.
--- Two ends of one attempt at one moment are told apart as the merge does it: by every column, the greater wins.
+-- Check that the columns of a job agree with each other and, if its attempt has ended, with that attempt. Of two ends of one
+-- attempt at one moment, the merge takes the greater, by every column; so does this.
 WITH slice AS (
     SELECT
         job.*, (%(ranks)s::jsonb ->> job.state)::smallint AS rank_of_state,
         job.state = ANY (%(finished)s) AND job.occurred_at >= horizon.horizon_at AS has_attempt,
-        -- Another end of its attempt, or what came after it; not asked about once something was deleted.
+        -- There is another end of its attempt, or a later event. Once something was deleted, this cannot be checked.
         job.is_repeated AND job.state = ANY (%(finished)s) AND (
             horizon.horizon_at <> '-infinity'
             OR job.latest_at - job.occurred_at > interval '1 minute'
@@ -101,7 +102,7 @@ compared AS (
             'state_rank', job.rank_of_state,
             'latest_at', greatest(job.latest_at, job.occurred_at, job.args_occurred_at),
             'is_repeated', CASE WHEN job.may_be_repeated THEN true END,
-            -- Which group is known of an attempt alone, that there is one also without.
+            -- Only the attempt tells which group; that there is one follows from the state.
             'failure_group_id', CASE WHEN job.state = ANY (%(failures)s)
                 THEN coalesce(job.failure_group_id, '00000000-0000-0000-0000-000000000000') END,
             'args_attempt', CASE WHEN job.args IS NOT NULL THEN coalesce(job.args_attempt, -1) END,
@@ -141,7 +142,7 @@ SELECT
 FROM compared
 WHERE NOT stored @> expected
 UNION ALL
--- It stands at the end of an attempt that is not there. One that a later attempt overtakes is named by that alone.
+-- The job's attempt has ended, but that attempt is missing. If the job lacks a later attempt, only that one is reported.
 SELECT
     'attempts',
     json_build_object('namespace', job.namespace, 'job_id', job.job_id, 'attempt', job.attempt,
@@ -163,7 +164,7 @@ WHERE job.is_unended
 ORDER BY table_name;
 
 -- name: parents
--- A job that names its parent, and the edge from there.
+-- A job that names a parent has an edge from it.
 SELECT
     'lineage_edges' AS table_name,
     json_build_object('namespace', job.namespace, 'upstream_job_id', job.parent_job_id, 'job_id', job.job_id,
@@ -176,7 +177,7 @@ WHERE (%(after_job_id)s::text IS NULL
   AND (%(last_job_id)s::text IS NULL
        OR (job.job_id, job.namespace) <= (%(last_job_id)s, %(last_namespace)s))
   AND job.parent_job_id NOT IN ('', job.job_id)
-  -- One look by the key for each job: a join might read the whole table for every slice.
+  -- One lookup by the key for each job: a join might read the whole table for every slice.
   AND (
       SELECT count(*)
       FROM lineage_edges AS edge
@@ -188,7 +189,7 @@ WHERE (%(after_job_id)s::text IS NULL
 ORDER BY job.job_id, job.namespace;
 
 -- name: lineage_edges
--- An edge came with an event of its job, so that job is known; and none leads from a job to itself.
+-- An edge comes with an event of its job, so that job exists. No edge leads from a job to itself.
 SELECT
     'lineage_edges' AS table_name,
     json_build_object('namespace', edge.namespace, 'upstream_job_id', edge.upstream_job_id, 'job_id', edge.job_id,
@@ -209,7 +210,7 @@ WHERE (%(after_job_id)s::text IS NULL
 ORDER BY edge.upstream_job_id, edge.job_id, edge.kind, edge.namespace;
 
 -- name: reused_ids
--- The jobs of which an attempt ended more than once, and those that are known to have waited or executed after their end.
+-- Jobs whose id was used again: an attempt of theirs ended more than once, or `has_reused_id` says so.
 WITH reused AS (
     SELECT attempt.namespace, attempt.job_id
     FROM attempts AS attempt
@@ -237,7 +238,7 @@ FROM reused
 ORDER BY job_id, namespace;
 
 -- name: unknown_upstreams
--- Edges from a job that no event told of: nothing is wrong with them, it may still come, or be older than the horizon.
+-- Edges from a job that no event is about. Nothing is wrong with them: the event may still come, or was expired.
 SELECT count(*) AS edges
 FROM lineage_edges AS edge
 WHERE (%(after_job_id)s::text IS NULL

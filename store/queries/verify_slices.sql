@@ -1,8 +1,8 @@
--- How the tables are cut for `jobtrail verify`, so that each comparison is small.
+-- Cut the tables into slices for `jobtrail verify`, so that each comparison is small.
 
 -- name: partition_bounds
--- Where a partition of `attempts` begins or ends, after the first time: what lies between two bounds is in one partition,
--- in the default one if it has no other.
+-- The times at which a partition of `attempts` begins or ends, after the first time. What lies between two of them is in one
+-- partition: the default one, if there is no other.
 SELECT bound::text
 FROM (
     SELECT DISTINCT bound::timestamptz AS bound
@@ -18,7 +18,7 @@ WHERE bound > %(first)s::timestamptz
 ORDER BY bounds.bound;
 
 -- name: group_bounds
--- The last group of each slice; a slice has so many occurrences, and one group at the least.
+-- The last group of each slice. A slice has about this many occurrences, and at least one group.
 SELECT max(id::text COLLATE "C") AS last_id
 FROM (
     SELECT id, trunc(sum(greatest(occurrence_count, 1)) OVER (ORDER BY id) / %(occurrences)s) AS slice
@@ -28,7 +28,7 @@ GROUP BY slice
 ORDER BY last_id;
 
 -- name: next_job
--- The key that ends the next slice of jobs: none for the last.
+-- The key that ends the next slice of jobs; no row for the last slice.
 SELECT job_id, namespace
 FROM jobs
 WHERE %(after_job_id)s::text IS NULL

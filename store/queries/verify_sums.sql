@@ -1,8 +1,8 @@
--- The sums against their `GROUP BY` over `attempts`. Every query gives the rows that differ, as
--- (table_name, key, stored, expected); NULL where a row is not there.
+-- Compare the aggregates with a `GROUP BY` over `attempts`. Every query returns the rows that differ, as
+-- (table_name, key, stored, expected); NULL for a missing row.
 
 -- name: outcomes_hourly
--- The hours from one time to before another (none: to the end).
+-- The hours from one time up to, but not including, another (NULL: to the end).
 WITH counted AS (
     SELECT
         namespace, source, worker, queue, date_trunc('hour', finished_at, 'UTC') AS hour,
@@ -66,8 +66,8 @@ WHERE stored.occurrence_count IS DISTINCT FROM counted.occurrence_count
 ORDER BY hour, failure_group_id;
 
 -- name: failure_groups
--- The groups after one id up to another (none: from the first, to the last). What a group is (namespace, source, category,
--- type) is what each of its failures says: where they say several things, one that is not the stored one is expected.
+-- The groups after one id, up to and including another (NULL: from the first, to the last). Namespace, source, category and type
+-- of a group are those of each of its failures. If the failures differ, one that is not the stored value is expected.
 WITH counted AS (
     SELECT
         failure_group_id AS id,
@@ -145,7 +145,7 @@ WHERE stored.last_finished_at IS DISTINCT FROM met.last_finished_at
 ORDER BY failure_group_id, job_id;
 
 -- name: failures
--- What names the failures of these groups: group by group, and hour by hour in a group.
+-- What the failures of these groups are named by: group by group, and hour by hour within a group.
 WITH failure AS (
     SELECT
         failure_group_id, date_trunc('hour', finished_at, 'UTC') AS hour, namespace, source,

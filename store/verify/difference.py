@@ -1,4 +1,4 @@
-"""What differs: one value of one row, or a row that is missing or one too many. Pure; no I/O."""
+"""One difference: a value of a row, a missing row, or a row too many. Pure; no I/O."""
 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -20,10 +20,10 @@ Values = dict[str, Any]
 
 
 class Difference(NamedTuple):
-    """A stored value that is not what the rows it is derived from say.
+    """A stored value that does not agree with the rows it is derived from.
 
-    ``column`` is None where the whole row is meant: then ``stored`` is None if it is missing and ``expected`` is None if
-    it should not be there; the other is the row's values beside the key.
+    If the whole row is meant, ``column`` is None. Then ``stored`` is None for a missing row, ``expected`` is None for a row that
+    should not be there, and the other of the two holds the row's values without the key.
     """
 
     table: str
@@ -36,9 +36,9 @@ class Difference(NamedTuple):
 def differences(
     table: str, key: Values, stored: Values | None, expected: Values | None
 ) -> Iterator[Difference]:
-    """One for each column whose values differ; one in all where either row is not there.
+    """Yield a difference for each column whose values differ, or a single one if either row is missing.
 
-    The values are compared as they are, and given with the secrets in them redacted.
+    Values are compared as they are, and given with their secrets redacted.
     """
     if stored is None or expected is None:
         yield Difference(table, key, None, redacted_value(stored), redacted_value(expected))

@@ -1,7 +1,4 @@
-"""Are the failure groups named as their failures say? Fingerprint, title and id are computed by code, not by SQL.
-
-So the failures are read group by group.
-"""
+"""Check fingerprint, title and id of the failure groups. Code computes these, not SQL, so the failures are read group by group."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -36,7 +33,7 @@ class _Failure(NamedTuple):
 
 
 def wrong_names(connection: psycopg.Connection, part: Slice) -> Iterator[Difference]:
-    """What is not named as the failures of one slice say: groups, titles of their hours, failures in a wrong group."""
+    """Yield what is named wrongly in one slice: groups, titles of their hours, failures in a wrong group."""
     with snapshot(connection):
         failures = (_Failure(*row) for row in rows_of(connection, _FAILURES, part.parameters))
         for group_id, those in groupby(failures, key=lambda failure: failure.group_id):
@@ -44,7 +41,7 @@ def wrong_names(connection: psycopg.Connection, part: Slice) -> Iterator[Differe
 
 
 def _of_group(group_id: UUID, failures: Iterable[_Failure]) -> Iterator[Difference]:
-    """Every value of the group that is wrong, once. Of the failures only what they say is kept: a title an hour."""
+    """Yield each wrong value of the group once. Of the failures, only one title an hour is kept in memory."""
     titles: dict[str, str] = {}
     stored_titles: dict[str, str | None] = {}
     misplaced: Counter[UUID] = Counter()
@@ -64,7 +61,7 @@ def _of_group(group_id: UUID, failures: Iterable[_Failure]) -> Iterator[Differen
         key = {"failure_group_id": str(group_id)}
         yield Difference("attempts", key, "failure_group_id", f"that, in {count} failures", str(belongs))
     if not titles:
-        return  # nothing in it belongs to it: what it should be called nobody knows
+        return  # no failure belongs to it, so its name cannot be computed
     key = {"id": str(group_id)}
     if failure.stored_fingerprint != mark:
         yield Difference("failure_groups", key, "fingerprint", failure.stored_fingerprint, mark)

@@ -1,8 +1,8 @@
-"""How a slice is read: one snapshot, bounded memory of the server's, a cursor of the server's for what differs.
+"""Read a slice: in one snapshot, with bounded memory in the server, and a server-side cursor for what differs.
 
-A writer adds rows and sums in one transaction, so every snapshot is consistent; and a slice's is short, so that VACUUM is
-not held back. Adding or dropping a partition is seen at once, whatever the snapshot: so locks that keep the partitions
-as they are come before it, and what still differs is read a second time before it is said.
+A writer adds rows and aggregates in one transaction, so every snapshot is consistent. Each is short, so VACUUM is not held
+back. A snapshot does not protect against partitions that are added or dropped. So locks that keep the partitions as they are
+come first, and what differs is read a second time before it is reported.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,9 @@ from psycopg.rows import class_row
 
 from schemas.errors import StoreError
 
-# Sent as one. A sort or a hash table that outgrows work_mem goes to files of the server's; one process takes nobody's
-# second core. A cursor's query is otherwise planned for its first rows; here all are read, and mostly there is none. The
-# locks come before the first query, which takes the snapshot.
+# Sent at once. A sort or a hash table that outgrows work_mem goes to the server's temporary files. No parallel workers: they
+# would take CPU from others. By default a cursor's query is planned for its first rows; here all are read, and mostly there are
+# none. The locks come before the first query, because that takes the snapshot.
 _SESSION: Final = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL work_mem = '32MB';
@@ -31,7 +31,7 @@ _ROWS_A_FETCH = 1_000
 
 
 class Differing(NamedTuple):
-    """A row of every comparing query."""
+    """A row of a comparing query."""
 
     table_name: str
     key: dict[str, Any]
@@ -41,10 +41,10 @@ class Differing(NamedTuple):
 
 @contextmanager
 def snapshot(connection: psycopg.Connection) -> Iterator[None]:
-    """One view of the database for what is read inside. Raises StoreError within a transaction of the caller's."""
+    """Give all queries inside one view of the database. Raises StoreError if a transaction is open already."""
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise StoreError(
-            "expected a connection without an open transaction, got one within: verify takes a snapshot for each slice. "
+            "expected a connection without an open transaction, got one with: verify takes a snapshot for each slice. "
             "Commit or roll back first, or use a connection of its own."
         )
     with connection.transaction():
@@ -55,7 +55,7 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
 def differing(
     connection: psycopg.Connection, query: LiteralString, parameters: Mapping[str, Any]
 ) -> Iterator[Differing]:
-    """The rows that a comparing query finds, read a second time where the first reading found any."""
+    """Yield the rows that a comparing query finds. If it finds any, they are read a second time first."""
     with snapshot(connection):
         first = next(_rows(connection, query, parameters), None)
     if first is not None:
@@ -66,7 +66,7 @@ def differing(
 def rows_of(
     connection: psycopg.Connection, query: LiteralString, parameters: Mapping[str, Any]
 ) -> Iterator[tuple[Any, ...]]:
-    """Rows as tuples, a few at a time, within the caller's `snapshot`."""
+    """Yield rows as tuples, reading a few at a time, within the caller's `snapshot`."""
     with connection.cursor("verify") as cursor:
         cursor.itersize = _ROWS_A_FETCH
         yield from cursor.execute(query, parameters)

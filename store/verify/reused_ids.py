@@ -1,4 +1,4 @@
-"""Which ids were used again? Every attempt in the tables is looked at, so this finds more than the marks on the answers' pages."""
+"""Find the ids that were used again. Every attempt in the tables is read, so this finds more than the marks on jobs do."""
 
 from collections.abc import Iterator
 
@@ -13,9 +13,9 @@ _REUSED = queries("verify_jobs")["reused_ids"]
 
 
 def reused_ids(connection: psycopg.Connection) -> Iterator[JobKey]:
-    """Yield namespace and id of every job whose id was used again, by id. That is no difference: the tables say what was said.
+    """Yield namespace and id of every job whose id was used again, by id. These are not differences.
 
-    An attempt of the job ended more than once, or what `has_reused_id` knows of it. Raises as `run.verify` does.
+    An attempt of the job ended more than once, or `has_reused_id` says so. Raises as `run.verify` does.
     """
     for part in by_jobs(connection, None):
         with snapshot(connection):

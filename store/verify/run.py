@@ -1,4 +1,4 @@
-"""Every comparison, in turn: which tables it is about, how it is cut, which queries it runs."""
+"""Run every comparison: each with its table, its slices and its query."""
 
 import json
 from collections.abc import Callable, Collection, Iterator
@@ -28,7 +28,7 @@ Slices = Callable[[psycopg.Connection, datetime | None], Iterator[Slice]]
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. ``table``: whose rows it is about."""
+    """One comparison, of the rows of ``table``."""
 
     table: str
     slices: Slices
@@ -49,7 +49,7 @@ CHECKS: Final = (
 
 @dataclass(frozen=True)
 class Progress:
-    """A slice has been compared: the ``number``-th of ``of`` (None: not known) of a comparison of ``table``."""
+    """Slice ``number`` of ``of`` (None: not known) has been compared, in a comparison of ``table``."""
 
     table: str
     number: int
@@ -63,11 +63,11 @@ def verify(
     since: datetime | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Iterator[Difference]:
-    """Compare the tables with the rows they are derived from, and yield what differs; nothing where all is well.
+    """Compare the tables with the rows they are derived from, and yield what differs.
 
     Works on the tables that the connection's ``search_path`` finds, while writers write: each slice is read in a short
-    snapshot of its own. Memory is bounded, here and in the server. ``tables``: only these, of ``TABLES``. ``since``:
-    only sums of hours, and attempts, from the hour it lies in; the other comparisons are of everything.
+    snapshot of its own. Memory is bounded, here and in the server. ``tables``: only these, of ``TABLES``. ``since``: compare
+    hourly aggregates, and attempts, only from the hour that it lies in; the other comparisons are of everything.
 
     Raises StoreError within an open transaction, psycopg.Error when the database does not answer.
     """
@@ -81,7 +81,7 @@ def verify(
 
 
 def unknown_upstreams(connection: psycopg.Connection) -> int:
-    """Edges from jobs that no event told of. That is no difference: the event may still come, or be before the horizon."""
+    """Count edges from jobs that no event is about. They are not differences: the event may still come, or was expired."""
     total = 0
     for part in by_edges(connection, None):
         with snapshot(connection):

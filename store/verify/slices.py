@@ -1,4 +1,4 @@
-"""How the work is cut: by time, by failure groups, by keys; each slice small enough for one short snapshot."""
+"""Cut the work into slices: by time, by failure groups, or by keys. Each is small enough for one short snapshot."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from store.queries import queries
 from store.verify.reading import rows_of, snapshot
 
 ROWS: Final = 50_000
-"""Jobs or edges of one slice."""
+"""How many jobs or edges a slice has."""
 
 OCCURRENCES: Final = 200_000
-"""Failures of one slice of groups; a group with more is a slice of its own."""
+"""How many failures a slice of groups has; a group with more is a slice of its own."""
 
 _JOB_KEY: Final = ("job_id", "namespace")
 _EDGE_KEY: Final = ("upstream", "job_id", "kind", "namespace")
@@ -24,7 +24,7 @@ _QUERIES = queries("verify_slices")
 
 @dataclass(frozen=True)
 class Slice:
-    """What the comparing queries take, and how far this is: ``number`` of ``of`` (None: not known)."""
+    """The parameters for a comparing query. This is slice ``number`` of ``of`` (None: not known)."""
 
     parameters: dict[str, Any]
     number: int
@@ -32,9 +32,9 @@ class Slice:
 
 
 def by_time(connection: psycopg.Connection, since: datetime | None) -> Iterator[Slice]:
-    """From one bound of a partition of `attempts` to the next: each slice is in one partition, be it the default one.
+    """Yield slices between the bounds of the partitions of `attempts`: each lies in one partition, which may be the default one.
 
-    ``since``: from the hour it lies in.
+    ``since``: begin with the hour that it lies in.
     """
     # Not strftime, whose %Y does not fill up years before 1000.
     first = "-infinity" if since is None else start_of_hour(since).isoformat()
@@ -46,7 +46,7 @@ def by_time(connection: psycopg.Connection, since: datetime | None) -> Iterator[
 
 
 def by_groups(connection: psycopg.Connection, since: datetime | None) -> Iterator[Slice]:
-    """Ranges of the ids of failure groups; together they hold every id there can be. ``since`` has no say."""
+    """Yield ranges of failure group ids. Together they cover every possible id. ``since`` is not used."""
     with snapshot(connection):
         bounds = [
             bound for (bound,) in rows_of(connection, _QUERIES["group_bounds"], {"occurrences": OCCURRENCES})
@@ -57,19 +57,19 @@ def by_groups(connection: psycopg.Connection, since: datetime | None) -> Iterato
 
 
 def by_jobs(connection: psycopg.Connection, since: datetime | None) -> Iterator[Slice]:
-    """Ranges of the keys of jobs."""
+    """Yield ranges of the keys of jobs. ``since`` is not used."""
     return _by_key(connection, "jobs", _JOB_KEY, _QUERIES["next_job"])
 
 
 def by_edges(connection: psycopg.Connection, since: datetime | None) -> Iterator[Slice]:
-    """Ranges of the keys of edges."""
+    """Yield ranges of the keys of edges. ``since`` is not used."""
     return _by_key(connection, "lineage_edges", _EDGE_KEY, _QUERIES["next_edge"])
 
 
 def _by_key(
     connection: psycopg.Connection, table: str, columns: tuple[str, ...], next_key: LiteralString
 ) -> Iterator[Slice]:
-    """From one key to the one ``ROWS`` further on; the last slice has no end, so that it takes in what comes meanwhile."""
+    """Yield ranges of ``ROWS`` keys. The last one has no end, so that it includes rows that are added meanwhile."""
     of = max(1, round(_estimated_rows(connection, table) / ROWS)) or None
     last: tuple[Any, ...] | None = (None,) * len(columns)
     number = 0
