@@ -48,6 +48,7 @@ _ARGS_ATTEMPT: Final = JOB_COLUMNS.index("args_attempt")
 _ARGS_RANK: Final = JOB_COLUMNS.index("args_rank")
 _ARGS_OCCURRED_AT: Final = JOB_COLUMNS.index("args_occurred_at")
 _LATEST_AT: Final = JOB_COLUMNS.index("latest_at")
+_EARLIEST_AT: Final = JOB_COLUMNS.index("earliest_at")
 _IS_REPEATED: Final = JOB_COLUMNS.index("is_repeated")
 
 # Places in an AttemptRow; those of times, in the part of it that an event says (from the state to the executor).
@@ -122,7 +123,7 @@ def fold(
             executor, error["category"] if error else "", error["type"] if error else "", group_id, enqueued_at,
             started_at, source, external_id, root, parent, depth, dumps(expected) if expected else "",
             dumps(meta, ensure_ascii=False) if meta else "", args, attempt if args else 0, rank if args else 0,
-            occurred_at if args else 0, occurred_at, "f",
+            occurred_at if args else 0, occurred_at, occurred_at, "f",
         )
         # fmt: on
         other = jobs.setdefault((namespace, job_id), row)
@@ -170,8 +171,8 @@ def join(one: JobRow, other: JobRow) -> JobRow:
     if described != loser[_DESCRIPTORS]:
         described = _join_descriptors(described, loser[_DESCRIPTORS])
     args = loser if loser[_ARGS] and _args_version(loser) > _args_version(winner) else winner
-    latest = max(one[_LATEST_AT], other[_LATEST_AT])
-    return (*winner[_WINNERS], enqueued, started, *described, *args[_ARGS_WITH_VERSION], latest, repeated)
+    times = (max(one[_LATEST_AT], other[_LATEST_AT]), min(one[_EARLIEST_AT], other[_EARLIEST_AT]))
+    return (*winner[_WINNERS], enqueued, started, *described, *args[_ARGS_WITH_VERSION], *times, repeated)
 
 
 def _is_later(one: Any, other: Any) -> bool:

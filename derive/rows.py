@@ -43,6 +43,7 @@ JOB_COLUMNS = (
     "args_rank",
     "args_occurred_at",
     "latest_at",
+    "earliest_at",
     "is_repeated",
 )
 ATTEMPT_COLUMNS = (

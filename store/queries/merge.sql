@@ -23,7 +23,7 @@ WITH merged AS (
         namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts, scheduled_at, release,
         executor, error_category, error_type, failure_group_id, enqueued_at, started_at, source, external_id, root_job_id,
         parent_job_id, depth, expected_children, meta, args, args_attempt, args_rank, args_occurred_at,
-        latest_at, is_repeated
+        latest_at, earliest_at, is_repeated
     )
     SELECT
         namespace, job_id, attempt, state_rank, micros_to_time(occurred_at), state, worker, queue, max_attempts,
@@ -33,7 +33,7 @@ WITH merged AS (
         nullif(expected_children, '')::jsonb, nullif(meta, '')::jsonb, nullif(args, ''),
         CASE WHEN args <> '' THEN args_attempt END, CASE WHEN args <> '' THEN args_rank END,
         CASE WHEN args <> '' THEN micros_to_time(args_occurred_at) END, micros_to_time(latest_at),
-        nullif(is_repeated, false)
+        micros_to_time(earliest_at), nullif(is_repeated, false)
     FROM stage_jobs
     ORDER BY job_id, namespace
     ON CONFLICT (namespace, job_id) DO UPDATE SET
@@ -53,6 +53,7 @@ WITH merged AS (
             WHEN is_later(excluded, stored) THEN excluded.failure_group_id ELSE stored.failure_group_id
         END,
         latest_at = greatest(stored.latest_at, excluded.latest_at),
+        earliest_at = least(stored.earliest_at, excluded.earliest_at),
         is_repeated = CASE
             WHEN excluded.attempt > stored.attempt THEN excluded.is_repeated
             WHEN excluded.attempt < stored.attempt THEN stored.is_repeated

@@ -23,6 +23,7 @@ SELECT
             AND to_jsonb(o) - 'failure_group_id' = to_jsonb(n) - 'failure_group_id' AS same,
     (n.attempt, n.state_rank, n.occurred_at) >= (o.attempt, o.state_rank, o.occurred_at)
         AND n.latest_at >= o.latest_at
+        AND (n.earliest_at <= o.earliest_at OR o.earliest_at = '-infinity')
         AND (o.source IS NULL OR n.source <= o.source)
         AND (o.external_id IS NULL OR n.external_id <= o.external_id)
         AND (o.root_job_id = '' OR n.root_job_id <= o.root_job_id AND n.root_job_id <> '')

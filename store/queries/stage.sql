@@ -32,6 +32,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_jobs (
     args_rank         smallint,
     args_occurred_at  bigint,
     latest_at         bigint,
+    earliest_at       bigint,
     is_repeated       boolean
 ) ON COMMIT DELETE ROWS
 

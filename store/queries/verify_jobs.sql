@@ -18,13 +18,14 @@ WITH merged AS (
         CASE WHEN job.attempt = attempt.attempt THEN least(job.started_at, attempt.started_at)
              ELSE job.started_at END AS started_at,
         greatest(job.latest_at, attempt.finished_at) AS latest_at,
+        least(job.earliest_at, attempt.finished_at) AS earliest_at,
         CASE WHEN job.attempt = attempt.attempt
                   AND (job.state, job.occurred_at) <> (attempt.state, attempt.finished_at) THEN true
              ELSE job.is_repeated END AS is_repeated,
         job.attempt AS job_attempt, job.state_rank AS job_rank, job.occurred_at AS job_occurred_at,
         job.state AS job_state, job.source AS job_source, job.external_id AS job_external_id,
         job.enqueued_at AS job_enqueued_at, job.started_at AS job_started_at, job.latest_at AS job_latest_at,
-        job.is_repeated AS job_is_repeated
+        job.earliest_at AS job_earliest_at, job.is_repeated AS job_is_repeated
     FROM attempts AS attempt
     LEFT JOIN jobs AS job
         ON job.namespace = attempt.namespace AND job.job_id = attempt.job_id
@@ -38,9 +39,10 @@ differing AS (
     FROM merged
     WHERE NOT is_known
        OR is_later
-       OR (source, external_id, enqueued_at, started_at, latest_at, is_repeated)
+       OR (source, external_id, enqueued_at, started_at, latest_at, earliest_at, is_repeated)
           IS DISTINCT FROM (
-              job_source, job_external_id, job_enqueued_at, job_started_at, job_latest_at, job_is_repeated
+              job_source, job_external_id, job_enqueued_at, job_started_at, job_latest_at, job_earliest_at,
+              job_is_repeated
           )
     ORDER BY namespace, job_id, attempt DESC, state_rank DESC, finished_at DESC
 )
@@ -50,13 +52,14 @@ SELECT
     CASE WHEN is_known THEN jsonb_build_object(
         'attempt', job_attempt, 'state_rank', job_rank, 'occurred_at', job_occurred_at, 'state', job_state,
         'source', job_source, 'external_id', job_external_id, 'enqueued_at', job_enqueued_at,
-        'started_at', job_started_at, 'latest_at', job_latest_at, 'is_repeated', job_is_repeated
+        'started_at', job_started_at, 'latest_at', job_latest_at, 'earliest_at', job_earliest_at,
+        'is_repeated', job_is_repeated
     ) END AS stored,
     CASE WHEN is_later OR NOT is_known THEN jsonb_build_object(
         'attempt', attempt, 'state_rank', state_rank, 'occurred_at', finished_at, 'state', state
     ) ELSE jsonb_build_object(
         'source', source, 'external_id', external_id, 'enqueued_at', enqueued_at, 'started_at', started_at,
-        'latest_at', latest_at, 'is_repeated', is_repeated
+        'latest_at', latest_at, 'earliest_at', earliest_at, 'is_repeated', is_repeated
     ) END AS expected
 FROM differing
 ORDER BY namespace, job_id;
@@ -92,8 +95,9 @@ compared AS (
     SELECT
         job.namespace, job.job_id, job.attempt, job.occurred_at, job.has_attempt AND ended.job_id IS NULL AS is_unended,
         jsonb_build_object(
-            'state_rank', job.state_rank, 'latest_at', job.latest_at, 'args_attempt', job.args_attempt, 'args_rank', job.args_rank,
-            'args_occurred_at', job.args_occurred_at, 'worker', job.worker, 'queue', job.queue,
+            'state_rank', job.state_rank, 'latest_at', job.latest_at, 'earliest_at', job.earliest_at,
+            'args_attempt', job.args_attempt, 'args_rank', job.args_rank, 'args_occurred_at', job.args_occurred_at,
+            'worker', job.worker, 'queue', job.queue,
             'max_attempts', job.max_attempts, 'scheduled_at', job.scheduled_at, 'release', job.release,
             'executor', job.executor, 'error_category', job.error_category, 'error_type', job.error_type,
             'failure_group_id', job.failure_group_id, 'is_repeated', job.is_repeated
@@ -101,6 +105,7 @@ compared AS (
         jsonb_build_object(
             'state_rank', job.rank_of_state,
             'latest_at', greatest(job.latest_at, job.occurred_at, job.args_occurred_at),
+            'earliest_at', least(job.earliest_at, job.occurred_at, job.args_occurred_at),
             'is_repeated', CASE WHEN job.may_be_repeated THEN true END,
             -- Only the attempt tells which group; that there is one follows from the state.
             'failure_group_id', CASE WHEN job.state = ANY (%(failures)s)

@@ -219,6 +219,7 @@ SPOILT = [
             ("r", "args_rank", "NULL"),
             ("r", "args_occurred_at", "NULL"),
             ("c", "latest_at", "latest_at - interval '1 microsecond'"),
+            ("c", "earliest_at", "occurred_at + interval '1 microsecond'"),
             ("a", "is_repeated", "true"),
             ("c", "is_repeated", "true"),
             ("a", "is_repeated", "false"),

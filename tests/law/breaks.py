@@ -247,7 +247,21 @@ BREAKS = (
     ),
     Break(
         "the latest of a job's times is its state's, in the fold",
-        (Edit(FOLD, "latest = max(one[_LATEST_AT], other[_LATEST_AT])", "latest = winner[4]"),),
+        (Edit(FOLD, "max(one[_LATEST_AT], other[_LATEST_AT])", "winner[_OCCURRED_AT]"),),
+    ),
+    Break(
+        "the earliest of a job's times is its state's, in SQL",
+        (
+            Edit(
+                MERGE,
+                "earliest_at = least(stored.earliest_at, excluded.earliest_at)",
+                "earliest_at = CASE WHEN is_later(excluded, stored) THEN excluded.earliest_at ELSE stored.earliest_at END",
+            ),
+        ),
+    ),
+    Break(
+        "the earliest of a job's times is its state's, in the fold",
+        (Edit(FOLD, "min(one[_EARLIEST_AT], other[_EARLIEST_AT])", "winner[_OCCURRED_AT]"),),
     ),
     # Times that cannot be.
     Break(

@@ -37,6 +37,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("scheduled_at", "release", "executor", "error_category", "error_type", "failure_group_id"),
         *("enqueued_at", "started_at", "source", "external_id", "root_job_id", "parent_job_id", "depth"),
         *("expected_children", "meta", "args", "args_attempt", "args_rank", "args_occurred_at", "latest_at"),
+        "earliest_at",
         "is_repeated",
     ),
     "attempts": (
@@ -253,6 +254,7 @@ def job_row(events: list[Event]) -> Row:
         _merged((event["meta"] for event in events), min),
         *(args, *args_version),
         max(event["occurred_at"] for event in events),
+        min(event["occurred_at"] for event in events),
         True if is_repeated(same_attempt) else None,
     )
 

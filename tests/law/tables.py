@@ -22,7 +22,15 @@ KEYS = {
 }
 TIMES = {
     *("occurred_at", "scheduled_at", "enqueued_at", "started_at", "args_occurred_at", "finished_at"),
-    *("publish_time", "latest_at", "last_finished_at", "first_seen_at", "last_seen_at", "hour"),
+    *(
+        "publish_time",
+        "latest_at",
+        "earliest_at",
+        "last_finished_at",
+        "first_seen_at",
+        "last_seen_at",
+        "hour",
+    ),
 }
 
 

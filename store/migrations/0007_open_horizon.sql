@@ -1,0 +1,11 @@
+-- schema: jobtrail_control
+-- minimum compatible: 7
+--
+-- The horizon of open jobs: what has not ended is kept for longer. It never lies after the horizon of all others. The release
+-- before does not know it, and would remove what is to be kept.
+
+ALTER TABLE horizon ADD COLUMN open_horizon_at timestamptz NOT NULL DEFAULT '-infinity';
+ALTER TABLE horizon ADD CONSTRAINT horizon_open_check CHECK (
+    open_horizon_at <= horizon_at
+    AND (open_horizon_at = '-infinity' OR open_horizon_at = date_trunc('day', open_horizon_at, 'UTC'))
+);
