@@ -1,4 +1,4 @@
-"""`jobtrail retain`: give up what is older than the tables are to keep."""
+"""`jobtrail retain`: remove what is older than the tables are to keep."""
 
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Change nothing; say what would go.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what would be removed.")
 @json_option
 def retain(dry_run: bool, as_json: bool) -> None:
-    """Give up what is older than JOBTRAIL_RETENTION_DAYS, and take it off the sums.
+    """Remove what is older than JOBTRAIL_RETENTION_DAYS, and subtract it from the counts.
 
+    A run stays as a whole while any of it is newer, or is open and was heard of within JOBTRAIL_RETENTION_OPEN_DAYS.
     Aggregators do this by themselves unless JOBTRAIL_RETENTION_IN_AGGREGATOR is false. May be stopped at any time.
     """
     from cli.render import retention as form
@@ -47,7 +48,7 @@ def retain(dry_run: bool, as_json: bool) -> None:
 def _plan(connection: "psycopg.Connection", settings: "RetainSettings") -> "Plan":
     from store.retention.plan import plan
 
-    return plan(connection, settings.retention_days)
+    return plan(connection, settings.retention_days, settings.retention_open_days)
 
 
 def _retain(connection: "psycopg.Connection", settings: "RetainSettings") -> "Done":
@@ -57,6 +58,7 @@ def _retain(connection: "psycopg.Connection", settings: "RetainSettings") -> "Do
     return work(
         connection,
         settings.retention_days,
+        settings.retention_open_days,
         pace=Pace(settings.retention_share),
         batch_rows=settings.retention_batch_rows,
     )

@@ -4,10 +4,11 @@ Most jobs have one event in a batch, and their row is made from it directly. The
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from json import dumps, loads
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from derive.fingerprint import VERSION, fingerprint, id_of_group, title
 from derive.rows import (
@@ -19,6 +20,7 @@ from derive.rows import (
     EdgeRow,
     GroupRow,
     JobRow,
+    LateEvent,
 )
 from schemas.contract import FAILURES, FINISHED, RANKS, Event
 from schemas.times import AHEAD_US, FARTHEST_US, LONGEST_RUN_US, known_times
@@ -69,21 +71,66 @@ _DESCRIPTORS: Final = slice(_SOURCE, _ARGS)
 _ARGS_WITH_VERSION: Final = slice(_ARGS, _LATEST_AT)
 
 
+class _Rows(NamedTuple):
+    """What some events bring, in the shape of the stages; by key while events are added."""
+
+    jobs: dict[tuple[str, str], JobRow]
+    attempts: dict[tuple[object, ...], AttemptRow]
+    edges: dict[EdgeRow, None]
+    groups: dict[tuple[str, int], GroupRow]
+
+
 def fold(
     events: Iterable[Event], dead_letters: Iterable[DeadLetter] = (), horizon_us: int | None = None
 ) -> Batch:
     """Return the rows of one batch.
 
-    Events that occurred before the horizon are counted as expired and bring no rows. Dead letters that were published
-    before it are left out.
+    Events that occurred before the horizon are counted as expired. They bring no attempt and no count; what they bring to
+    jobs and edges is kept apart, as `Batch.late` says. A dead letter that was published before the horizon brings nothing.
     """
+    every = list(events)
+    letters = list(dead_letters)
+    late: list[Event] = []
+    in_time = every
+    if horizon_us is not None:
+        in_time = [event for event in every if event.occurred_at >= horizon_us]
+        if len(in_time) < len(every):
+            late = [event for event in every if event.occurred_at < horizon_us]
+        letters = [letter for letter in letters if letter.publish_time_us >= horizon_us]
+    rows = _rows(in_time)
+    late_rows = [_rows([event]) for event in late]
+    return Batch(
+        jobs=list(rows.jobs.values()),
+        attempts=list(rows.attempts.values()),
+        edges=list(rows.edges),
+        groups=list(rows.groups.values()),
+        dead_letters=list({_letter_key(letter): letter for letter in letters}.values()),
+        late=[LateEvent(job, tuple(one.edges)) for one in late_rows for job in one.jobs.values()],
+        events=len(every),
+        expired=len(late),
+        horizon_us=horizon_us,
+        # A late failure makes no group, but its job's row names one.
+        fingerprint_version=VERSION if rows.groups or any(one.groups for one in late_rows) else None,
+    )
+
+
+def with_late(batch: Batch, late: Iterable[LateEvent]) -> Batch:
+    """Return the batch with these late events among its jobs and edges, and no other ones."""
+    jobs = {row[:2]: row for row in batch.jobs}
+    edges = dict.fromkeys(batch.edges)
+    for event in late:
+        other = jobs.get(event.job[:2])
+        jobs[event.job[:2]] = event.job if other is None else join(other, event.job)
+        edges.update(dict.fromkeys(event.edges))
+    return replace(batch, jobs=list(jobs.values()), edges=list(edges), late=[])
+
+
+def _rows(events: list[Event]) -> _Rows:
     jobs: dict[tuple[str, str], JobRow] = {}
     attempts: dict[tuple[object, ...], AttemptRow] = {}
     edges: dict[EdgeRow, None] = {}
     groups: dict[tuple[str, int], GroupRow] = {}
-    count = expired = 0
     for event in events:
-        count += 1
         # fmt: off
         (
             namespace, job_id, worker, queue, state, attempt, occurred_at, source, max_attempts, enqueued_at,
@@ -91,9 +138,6 @@ def fold(
             executor, args, meta,
         ) = event
         # fmt: on
-        if horizon_us is not None and occurred_at < horizon_us:
-            expired += 1
-            continue
         times = None
         if (  # without a call for the many whose times can be
             (started_at and not -LONGEST_RUN_US <= started_at - occurred_at <= AHEAD_US)
@@ -134,20 +178,7 @@ def fold(
         for upstream in depends_on:
             if upstream and upstream != job_id:
                 edges[namespace, upstream, "depends_on", job_id] = None
-    letters = list(dead_letters)
-    if horizon_us is not None:
-        letters = [letter for letter in letters if letter.publish_time_us >= horizon_us]
-    return Batch(
-        jobs=list(jobs.values()),
-        attempts=list(attempts.values()),
-        edges=list(edges),
-        groups=list(groups.values()),
-        dead_letters=list({_letter_key(letter): letter for letter in letters}.values()),
-        events=count,
-        expired=expired,
-        horizon_us=horizon_us,
-        fingerprint_version=VERSION if groups else None,
-    )
+    return _Rows(jobs, attempts, edges, groups)
 
 
 def _letter_key(letter: DeadLetter) -> tuple[str, str, int]:

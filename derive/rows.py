@@ -89,6 +89,13 @@ class DeadLetter(NamedTuple):
     schema_version: int
 
 
+class LateEvent(NamedTuple):
+    """What one event brings to jobs and edges that occurred before the horizon."""
+
+    job: JobRow
+    edges: tuple[EdgeRow, ...]
+
+
 @dataclass(frozen=True)
 class Batch:
     """The rows to merge in one transaction, and the horizon they were folded for."""
@@ -98,8 +105,11 @@ class Batch:
     edges: list[EdgeRow] = field(default_factory=list)
     groups: list[GroupRow] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    late: list[LateEvent] = field(default_factory=list)
+    """Events that occurred before the horizon: each is merged only into a job of which an earlier event is known."""
     events: int = 0
     expired: int = 0
+    """Events that occurred before the horizon: they bring no attempt and no count."""
     horizon_us: int | None = None
     """Microseconds since 1970. None: nothing has been deleted yet."""
     fingerprint_version: int | None = None

@@ -17,6 +17,13 @@ class RetentionSettings(Settings):
         description="how many whole days of UTC before today the tables keep; older data are deleted for good. At least "
         "7, or 0 to keep everything",
     )
+    retention_open_days: int = Field(
+        400,
+        ge=0,
+        le=36_500,
+        description="how many whole days of UTC an open job, and with it its run, is kept after its last event, or after the "
+        "time it is scheduled for if that is later; 0 = for ever. A number below `retention_days` counts as that",
+    )
     retention_in_aggregator: bool = Field(
         True,
         description="whether aggregators delete old data, one of them, once a day; if false, only `jobtrail retain` does",

@@ -23,12 +23,16 @@ def as_json(found: Plan | Done) -> dict[str, Any]:
             **found._asdict(),
             "horizon": _iso(found.horizon),
             "wanted": _iso(found.wanted),
+            "open_horizon": _iso(found.open_horizon),
+            "open_wanted": _iso(found.open_wanted),
             "days": [{**day._asdict(), "day": day.day.isoformat()} for day in found.days],
         }
     return {
         "busy": found.busy,
         "horizon_before": _iso(found.horizon_before),
         "horizon": _iso(found.horizon),
+        "open_horizon_before": _iso(found.open_horizon_before),
+        "open_horizon": _iso(found.open_horizon),
         "days": found.attempts.partitions,
         "attempts_without_partition": found.attempts.rows,
         "jobs": found.rows.jobs,
@@ -38,9 +42,15 @@ def as_json(found: Plan | Done) -> dict[str, Any]:
 
 
 def _planned(found: Plan) -> str:
-    lines = [f"the horizon would go from {_word(found.horizon)} to {_word(found.wanted)}"]
     if found.is_empty:
-        return f"nothing would go: the horizon is {_word(found.horizon)}, and nothing before it is left."
+        lines = [
+            f"nothing would go: the horizon is {_word(found.horizon)}, and all that is over before it is removed."
+        ]
+        return "\n".join(lines + _kept(found))
+    lines = [
+        f"the horizon would go from {_word(found.horizon)} to {_word(found.wanted)}, "
+        f"that of open jobs from {_word(found.open_horizon)} to {_word(found.open_wanted)}"
+    ]
     lines += [
         f"  {day.name}: about {day.attempts:,} attempts, {day.bytes / 1e6:,.1f} MB"
         for day in found.days[:_DAYS_SHOWN]
@@ -54,21 +64,33 @@ def _planned(found: Plan) -> str:
     if found.attempts_without_partition:
         lines.append(f"  {found.attempts_without_partition:,} attempts of days without a partition")
     lines += [
-        f"  {found.jobs:,} jobs, about {found.edges:,} edges, {found.dead_letters:,} dead letters",
+        f"  {found.jobs:,} jobs, {found.edges:,} edges, {found.dead_letters:,} dead letters",
         f"  {found.failure_groups:,} failure groups; {found.failure_groups_changed:,} more would count less",
         f"  {found.failure_group_hours:,} hours of failure groups, {found.outcome_hours:,} hours of outcomes",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines + _kept(found))
+
+
+def _kept(found: Plan) -> list[str]:
+    if not found.jobs_kept:
+        return []
+    return [
+        f"  {found.jobs_kept:,} jobs older than the horizon would stay: they are open, or something of their run is"
+        " newer or open"
+    ]
 
 
 def _did(done: Done) -> str:
     if done.busy:
         return "another process removes old rows at this moment: nothing was done here."
-    if done.horizon == done.horizon_before and not (done.attempts.partitions or done.rows.jobs):
+    horizons = (done.horizon, done.open_horizon)
+    before = (done.horizon_before, done.open_horizon_before)
+    if horizons == before and not (done.attempts.partitions or done.rows.jobs):
         return f"nothing to do: the horizon is {_word(done.horizon)}, and nothing before it is left."
     return "\n".join(
         [
-            f"the horizon went from {_word(done.horizon_before)} to {_word(done.horizon)}",
+            f"the horizon went from {_word(done.horizon_before)} to {_word(done.horizon)}, "
+            f"that of open jobs from {_word(done.open_horizon_before)} to {_word(done.open_horizon)}",
             f"  {len(done.attempts.partitions):,} days of attempts, and {done.attempts.rows:,} attempts one by one",
             f"  {done.rows.jobs:,} jobs, {done.rows.edges:,} edges, {done.rows.dead_letters:,} dead letters",
         ]

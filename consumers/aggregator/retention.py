@@ -80,6 +80,7 @@ class RetentionUpkeep:
             retain(
                 connection,
                 settings.retention_days,
+                settings.retention_open_days,
                 pace=Pace(settings.retention_share, self._ending.wait),
                 batch_rows=settings.retention_batch_rows,
                 reached=reached,
@@ -87,8 +88,11 @@ class RetentionUpkeep:
             )
         self._on_horizon(done.horizon)
         counts = _counts(done)
-        if done.horizon != done.horizon_before or any(counts.values()):
-            log.info("retention_done", horizon=str(done.horizon), **counts)
+        moved = (done.horizon, done.open_horizon) != (done.horizon_before, done.open_horizon_before)
+        if moved or any(counts.values()):
+            log.info(
+                "retention_done", horizon=str(done.horizon), open_horizon=str(done.open_horizon), **counts
+            )
 
 
 def _counts(done: Done) -> dict[str, int]:

@@ -150,7 +150,9 @@ def get_failure_group(
     with snapshot(connection):
         found = read(connection, _Id, _QUERIES["groups_like"], **_range_of(group_id))
         if not found:
-            raise NotFoundError(f"no failure group {group_id!r}. `jobtrail failures list` shows all.")
+            raise NotFoundError(
+                f"no failure group {group_id!r}. `jobtrail failures list` shows all whose failures are within retention."
+            )
         if len(found) > 1:
             raise InputError(
                 f"more than one failure group begins with {group_id!r}: give more digits of its id."

@@ -16,6 +16,24 @@ FROM jobtrail_control.horizon
 SELECT fingerprint_version
 FROM derivation
 
+-- name: lock_known_jobs
+-- Those of the jobs that are there, each with the time of its earliest event (NULL: not known), locked in the order of
+-- `merge_jobs` so that none is removed before it is merged into. One look by the key for each: a join might read the table.
+SELECT
+    stored.job_id, stored.namespace,
+    CASE WHEN stored.earliest_at <> '-infinity' THEN (extract(epoch FROM stored.earliest_at) * 1000000)::bigint END
+FROM (
+    SELECT job_id, namespace
+    FROM unnest(%(job_ids)s::text[], %(namespaces)s::text[]) AS asked (job_id, namespace)
+    ORDER BY job_id COLLATE "C", namespace COLLATE "C"
+) AS late
+CROSS JOIN LATERAL (
+    SELECT job_id, namespace, earliest_at
+    FROM jobs
+    WHERE jobs.job_id = late.job_id AND jobs.namespace = late.namespace
+    FOR UPDATE
+) AS stored
+
 -- name: merge_jobs
 -- Returns how many of these jobs have a repeated attempt.
 WITH merged AS (

@@ -21,11 +21,13 @@ SELECT pg_advisory_xact_lock(hashtext('jobtrail.partitions'))
 SELECT set_config('lock_timeout', %(milliseconds)s::text, true)
 
 -- name: standing
--- The day of the horizon, the day that all is removed before, today by the database's clock (NULL: minus infinity), and
--- which tables these are: a rebuild's swap puts others in their place.
+-- The days of both horizons, the days before which all is removed, today by the database's clock (NULL: minus infinity),
+-- and which tables these are: a rebuild's swap puts others in their place.
 SELECT
     CASE WHEN horizon_at <> '-infinity' THEN (horizon_at AT TIME ZONE 'UTC')::date END,
+    CASE WHEN open_horizon_at <> '-infinity' THEN (open_horizon_at AT TIME ZONE 'UTC')::date END,
     CASE WHEN cleared_before <> '-infinity' THEN (cleared_before AT TIME ZONE 'UTC')::date END,
+    CASE WHEN cleared_open_before <> '-infinity' THEN (cleared_open_before AT TIME ZONE 'UTC')::date END,
     (now() AT TIME ZONE 'UTC')::date,
     'jobs'::regclass::oid
 FROM jobtrail_control.horizon, derivation
@@ -34,15 +36,20 @@ FROM jobtrail_control.horizon, derivation
 SELECT CASE WHEN horizon_at <> '-infinity' THEN (horizon_at AT TIME ZONE 'UTC')::date END
 FROM jobtrail_control.horizon
 
--- name: advance_horizon
+-- name: advance_horizons
+-- Both in one statement, and neither of them back.
 UPDATE jobtrail_control.horizon
-SET horizon_at = %(horizon)s
-WHERE horizon_at < %(horizon)s
+SET
+    horizon_at = greatest(horizon_at, %(horizon)s),
+    open_horizon_at = greatest(open_horizon_at, %(open_horizon)s)
+WHERE horizon_at < %(horizon)s OR open_horizon_at < %(open_horizon)s
 
 -- name: note_cleared
 UPDATE derivation
-SET cleared_before = %(horizon)s
-WHERE cleared_before < %(horizon)s AND 'jobs'::regclass::oid = %(tables)s
+SET
+    cleared_before = greatest(cleared_before, %(horizon)s),
+    cleared_open_before = greatest(cleared_open_before, %(open_horizon)s)
+WHERE 'jobs'::regclass::oid = %(tables)s
 
 -- name: day_partitions
 SELECT relname::text
@@ -240,27 +247,144 @@ DELETE FROM outcomes_hourly
 WHERE (completed, retryable, discarded, cancelled) = (0, 0, 0, 0)
     AND hour >= %(first)s AND hour < %(before)s
 
+-- name: prefer_indexes
+-- For this transaction: look rows up one by one. The planner does not know how few are asked for, and might read whole tables.
+SELECT
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true),
+    set_config('jit', 'off', true)
+
 -- name: pages_of_jobs
 SELECT pg_relation_size('jobs') / current_setting('block_size')::bigint
 
--- name: remove_jobs
--- A row that is locked is one that a writer brings something new of: it stays.
-WITH old AS MATERIALIZED (
+-- name: runs_of_old_jobs
+-- Of the jobs that are over on these pages: to which run they say they belong, and how many they are. A job that names no
+-- root counts as a run under its own id; which others it hangs together with is asked by `look_at_runs`.
+SELECT namespace, CASE WHEN root_job_id = '' THEN job_id ELSE root_job_id END AS run_id, count(*)
+FROM jobs
+WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid
+  AND is_expired(jobs, %(horizon)s, %(open_horizon)s)
+GROUP BY 1, 2
+
+-- name: look_at_runs
+-- For each id: does a job live that says this is its run, or that has this id; how many jobs there are; and which other ids
+-- belong to the same run. The last two only where none lives. LIMIT and OFFSET keep every look one by the index.
+SELECT
+    asked.number,
+    living.lives,
+    CASE WHEN NOT living.lives THEN
+        (SELECT count(*) FROM jobs WHERE namespace = asked.namespace AND root_job_id = asked.run_id)
+        + (SELECT count(*) FROM jobs
+           WHERE job_id = asked.run_id AND namespace = asked.namespace AND root_job_id = '')
+    END AS jobs,
+    CASE WHEN NOT living.lives THEN ARRAY(
+        -- The job of this id says that it belongs to another run.
+        SELECT root_job_id
+        FROM jobs
+        WHERE job_id = asked.run_id AND namespace = asked.namespace AND root_job_id NOT IN ('', asked.run_id)
+        UNION
+        -- It names no root: then it belongs where the jobs belong that spawned it.
+        SELECT coalesce(nullif(parent.root_job_id, ''), edge.upstream_job_id)
+        FROM jobs AS job
+        JOIN lineage_edges AS edge
+            ON edge.job_id = job.job_id AND edge.namespace = job.namespace AND edge.kind = 'spawned'
+        LEFT JOIN jobs AS parent
+            ON parent.job_id = edge.upstream_job_id AND parent.namespace = job.namespace
+        WHERE job.job_id = asked.run_id AND job.namespace = asked.namespace AND job.root_job_id = ''
+        UNION
+        -- A job of this run is the root of others.
+        SELECT job.job_id
+        FROM jobs AS job
+        WHERE job.namespace = asked.namespace AND job.root_job_id = asked.run_id AND job.job_id <> asked.run_id
+          AND (
+              SELECT true
+              FROM jobs AS below
+              WHERE below.namespace = asked.namespace AND below.root_job_id = job.job_id
+              LIMIT 1
+          )
+        UNION
+        -- Jobs that name no root, spawned by a job of this run or by the job of this id.
+        SELECT child.job_id
+        FROM (
+            SELECT job_id FROM jobs WHERE namespace = asked.namespace AND root_job_id = asked.run_id
+            UNION ALL
+            SELECT asked.run_id
+        ) AS job
+        JOIN lineage_edges AS edge
+            ON edge.upstream_job_id = job.job_id AND edge.namespace = asked.namespace AND edge.kind = 'spawned'
+        JOIN jobs AS child
+            ON child.job_id = edge.job_id AND child.namespace = asked.namespace
+        WHERE child.root_job_id = ''
+          AND (
+              SELECT true
+              FROM jobs
+              WHERE namespace = asked.namespace AND root_job_id = '' AND parent_job_id <> ''
+              LIMIT 1
+          )
+    ) END AS linked_run_ids
+FROM unnest(%(namespaces)s::text[], %(run_ids)s::text[]) WITH ORDINALITY AS asked (namespace, run_id, number)
+CROSS JOIN LATERAL (
+    SELECT coalesce(
+        (SELECT true
+         FROM jobs
+         WHERE job_id = asked.run_id AND namespace = asked.namespace
+           AND NOT is_expired(jobs, %(horizon)s, %(open_horizon)s)
+         LIMIT 1),
+        (SELECT true
+         FROM jobs
+         WHERE namespace = asked.namespace AND root_job_id = asked.run_id
+           AND NOT is_expired(jobs, %(horizon)s, %(open_horizon)s)
+         LIMIT 1),
+        false
+    ) AS lives
+    OFFSET 0
+) AS living
+ORDER BY asked.number
+
+-- name: lock_placed_jobs
+-- The jobs of these runs that are over. A row that is locked is one that a writer brings something new of: it is passed over.
+INSERT INTO expired_jobs (run_number, namespace, job_id)
+SELECT asked.run_number, job.namespace, job.job_id
+FROM unnest(%(run_numbers)s::integer[], %(namespaces)s::text[], %(run_ids)s::text[])
+    AS asked (run_number, namespace, run_id)
+CROSS JOIN LATERAL (
     SELECT namespace, job_id
     FROM jobs
-    WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid AND latest_at < %(horizon)s
+    WHERE jobs.namespace = asked.namespace AND jobs.root_job_id = asked.run_id
+      AND is_expired(jobs, %(horizon)s, %(open_horizon)s)
     LIMIT %(most)s
     FOR UPDATE SKIP LOCKED
-),
-removed AS (
-    DELETE FROM jobs
-    USING old
-    WHERE jobs.namespace = old.namespace AND jobs.job_id = old.job_id
-    RETURNING jobs.namespace, jobs.job_id
+) AS job
+LIMIT %(most)s
+
+-- name: lock_unplaced_jobs
+INSERT INTO expired_jobs (run_number, namespace, job_id)
+SELECT asked.run_number, job.namespace, job.job_id
+FROM unnest(%(run_numbers)s::integer[], %(namespaces)s::text[], %(run_ids)s::text[])
+    AS asked (run_number, namespace, run_id)
+CROSS JOIN LATERAL (
+    SELECT namespace, job_id
+    FROM jobs
+    WHERE jobs.job_id = asked.run_id AND jobs.namespace = asked.namespace AND jobs.root_job_id = ''
+      AND is_expired(jobs, %(horizon)s, %(open_horizon)s)
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+) AS job
+
+-- name: leave_touched_runs
+-- A run of which fewer jobs are locked here than it had is being written to: all of it stays.
+DELETE FROM expired_jobs
+WHERE run_number IN (
+    SELECT had.run_number
+    FROM unnest(%(numbers)s::integer[], %(jobs)s::bigint[]) AS had (run_number, jobs)
+    WHERE had.jobs > (SELECT count(*) FROM expired_jobs AS locked WHERE locked.run_number = had.run_number)
 )
-INSERT INTO expired_jobs (namespace, job_id)
-SELECT namespace, job_id
-FROM removed
+
+-- name: remove_jobs
+DELETE FROM jobs
+USING expired_jobs
+WHERE jobs.job_id = expired_jobs.job_id AND jobs.namespace = expired_jobs.namespace
 
 -- name: remove_edges
 -- Who brings an edge of a job holds the job's row, so none comes between this and the statement before.
@@ -297,15 +421,22 @@ FROM attempts_default
 WHERE finished_at < %(before)s
 
 -- name: count_old_jobs
-SELECT
-    count(*) FILTER (WHERE latest_at < %(before)s),
-    count(*)
+SELECT count(*)
 FROM jobs
+WHERE latest_at < %(before)s
 
--- name: estimate_edges
-SELECT greatest(reltuples, 0)::bigint
-FROM pg_class
-WHERE oid = 'lineage_edges'::regclass
+-- name: count_edges
+-- Edges that lead to the jobs of these runs, of those that are over on these pages.
+SELECT count(*)
+FROM jobs
+JOIN lineage_edges AS edge
+    ON edge.job_id = jobs.job_id AND edge.namespace = jobs.namespace
+WHERE jobs.ctid >= %(first)s::tid AND jobs.ctid < %(end)s::tid
+  AND is_expired(jobs, %(horizon)s, %(open_horizon)s)
+  AND (jobs.namespace, CASE WHEN jobs.root_job_id = '' THEN jobs.job_id ELSE jobs.root_job_id END) IN (
+      SELECT namespace, run_id
+      FROM unnest(%(namespaces)s::text[], %(run_ids)s::text[]) AS removed (namespace, run_id)
+  )
 
 -- name: count_old_sums
 SELECT

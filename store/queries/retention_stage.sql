@@ -20,6 +20,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS expired_group_jobs (
 
 -- name: create_expired_jobs
 CREATE TEMPORARY TABLE IF NOT EXISTS expired_jobs (
-    namespace text COLLATE "C",
-    job_id    text COLLATE "C"
+    run_number integer,
+    namespace  text COLLATE "C",
+    job_id     text COLLATE "C"
 ) ON COMMIT DELETE ROWS

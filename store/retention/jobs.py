@@ -1,22 +1,18 @@
-"""Jobs of which nothing was said since the horizon go, with the edges that lead to them; and old dead letters.
+"""Runs that are over are removed, with all their jobs and the edges that lead to them; and old dead letters.
 
-No index tells which jobs are old: it would have to change with every event. So the table is read part by part, pages
-from one to another, as many as a short transaction takes.
+A run goes in one transaction, if it has no more jobs than a transaction may have rows. A larger one goes piece by piece:
+that it is over is decided once, before the first piece.
 """
 
-import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
-from typing import Final
+from typing import Any
 
 import psycopg
 
-from store.retention.session import QUERIES, Session, start_of
-
-_FIRST_PAGES: Final = 64
-_MOST_PAGES: Final = 4_096
-_LONG_SECONDS: Final = 0.1
+from store.retention.runs import ExpiredRun, find_expired_runs
+from store.retention.session import QUERIES, Horizons, Session
 
 
 @dataclass
@@ -28,35 +24,38 @@ class RemovedJobs:
     dead_letters: int = 0
 
 
-def remove_jobs(session: Session, horizon: date, removed: RemovedJobs) -> None:
-    """Remove jobs and edges. A row that a writer holds is passed over: something new is said of that job.
+def remove_jobs(session: Session, horizons: Horizons, removed: RemovedJobs) -> None:
+    """Remove the jobs and edges of every run that is over.
 
-    ``removed`` is kept up to date. Raises what `Session.transaction` raises.
+    A run that somebody writes to at this moment is left as a whole: something new is said of it. ``removed`` is kept up to
+    date. Raises what `Session.transaction` raises.
     """
-    row = session.connection.execute(QUERIES["pages_of_jobs"]).fetchone()
-    assert row is not None
-    page, last, pages = 0, row[0], _FIRST_PAGES
-    while page < last:
-        end = page + pages
-        began = time.monotonic()
-        jobs, edges = session.transaction(
-            "remove jobs",
-            partial(_remove_jobs, horizon=horizon, first=page, end=end, most=session.batch_rows),
-        )
-        removed.jobs += jobs
-        removed.edges += edges
-        if jobs < session.batch_rows:  # else there may be more in these pages
-            page = end
-        took = time.monotonic() - began
-        if took > _LONG_SECONDS:
-            pages = max(1, pages // 2)
-        elif took < _LONG_SECONDS / 4:
-            pages = min(2 * pages, _MOST_PAGES)
+    for found in find_expired_runs(session.connection, horizons, session.pace.rest):
+        large = [run for run in found.runs if run.jobs > session.batch_rows]
+        small = [run for run in found.runs if run.jobs <= session.batch_rows]
+        for runs in _batches(small, session.batch_rows):
+            _count(
+                removed,
+                session.transaction("remove runs", partial(_remove_runs, runs=runs, horizons=horizons)),
+            )
+        for run in large:
+            _remove_in_pieces(session, run, horizons, removed)
 
 
-def remove_dead_letters(session: Session, horizon: date, removed: RemovedJobs) -> None:
+def _remove_in_pieces(session: Session, run: ExpiredRun, horizons: Horizons, removed: RemovedJobs) -> None:
+    most = session.batch_rows
+    for start in range(0, len(run.run_ids), most):
+        part = run._replace(run_ids=run.run_ids[start : start + most])
+        jobs = 1
+        while jobs:
+            piece = partial(_remove_piece, run=part, horizons=horizons, most=most)
+            jobs, edges = session.transaction("remove a piece of a run", piece)
+            _count(removed, (jobs, edges))
+
+
+def remove_dead_letters(session: Session, horizons: Horizons, removed: RemovedJobs) -> None:
     """Remove dead letters that were published before the horizon. Raises what `Session.transaction` raises."""
-    asked = {"horizon": start_of(horizon), "most": session.batch_rows}
+    asked = {"horizon": horizons.parameters()["horizon"], "most": session.batch_rows}
     while True:
         rows = session.transaction(
             "remove dead letters",
@@ -67,10 +66,59 @@ def remove_dead_letters(session: Session, horizon: date, removed: RemovedJobs) -
             return
 
 
-def _remove_jobs(
-    connection: psycopg.Connection, horizon: date, first: int, end: int, most: int
+def _count(removed: RemovedJobs, rows: tuple[int, int]) -> None:
+    removed.jobs += rows[0]
+    removed.edges += rows[1]
+
+
+def _batches(runs: Iterable[ExpiredRun], most_jobs: int) -> Iterator[list[ExpiredRun]]:
+    """Put runs together, as many as have about so many jobs."""
+    together: list[ExpiredRun] = []
+    jobs = 0
+    for run in runs:
+        if together and jobs + run.jobs > most_jobs:
+            yield together
+            together, jobs = [], 0
+        together.append(run)
+        jobs += run.jobs
+    if together:
+        yield together
+
+
+def _remove_runs(
+    connection: psycopg.Connection, runs: list[ExpiredRun], horizons: Horizons
 ) -> tuple[int, int]:
-    asked = {"first": f"({first},0)", "end": f"({end},0)", "horizon": start_of(horizon), "most": most}
-    jobs = connection.execute(QUERIES["remove_jobs"], asked).rowcount
+    """Remove whole runs; of one that is being written to, nothing. Return how many jobs and edges went."""
+    _lock(connection, runs, horizons, sum(run.jobs for run in runs) + 1)
+    had = {"numbers": list(range(len(runs))), "jobs": [run.jobs for run in runs]}
+    connection.execute(QUERIES["leave_touched_runs"], had)
+    return _remove_locked(connection)
+
+
+def _remove_piece(
+    connection: psycopg.Connection, run: ExpiredRun, horizons: Horizons, most: int
+) -> tuple[int, int]:
+    """Remove some jobs of a part of a run that is over. Return how many jobs and edges went; none: the part is done."""
+    _lock(connection, [run], horizons, most)
+    return _remove_locked(connection)
+
+
+def _lock(connection: psycopg.Connection, runs: list[ExpiredRun], horizons: Horizons, most: int) -> None:
+    """Lock at most ``most`` jobs that name these runs, and the jobs of these ids without a root; note them for removal."""
+    numbered = [(number, run.namespace, run_id) for number, run in enumerate(runs) for run_id in run.run_ids]
+    asked: dict[str, Any] = {
+        "run_numbers": [number for number, _, _ in numbered],
+        "namespaces": [namespace for _, namespace, _ in numbered],
+        "run_ids": [run_id for _, _, run_id in numbered],
+        "most": most,
+        **horizons.parameters(),
+    }
+    connection.execute(QUERIES["prefer_indexes"])
+    connection.execute(QUERIES["lock_placed_jobs"], asked)
+    connection.execute(QUERIES["lock_unplaced_jobs"], asked)
+
+
+def _remove_locked(connection: psycopg.Connection) -> tuple[int, int]:
+    jobs = connection.execute(QUERIES["remove_jobs"]).rowcount
     edges = connection.execute(QUERIES["remove_edges"]).rowcount if jobs else 0
     return jobs, edges

@@ -8,7 +8,8 @@ import psycopg
 
 from store.partitions import expired_days
 from store.retention.run import standing
-from store.retention.session import QUERIES, start_of
+from store.retention.runs import find_expired_runs
+from store.retention.session import QUERIES, Horizons, start_of
 
 
 class DayPlan(NamedTuple):
@@ -25,15 +26,21 @@ class Plan(NamedTuple):
     """What would go. Rows are counted, unless it says about."""
 
     keep_days: int
+    keep_open_days: int
     horizon: date | None
     """Where it is. None: nothing has been given up yet."""
     wanted: date | None
     """Where it would be. None: nothing is to be given up."""
+    open_horizon: date | None
+    """Where that of open jobs is. None: none has been given up yet."""
+    open_wanted: date | None
+    """Where that of open jobs would be. None: they are kept for ever."""
     days: list[DayPlan]
     attempts_without_partition: int
     jobs: int
+    jobs_kept: int
+    """Jobs of which nothing was heard since the horizon, and which stay: they are open, or a job of their run lives."""
     edges: int
-    """About: as many of the edges as of the jobs."""
     dead_letters: int
     failure_groups: int
     """Groups of which nothing would be left."""
@@ -45,37 +52,69 @@ class Plan(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Would nothing change?"""
-        return self.wanted == self.horizon and not (
+        return (self.wanted, self.open_wanted) == (self.horizon, self.open_horizon) and not (
             self.days or self.attempts_without_partition or self.jobs or self.dead_letters
         )
 
 
-def plan(connection: psycopg.Connection, keep_days: int) -> Plan:
-    """Count what `retain` would remove. Reads the whole of `jobs`: seconds, where there are millions. In autocommit."""
+def plan(connection: psycopg.Connection, keep_days: int, keep_open_days: int) -> Plan:
+    """Count what `retain` would remove, by the same rules. In autocommit.
+
+    Reads the whole of `jobs`, and looks at every run that has old jobs: seconds for each million of them.
+    """
     now = standing(connection)
-    wanted = now.wanted(keep_days) if keep_days else None
+    wanted = now.wanted(keep_days, keep_open_days)
     if wanted is None:
-        return Plan(keep_days, now.horizon, now.horizon, [], 0, 0, 0, 0, 0, 0, 0, 0)
-    before = {"before": start_of(wanted)}
-    days = [_day(connection, day, name) for day, name in expired_days(connection, wanted)]
+        return Plan(
+            keep_days,
+            keep_open_days,
+            now.horizon,
+            now.horizon,
+            now.open_horizon,
+            now.open_horizon,
+            [],
+            *[0] * 9,
+        )
+    before = {"before": start_of(wanted.horizon)}
+    days = [_day(connection, day, name) for day, name in expired_days(connection, wanted.horizon)]
     strays = _row(connection, "count_stray_attempts", before)[0]
-    old_jobs, all_jobs = _row(connection, "count_old_jobs", before)
-    edges = _row(connection, "estimate_edges", {})[0]
+    jobs, edges = count_expired_runs(connection, wanted)
+    old_jobs = _row(connection, "count_old_jobs", before)[0]
     gone, changed, group_hours, outcome_hours, letters = _row(connection, "count_old_sums", before)
     return Plan(
         keep_days=keep_days,
+        keep_open_days=keep_open_days,
         horizon=now.horizon,
-        wanted=wanted,
+        wanted=wanted.horizon,
+        open_horizon=now.open_horizon,
+        open_wanted=wanted.open_horizon,
         days=days,
         attempts_without_partition=strays,
-        jobs=old_jobs,
-        edges=round(edges * old_jobs / all_jobs) if all_jobs else 0,
+        jobs=jobs,
+        jobs_kept=max(old_jobs - jobs, 0),
+        edges=edges,
         dead_letters=letters,
         failure_groups=gone,
         failure_groups_changed=changed,
         failure_group_hours=group_hours,
         outcome_hours=outcome_hours,
     )
+
+
+def count_expired_runs(connection: psycopg.Connection, horizons: Horizons) -> tuple[int, int]:
+    """Count the jobs of the runs that are over by these horizons, and the edges that lead to them."""
+    jobs = edges = 0
+    for found in find_expired_runs(connection, horizons):
+        removed = [(run.namespace, run_id) for run in found.runs for run_id in run.run_ids]
+        asked = {
+            **found.pages.parameters(),
+            **horizons.parameters(),
+            "namespaces": [namespace for namespace, _ in removed],
+            "run_ids": [run_id for _, run_id in removed],
+        }
+        jobs += found.jobs
+        edges += _row(connection, "count_edges", asked)[0]
+    return jobs, edges
 
 
 def _day(connection: psycopg.Connection, day: date, name: str) -> DayPlan:

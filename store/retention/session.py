@@ -7,7 +7,7 @@ rolled back; the next try is patient for twice as long.
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
@@ -22,6 +22,21 @@ _FIRST_PATIENCE_MS: Final = 50
 _LONGEST_PATIENCE_MS: Final = 2_000
 _TRIES: Final = 12
 _IN_THE_WAY: Final = (LockNotAvailable, DeadlockDetected, SerializationFailure)
+
+
+class Horizons(NamedTuple):
+    """The first days that are kept: of all there is, and of jobs that have not ended."""
+
+    horizon: date
+    open_horizon: date | None
+    """Never after the horizon. None: an open job is kept for ever."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Return them as the queries take them."""
+        return {
+            "horizon": start_of(self.horizon),
+            "open_horizon": start_of(self.open_horizon) if self.open_horizon else "-infinity",
+        }
 
 
 class RetentionStoppedError(StoreError):

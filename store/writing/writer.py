@@ -2,20 +2,27 @@
 
 The parts (`begin`, `merge`, commit) are separate, so that a consumer can fill the stage tables of one connection while
 another thread merges those of a second. The caller retries: a batch applied twice changes nothing.
+
+Events that occurred before the horizon are rare, and go first, in a transaction of their own: their jobs are looked up and
+locked before anything is merged into them. In the batch's own transaction that would be a second round of locks on `jobs`,
+and two writers could wait for each other in a circle.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import psycopg
 
-from derive.rows import Batch, Written
+from derive.fold import with_late
+from derive.rows import JOB_COLUMNS, Batch, JobRow, LateEvent, Written
 from schemas.errors import StoreError
 from store.queries import queries
 from store.steps import Reached, Step
 from store.writing.stage import Staged, copy_rows, create_stages, staged
 
 _MERGE = queries("merge")
+_EARLIEST_AT = JOB_COLUMNS.index("earliest_at")
 
 
 class HorizonMovedError(StoreError):
@@ -74,11 +81,45 @@ def begin(
     reached: Reached | None = None,
     locked: Callable[[], None] = lambda: None,
 ) -> None:
-    """Open the batch's transaction and fill the stage tables with its rows. ``locked`` is called once the writers' lock is held.
+    """Write the batch's late events, then open its transaction and fill the stage tables with its rows.
+
+    ``locked`` is called once the writers' lock is held.
 
     Raises HorizonMovedError when it was folded for another horizon, FingerprintMovedError when the tables' groups are of
     another version by now.
     """
+    if batch.late:
+        _write_late(connection, batch, reached)
+    _lock(connection, batch, locked)
+    copy_rows(connection, rows, reached)
+
+
+def _write_late(connection: psycopg.Connection, batch: Batch, reached: Reached | None) -> None:
+    """Merge the events that occurred before the horizon into jobs of which an earlier event is known, and commit."""
+    _lock(connection, batch)
+    keys = sorted({(event.job[1], event.job[0]) for event in batch.late})
+    asked = {"job_ids": [job_id for job_id, _ in keys], "namespaces": [namespace for _, namespace in keys]}
+    known = connection.execute(_MERGE["lock_known_jobs"], asked).fetchall()
+    earliest: dict[JobRow, int | None] = {
+        (namespace, job_id): earliest_us for job_id, namespace, earliest_us in known
+    }
+    rows = with_late(Batch(), [event for event in batch.late if _is_known(event, earliest)])
+    copy_rows(connection, staged(rows), reached)
+    merge(connection, rows, reached)
+    connection.commit()
+
+
+def _is_known(event: LateEvent, earliest: dict[JobRow, int | None]) -> bool:
+    """Return whether an event of its job is known that is not later. ``earliest``: by job; None: earlier than all."""
+    job = event.job[:2]
+    if job not in earliest:
+        return False
+    earliest_us = earliest[job]
+    return earliest_us is None or cast(int, event.job[_EARLIEST_AT]) >= earliest_us
+
+
+def _lock(connection: psycopg.Connection, batch: Batch, locked: Callable[[], None] = lambda: None) -> None:
+    """Take the writers' lock, and check that the tables are still those that the batch was folded for. Raises as `begin`."""
     connection.execute(_MERGE["take_lock"])
     locked()
     horizon_us, fingerprint_version = _read_derivation(connection)
@@ -88,7 +129,6 @@ def begin(
     if batch.fingerprint_version not in (None, fingerprint_version):
         connection.rollback()
         raise FingerprintMovedError(fingerprint_version, batch.fingerprint_version)
-    copy_rows(connection, rows, reached)
 
 
 def merge(connection: psycopg.Connection, batch: Batch, reached: Reached | None = None) -> Written:

@@ -4,8 +4,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -13,33 +12,17 @@ import psycopg
 import pytest
 
 from consumers.aggregator.retention import RetentionUpkeep
-from derive.fold import fold
 from derive.rows import DeadLetter
-from schemas.contract import Event
 from settings.aggregator import AggregatorSettings
-from settings.database import DatabaseSettings
-from store.connection import connect
 from store.partitions import ensure_days, ensure_near_days
 from store.retention.plan import plan
 from store.retention.run import Done, give_up, retain, standing
-from store.retention.session import Pace, RetentionBlockedError, RetentionStoppedError, start_of
-from store.verify.run import verify
-from store.writing.writer import HorizonMovedError, prepare_session, write_batch
+from store.retention.session import Horizons, Pace, RetentionBlockedError, RetentionStoppedError, start_of
 from testing.services import JOBTRAIL
-from tests.law.events import event
-from tests.law.oracle import oracle
+from tests.integration import aging
+from tests.integration.aging import HORIZON, KEEP, TODAY, US, at, event, session, tell, unsound
+from tests.law.oracle import oracle_after_retention
 from tests.law.tables import difference, read_tables
-
-US = 1_000_000
-DAY_US = 24 * 3600 * US
-TODAY = datetime.now(UTC).date()
-KEEP = 7
-HORIZON = TODAY - timedelta(days=KEEP)
-
-
-def at(days: int, second: int = 0) -> int:
-    """So many days after the horizon, in microseconds."""
-    return int(start_of(HORIZON).timestamp()) * US + days * DAY_US + second * US
 
 
 def failure(job_id: str, when: int, message: str = "film 17 is not ready", **said: Any) -> dict[str, Any]:
@@ -49,7 +32,7 @@ def failure(job_id: str, when: int, message: str = "film 17 is not ready", **sai
         "message": message,
         "origin": "",
     }
-    return event(job_id, "ShowJob", "retryable", when, error=error | said.pop("error", {}), **said)
+    return event(job_id, "discarded", when, error=error | said.pop("error", {}), **said)
 
 
 OWN = {"error": {"fingerprint": "own"}}
@@ -63,8 +46,8 @@ def history() -> list[dict[str, Any]]:
         for number in range(6):
             job = f"{day}-{number}"
             said = {"root_job_id": f"{day}-0", "parent_job_id": f"{day}-0" if number else "", "depth": 1}
-            told.append(event(job, "ShowJob", "executing", at(day, number), **said))
-            told.append(event(job, "ShowJob", "completed", at(day, 3600 * number), **said))
+            told.append(event(job, "executing", at(day, number), **said))
+            told.append(event(job, "completed", at(day, 3600 * number), **said))
         told.append(failure(f"{day}-1", at(day, 60)))
         told.append(failure("through", at(day, 70), attempt=day + 8))
         told.append(failure(f"{day}-2", at(day, 80), f"title {'abcdefghijklm'[day + 7]}", **OWN))
@@ -75,37 +58,13 @@ def history() -> list[dict[str, Any]]:
 LETTERS = [DeadLetter("t", str(day), "malformed", "", b"\0", "", at(day), 0) for day in range(-3, 3)]
 
 
-@contextmanager
-def session(url: str, **more: Any) -> Iterator[psycopg.Connection]:
-    with closing(connect(DatabaseSettings.load(database_url=url), "jobtrail test", **more)) as connection:
-        yield connection
-
-
-def tell(url: str, events: list[dict[str, Any]], letters: list[DeadLetter] | None = None) -> int:
-    """Write a batch as a consumer does; gives how many events were expired."""
-    with session(url) as connection:
-        prepare_session(connection)
-        told = [Event(**event) for event in events]
-        batch = fold(told, letters or [])
-        try:
-            write_batch(connection, batch)
-        except HorizonMovedError as moved:
-            batch = fold(told, letters or [], moved.horizon_us)
-            write_batch(connection, batch)
-        return batch.expired
-
-
 def differences(url: str, events: list[dict[str, Any]], horizon: date = HORIZON) -> list[str]:
-    """From the oracle over what is not expired; of `jobs` and edges only the keys, where older events may have spoken."""
+    """From the oracle, where all of these events had come when the horizon advanced."""
     letters = [tuple(letter) for letter in LETTERS]
-    expected = oracle(events, letters, int(start_of(horizon).timestamp()) * US)
+    horizon_us = int(start_of(horizon).timestamp()) * US
+    expected = oracle_after_retention(events, [], letters, (horizon_us, horizon_us))
     with session(url, autocommit=True) as connection:
         return difference(expected, read_tables(connection))
-
-
-def unsound(url: str) -> list[Any]:
-    with session(url, autocommit=True) as connection:
-        return list(verify(connection))
 
 
 @pytest.fixture
@@ -117,33 +76,31 @@ def told(database_url_each: str) -> str:
 
 
 def run(url: str, **more: Any) -> Done:
-    with session(url, autocommit=True) as connection:
-        return give_up(connection, HORIZON, **more)
+    """Remove what is over, open jobs like all others."""
+    return aging.run(url, HORIZON, HORIZON, **more)
 
 
-def lenient(lines: list[str]) -> list[str]:
-    """Without what the law leaves open: the one job on both sides of the horizon."""
-    return [line for line in lines if not line.startswith("jobs('kino', 'through')")]
+BOTH = Horizons(HORIZON, HORIZON)
 
 
 @pytest.mark.parametrize("at_once", [50_000, 1], ids=["dropping whole days", "thinning out first"])
 def test_what_is_older_goes_and_the_sums_are_those_of_what_is_left(told: str, at_once: int) -> None:
     done = run(told, at_once=at_once, batch_rows=3 if at_once == 1 else 5_000)
-    assert lenient(differences(told, history())) == []
+    assert differences(told, history()) == []
     assert unsound(told) == []
     assert len(done.attempts.partitions) == 4
     assert done.rows.jobs == 7 * 6 + 1
     assert done.rows.edges == 7 * 5
     assert done.rows.dead_letters == 3
     with session(told, autocommit=True) as connection:
-        assert standing(connection)[:2] == (HORIZON, HORIZON)
+        assert standing(connection)[:4] == (HORIZON,) * 4
 
 
 def test_a_title_that_only_older_failures_had_goes_with_them(told: str) -> None:
     titles = "SELECT title FROM failure_groups WHERE fingerprint = 'own'"
     with session(told, autocommit=True) as connection:
         assert connection.execute(titles).fetchone() == ("title a",)
-        give_up(connection, HORIZON)
+        give_up(connection, BOTH)
         assert connection.execute(titles).fetchone() == ("title h",)
 
 
@@ -161,16 +118,19 @@ def test_an_event_before_the_horizon_is_counted_as_expired_however_often_it_come
 def test_the_horizon_never_moves_back(told: str) -> None:
     run(told)
     with session(told, autocommit=True) as connection:
-        give_up(connection, HORIZON - timedelta(days=3))
-        assert standing(connection).horizon == HORIZON
+        give_up(connection, Horizons(HORIZON - timedelta(days=3), None))
+        assert standing(connection).horizons == BOTH
+        # Nor does one of them move back when the other one advances.
+        give_up(connection, Horizons(HORIZON + timedelta(days=1), HORIZON - timedelta(days=3)))
+        assert standing(connection).horizons == Horizons(HORIZON + timedelta(days=1), HORIZON)
 
 
 def test_what_retention_does_every_day_costs_nothing_when_there_is_nothing_to_do(told: str) -> None:
     steps: list[str] = []
     with session(told, autocommit=True) as connection:
-        first = retain(connection, KEEP)
+        first = retain(connection, KEEP, KEEP)
         assert (first.horizon_before, first.horizon) == (None, HORIZON)
-        again = retain(connection, KEEP, reached=steps.append)
+        again = retain(connection, KEEP, KEEP, reached=steps.append)
     assert (again.horizon_before, again.horizon) == (HORIZON, HORIZON)
     assert steps == []
 
@@ -178,13 +138,13 @@ def test_what_retention_does_every_day_costs_nothing_when_there_is_nothing_to_do
 def test_zero_days_keep_everything(told: str) -> None:
     with session(told, autocommit=True) as connection:
         before = read_tables(connection)
-        assert retain(connection, 0).horizon is None
+        assert retain(connection, 0, KEEP).horizon is None
         assert difference(before, read_tables(connection)) == []
 
 
 def test_every_day_that_is_kept_has_a_partition(told: str) -> None:
     with session(told, autocommit=True) as connection:
-        retain(connection, 20)
+        retain(connection, 20, 20)
         assert ensure_days(connection, TODAY - timedelta(days=20), TODAY + timedelta(days=7)) == []
         assert connection.execute("SELECT count(*) FROM attempts_default").fetchone() == (0,)
 
@@ -214,7 +174,7 @@ def test_a_run_that_is_killed_at_any_step_is_finished_by_the_next(
                         observer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
                 try:
-                    give_up(connection, HORIZON, reached=reached, batch_rows=40, at_once=2)
+                    give_up(connection, BOTH, reached=reached, batch_rows=40, at_once=2)
                 except psycopg.OperationalError:
                     kills += 1
             if kills < number:
@@ -223,7 +183,7 @@ def test_a_run_that_is_killed_at_any_step_is_finished_by_the_next(
                 assert unsound(told) == []
     assert kills > 3
     assert unsound(told) == []
-    assert lenient(differences(told, history())) == []
+    assert differences(told, history()) == []
 
 
 def test_one_run_at_a_time(told: str) -> None:
@@ -268,18 +228,18 @@ def test_it_stops_when_it_is_asked_to(told: str) -> None:
     with pytest.raises(RetentionStoppedError):
         run(told, pace=Pace(0.5, lambda _seconds: True))
     run(told)
-    assert lenient(differences(told, history())) == []
+    assert differences(told, history()) == []
 
 
 def test_a_dry_run_says_what_a_run_then_does(told: str) -> None:
     with session(told, autocommit=True) as connection:
         connection.execute("ANALYZE")
-        would = plan(connection, KEEP)
+        would = plan(connection, KEEP, KEEP)
         sums = "SELECT (SELECT count(*) FROM failure_groups), (SELECT count(*) FROM failure_groups_hourly), (SELECT count(*) FROM outcomes_hourly)"
         before = connection.execute(sums).fetchone()
-        done = retain(connection, KEEP)
+        done = retain(connection, KEEP, KEEP)
         after = connection.execute(sums).fetchone()
-        assert plan(connection, KEEP).is_empty
+        assert plan(connection, KEEP, KEEP).is_empty
     assert (would.horizon, would.wanted) == (None, HORIZON)
     assert [day.name for day in would.days] == done.attempts.partitions
     assert would.attempts_without_partition == done.attempts.rows
@@ -341,7 +301,7 @@ def test_an_aggregator_looks_to_it(told: str) -> None:
     with RetentionUpkeep(settings, on_horizon, first_after_seconds=0):
         assert looked.wait(60)
     assert horizons == [HORIZON]
-    assert lenient(differences(told, history())) == []
+    assert differences(told, history()) == []
 
 
 @pytest.mark.parametrize("off", [{"retention_days": 0}, {"retention_in_aggregator": False}])

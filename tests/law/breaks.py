@@ -10,6 +10,10 @@ FOLD = "derive/fold.py"
 MERGE = "store/queries/merge.sql"
 TABLES = "store/migrations/0002_derived.sql"
 REUSED = "store/migrations/0005_reused_ids.sql"
+RUNS = "store/migrations/0006_runs.sql"
+RETENTION = "store/queries/retention.sql"
+FINDER = "store/retention/runs.py"
+REMOVER = "store/retention/jobs.py"
 WRITER = "store/writing/writer.py"
 STAGE = "store/writing/stage.py"
 STAGES = "store/queries/stage.sql"
@@ -21,6 +25,9 @@ TIMES = "schemas/times.py"
 
 LAW = ("tests/law/test_law.py", "-k", "postgres18")
 LAW_IN_A_LOCALE = ("tests/law/test_law.py", "-k", "postgres15")  # the one with ICU
+RUNS_LAW = ("tests/law/test_runs.py", "-k", "postgres18")
+NEVER_BACK = ("tests/integration/test_retention.py", "-k", "never_moves_back and postgres18")
+TOUCHED = ("tests/integration/test_retention_runs.py", "-k", "writes_to and postgres18")
 FAULTS = ("tests/faults/test_matrix.py",)
 ORDER = ("tests/integration/test_pipeline.py",)
 ALIKE = ("tests/unit/test_decode_compiled.py",)
@@ -73,6 +80,13 @@ _KEPT_STAGES_EMPTIED = """\
     connection.execute("DELETE FROM stage_groups")
     copy_rows(connection, rows, reached)
 """
+
+_LIVES_ITSELF = """\
+         WHERE job_id = asked.run_id AND namespace = asked.namespace
+           AND NOT is_expired("""
+_LIVES_IN_RUN = """\
+         WHERE namespace = asked.namespace AND root_job_id = asked.run_id
+           AND NOT is_expired("""
 
 BREAKS = (
     # Sums.
@@ -536,16 +550,169 @@ BREAKS = (
     Break(
         "order meta by the locale", (Edit(TABLES, 'min(value COLLATE "C")', "min(value)"),), LAW_IN_A_LOCALE
     ),
-    # Edges, horizon, stages.
+    # Edges, horizon.
     Break("an edge from a job to itself", (Edit(FOLD, "if parent and parent != job_id:", "if parent:"),)),
     Break(
         "an event at the horizon is expired",
-        (Edit(FOLD, "and occurred_at < horizon_us", "and occurred_at <= horizon_us"),),
+        (
+            Edit(FOLD, "every if event.occurred_at >= horizon_us", "every if event.occurred_at > horizon_us"),
+            Edit(FOLD, "every if event.occurred_at < horizon_us", "every if event.occurred_at <= horizon_us"),
+        ),
     ),
     Break(
         "write a batch that was folded for another horizon",
         (Edit(WRITER, "if horizon_us != batch.horizon_us:", "if False:"),),
     ),
+    # Events from before the horizon.
+    Break(
+        "a late event brings a job that was removed",
+        (
+            Edit(
+                WRITER,
+                "    if job not in earliest:\n        return False\n",
+                "    earliest.setdefault(job, None)\n",
+            ),
+        ),
+    ),
+    Break(
+        "a late event is taken by every job that is known",
+        (Edit(WRITER, "cast(int, event.job[_EARLIEST_AT]) >= earliest_us", "True"),),
+    ),
+    Break(
+        "a late event of the same moment as the earliest one is refused",
+        (Edit(WRITER, "event.job[_EARLIEST_AT]) >= earliest_us", "event.job[_EARLIEST_AT]) > earliest_us"),),
+    ),
+    Break(
+        "a late event is refused although its job was known",
+        (Edit(FOLD, "late = [event for event in every if event.occurred_at < horizon_us]", "late = []"),),
+    ),
+    Break(
+        "a late event brings no edges",
+        (Edit(FOLD, "        edges.update(dict.fromkeys(event.edges))\n", ""),),
+    ),
+    Break(
+        "a late end is counted",
+        (
+            Edit(
+                FOLD,
+                "attempts=list(rows.attempts.values()),",
+                "attempts=list(_rows(every).attempts.values()),",
+            ),
+        ),
+    ),
+    # What retention removes.
+    Break(
+        "a job goes although its run lives",
+        (
+            Edit(
+                RETENTION,
+                _LIVES_IN_RUN,
+                _LIVES_IN_RUN.replace("root_job_id = asked.run_id", "root_job_id = ''"),
+            ),
+        ),
+        RUNS_LAW,
+    ),
+    Break(
+        "an open job goes with all others",
+        (Edit(RUNS, "(job).state IN ('cancelled', 'discarded', 'completed')", "true"),),
+        RUNS_LAW,
+    ),
+    Break(
+        "an open job stays for ever",
+        (Edit(RUNS, "greatest((job).latest_at, (job).scheduled_at) < open_horizon_at", "false"),),
+        RUNS_LAW,
+    ),
+    Break(
+        "a cancelled job is open",
+        (Edit(RUNS, "IN ('cancelled', 'discarded', 'completed')", "IN ('discarded', 'completed')"),),
+        RUNS_LAW,
+    ),
+    Break(
+        "forget when an open job is scheduled for",
+        (Edit(RUNS, "greatest((job).latest_at, (job).scheduled_at)", "(job).latest_at"),),
+        RUNS_LAW,
+    ),
+    Break(
+        "a job that ended is kept for as long as an open one",
+        (Edit(RUNS, "(job).latest_at < horizon_at AND (", "(job).latest_at < open_horizon_at AND ("),),
+        RUNS_LAW,
+    ),
+    Break(
+        "a run of another namespace keeps a job",
+        (
+            Edit(
+                RETENTION,
+                _LIVES_ITSELF,
+                _LIVES_ITSELF.replace(
+                    "job_id = asked.run_id AND namespace = asked.namespace", "job_id = asked.run_id"
+                ),
+            ),
+        ),
+        RUNS_LAW,
+    ),
+    Break(
+        "a job without a root stands alone",
+        (
+            Edit(
+                RETENTION,
+                "job.job_id = asked.run_id AND job.namespace = asked.namespace AND job.root_job_id = ''",
+                "false",
+            ),
+            Edit(
+                RETENTION,
+                "        WHERE child.root_job_id = ''\n          AND (\n              SELECT true",
+                "        WHERE false\n          AND (\n              SELECT true",
+            ),
+        ),
+        RUNS_LAW,
+    ),
+    Break(
+        "a root that is another's job stands alone",
+        (
+            Edit(RETENTION, "root_job_id NOT IN ('', asked.run_id)", "false"),
+            Edit(RETENTION, "job.root_job_id = asked.run_id AND job.job_id <> asked.run_id", "false"),
+        ),
+        RUNS_LAW,
+    ),
+    Break(
+        "the first link alone of a run is followed",
+        (Edit(FINDER, "frontier = {run for run in linked if not together.lives(run)}", "frontier = set()"),),
+        RUNS_LAW,
+    ),
+    Break(
+        "the edges of a run that was removed stay",
+        (
+            Edit(
+                REMOVER,
+                'connection.execute(QUERIES["remove_edges"]).rowcount if jobs else 0',
+                "0",
+            ),
+        ),
+        RUNS_LAW,
+    ),
+    Break(
+        "the horizon of open jobs moves back",
+        (
+            Edit(
+                RETENTION,
+                "open_horizon_at = greatest(open_horizon_at, %(open_horizon)s)\nWHERE",
+                "open_horizon_at = %(open_horizon)s\nWHERE",
+            ),
+        ),
+        NEVER_BACK,
+    ),
+    Break(
+        "a run that is being written to goes in part",
+        (
+            Edit(
+                REMOVER,
+                '    connection.execute(QUERIES["leave_touched_runs"], had)\n',
+                "",
+            ),
+        ),
+        TOUCHED,
+    ),
+    # Stages.
     Break(
         "forget to escape a backslash",
         (Edit(STAGE, """"\\\\" not in text and "\\r" not in""", """"\\r" not in"""),),

@@ -13,10 +13,15 @@ from tests.law.oracle import (
     OVER,
     RANKS,
     Event,
+    Job,
     believed,
     ends_of,
     group_of,
+    grouped,
+    is_expired,
     is_repeated,
+    named_row,
+    runs,
 )
 from tests.law.universes import Delivery, Universe
 from tests.law.writers import Report
@@ -28,6 +33,18 @@ WAYS = {
 }
 RETENTION = (
     "universes in which the horizon advanced",
+    "universes in which it advanced between two parts",
+    "old jobs that are kept because another one of their run is newer",
+    "old jobs that are kept because another one of their run is open",
+    "old jobs that are kept because they are open",
+    "old jobs that are kept because of when they are scheduled for",
+    "old jobs that are kept by way of a job without a root",
+    "open jobs that nothing was heard of for too long",
+    "late events of a job that was kept, heard for the first time",
+    "late events of a job that was kept, older than all that is known of it",
+    "late events of a job that was kept, heard before",
+    "late events of a job that was removed",
+    "late events of a job that nobody had heard of",
     "runs of retention killed (SIGKILL)",
     "partitions dropped",
     "attempts deleted one by one",
@@ -88,8 +105,15 @@ FACTS = (
 DEMANDED_FROM = {
     # Met in about three of a hundred universes, in clusters: a run of two hundred may lack it.
     "jobs with ends that differ only in whether there was an error": 1_000,
-    # A horizon advances in one of three universes, and then deletes the rows before it, if there are any.
+    # A horizon advances in most universes, and then removes what there is to remove.
     **dict.fromkeys(RETENTION, 200),
+    # Several things have to meet in one universe.
+    "old jobs that are kept because another one of their run is newer": 1_000,
+    "old jobs that are kept because another one of their run is open": 1_000,
+    "old jobs that are kept because of when they are scheduled for": 1_000,
+    "old jobs that are kept by way of a job without a root": 1_000,
+    "open jobs that nothing was heard of for too long": 1_000,
+    "late events of a job that was kept, older than all that is known of it": 1_000,
 }
 """Facts that a run with fewer universes may lack."""
 
@@ -105,6 +129,7 @@ class Coverage:
         """Count what this universe contained, and how its deliveries ended."""
         self.counts.update(_of_the_deliveries(universe, became))
         self.counts.update(_of_the_events(universe))
+        self.counts.update(_of_the_runs(universe))
 
     def missing(self, universes: int) -> list[str]:
         """Return the facts never met, among those that a run of this many universes must meet."""
@@ -125,6 +150,8 @@ def _of_the_deliveries(universe: Universe, became: list[tuple[Delivery, Report]]
     yield "universes"
     if universe.retentions:
         yield "universes in which the horizon advanced"
+    if universe.plans_after is not None:
+        yield "universes in which it advanced between two parts"
     messages = [event for delivery in universe.deliveries for event in delivery.events]
     yield from ["messages"] * len(messages)
     yield from ["events, distinct"] * len(_distinct(messages))
@@ -175,6 +202,57 @@ def _of_the_events(universe: Universe) -> Iterable[str]:
     )
     for job in {_job(event): None for event in kept}:
         yield from _of_a_job([event for event in kept if _job(event) == job])
+
+
+def _of_the_runs(universe: Universe) -> Iterable[str]:
+    """What became of old jobs where retention came between two parts."""
+    horizon, open_horizon = universe.last_horizon_us, universe.last_open_horizon_us
+    if universe.plans_after is None or horizon is None:
+        return
+    first = universe.horizon_us
+    before, after = (
+        _distinct([event for plan in plans for delivery in plan for event in delivery.events])
+        for plans in (universe.plans, universe.plans_after)
+    )
+    jobs = grouped((e for e in before if first is None or e["occurred_at"] >= first), _job)
+    run_of = runs(jobs)
+    verdicts = {job: is_expired(events, (horizon, open_horizon)) for job, events in jobs.items()}
+    living = {run_of[job] for job, over in verdicts.items() if not over}
+    for job, over in verdicts.items():
+        row = named_row(jobs[job])
+        if row["latest_at"] >= horizon:
+            continue
+        is_open = row["state"] not in OVER
+        if not over:
+            yield "old jobs that are kept because they are open"
+            if open_horizon is not None and row["latest_at"] < open_horizon:
+                yield "old jobs that are kept because of when they are scheduled for"
+        elif is_open:
+            yield "open jobs that nothing was heard of for too long"
+        if over and run_of[job] in living:
+            others = [named_row(jobs[other]) for other in run_of[job] if not verdicts.get(other, True)]
+            if any(other["latest_at"] >= horizon for other in others):
+                yield "old jobs that are kept because another one of their run is newer"
+            if any(other["latest_at"] < horizon for other in others):
+                yield "old jobs that are kept because another one of their run is open"
+            if row["root_job_id"] == "":
+                yield "old jobs that are kept by way of a job without a root"
+    for event in after:
+        if event["occurred_at"] < horizon:
+            yield f"late events of a job that {_late(event, jobs, {job for job in jobs if run_of[job] in living})}"
+
+
+def _late(event: Event, jobs: dict[Job, list[Event]], kept: set[Job]) -> str:
+    job = _job(event)
+    if job not in jobs:
+        return "nobody had heard of"
+    if job not in kept:
+        return "was removed"
+    if event in jobs[job]:
+        return "was kept, heard before"
+    if event["occurred_at"] < named_row(jobs[job])["earliest_at"]:
+        return "was kept, older than all that is known of it"
+    return "was kept, heard for the first time"
 
 
 def _of_a_job(events: list[Event]) -> Iterable[str]:

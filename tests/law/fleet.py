@@ -7,8 +7,8 @@ as by the broker.
 import multiprocessing
 import time
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -61,10 +61,20 @@ class Fleet:
 
         Raises TimeoutError when a writer does not answer, for example because a lock is never released.
         """
-        crew = self._writers[: len(universe.plans)]
-        plans = [deque(plan) for plan in universe.plans]
+        if universe.plans_after is None:
+            return self._carry_out(universe.plans, universe.retentions)
+        became = self._carry_out(universe.plans, ())
+        for retention in universe.retentions:
+            self._carry_out((), (retention,))
+        return became + self._carry_out(universe.plans_after, ())
+
+    def _carry_out(
+        self, all_plans: Sequence[Sequence[Delivery]], all_retentions: Sequence[Retention]
+    ) -> list[tuple[Delivery, Report]]:
+        crew = self._writers[: len(all_plans)]
+        plans = [deque(plan) for plan in all_plans]
         again: deque[Delivery] = deque()
-        retentions = deque(universe.retentions)
+        retentions = deque(all_retentions)
         became: list[tuple[Delivery, Report]] = []
         try:
             while True:
@@ -111,7 +121,7 @@ class Fleet:
         except (EOFError, ConnectionResetError):
             self._replace(self._retainer, retain_for)
             self.removed["runs of retention killed (SIGKILL)"] += 1
-            retentions.appendleft(Retention(doing.horizon_us, 0, 0))
+            retentions.appendleft(replace(doing, after=0, kill_at=0))
             return
         if isinstance(answer, str):
             raise RuntimeError(f"retention failed: {answer}")  # noqa: TRY004  # it is the text of an error

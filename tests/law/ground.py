@@ -56,15 +56,22 @@ def collation(connection: psycopg.Connection[Any]) -> str:
 
 def clean(connection: psycopg.Connection[Any], horizon_us: int | None) -> None:
     """Delete all rows, set this horizon, and create partitions for some of the days after it."""
-    for table in COLUMNS:  # with few rows this is cheaper than TRUNCATE
-        connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("jobtrail", table)))
-    connection.execute(
-        "UPDATE jobtrail_control.horizon SET horizon_at = %s",
-        ["-infinity" if horizon_us is None else _at(horizon_us)],
-    )
-    connection.execute("UPDATE jobtrail.derivation SET cleared_before = '-infinity'")
+    empty(connection, horizon_us)
     connection.execute("SET search_path = jobtrail")
     ensure_days(connection, (NOON - timedelta(days=2)).date(), (NOON + timedelta(days=1)).date())
+
+
+def empty(connection: psycopg.Connection[Any], horizon_us: int | None) -> None:
+    """No rows, and this horizon."""
+    for table in COLUMNS:  # few rows: cheaper than TRUNCATE
+        connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("jobtrail", table)))
+    connection.execute(
+        "UPDATE jobtrail_control.horizon SET horizon_at = %s, open_horizon_at = '-infinity'",
+        ["-infinity" if horizon_us is None else _at(horizon_us)],
+    )
+    connection.execute(
+        "UPDATE jobtrail.derivation SET cleared_before = '-infinity', cleared_open_before = '-infinity'"
+    )
 
 
 def _at(time_us: int) -> datetime:

@@ -18,6 +18,8 @@ from derive.fingerprint import fingerprint, title
 Event = dict[str, Any]
 Row = tuple[Any, ...]
 Tables = dict[str, Counter[Row]]
+Job = tuple[str, str]
+"""Namespace and id."""
 
 # The rows of a table are tuples in this order. A digest is internal to the product: its value is not compared.
 # Times are microseconds since 1970, None where the column is NULL; a map is the sorted tuple of its items.
@@ -149,23 +151,90 @@ def oracle(
     ``horizon_us``: events that occurred before it, and dead letters published before it, leave no trace; None keeps
     all. ``dead_letters``: rows in the order of their columns.
     """
-    kept = [event for event in events if horizon_us is None or event["occurred_at"] >= horizon_us]
+    return _tables(_since(events, horizon_us), _since(events, horizon_us), dead_letters, horizon_us)
+
+
+def oracle_after_retention(
+    before: Iterable[Event],
+    after: Iterable[Event],
+    dead_letters: Iterable[Row],
+    horizons_us: tuple[int, int | None],
+    first_horizon_us: int | None = None,
+) -> Tables:
+    """The rows of every table where all of ``before`` had come when retention moved the horizons, and ``after`` came then.
+
+    ``horizons_us``: where the horizon is in the end, and that of open jobs; ``first_horizon_us``: where it was in the
+    beginning. A run is kept or removed as a whole. What comes afterwards and is older than the horizon is said only to
+    jobs that were kept, and only if it is not older than all that is known of the job. Attempts, counts and dead letters
+    go by their time alone.
+    """
+    horizon_us, _ = horizons_us
+    known = grouped(_since(before, first_horizon_us), _job)
+    run_of = runs(known)
+    living = {run_of[job] for job, events in known.items() if not is_expired(events, horizons_us)}
+    kept = {job: events for job, events in known.items() if run_of[job] in living}
+    reaching = {job: min(event["occurred_at"] for event in events) for job, events in kept.items()}
+    after = list(after)
+    said = [event for events in kept.values() for event in events]
+    said += [e for e in after if e["occurred_at"] >= min(horizon_us, reaching.get(_job(e), horizon_us))]
+    counted = _since([*(event for events in known.values() for event in events), *after], horizon_us)
+    return _tables(said, counted, dead_letters, horizon_us)
+
+
+def _since(events: Iterable[Event], horizon_us: int | None) -> list[Event]:
+    return [event for event in events if horizon_us is None or event["occurred_at"] >= horizon_us]
+
+
+def _tables(
+    said: list[Event], counted: list[Event], dead_letters: Iterable[Row], horizon_us: int | None
+) -> Tables:
+    """``said``: the events that jobs and edges are made of; ``counted``: those that attempts and sums are made of."""
     letters = {
         letter
         for letter in map(tuple, dead_letters)
         if horizon_us is None or letter[_PUBLISHED] >= horizon_us
     }
     # Two ends that differ are two ends, even if neither time is possible.
-    ends = list({_attempt_row(event): event for event in kept if event["state"] in FINISHED}.values())
+    ends = list({_attempt_row(event): event for event in counted if event["state"] in FINISHED}.values())
     return {
-        "jobs": Counter(
-            job_row(those) for those in _grouped(kept, lambda e: (e["namespace"], e["job_id"])).values()
-        ),
+        "jobs": Counter(job_row(those) for those in grouped(said, _job).values()),
         "attempts": Counter(_attempt_row(believed(event)) for event in ends),
-        "lineage_edges": Counter({edge for event in kept for edge in edges_of(event)}),
+        "lineage_edges": Counter({edge for event in said for edge in edges_of(event)}),
         "dead_letters": Counter(letters),
         **_sums(ends),
     }
+
+
+def _job(event: Event) -> Job:
+    return event["namespace"], event["job_id"]
+
+
+def is_expired(events: list[Event], horizons_us: tuple[int, int | None]) -> bool:
+    """Return whether nothing of this job is from after the horizon, and nothing of it is to be expected."""
+    horizon_us, open_horizon_us = horizons_us
+    row = named_row(events)
+    if row["latest_at"] >= horizon_us:
+        return False
+    if row["state"] in OVER:
+        return True
+    heard_of = max(row["latest_at"], row["scheduled_at"] or row["latest_at"])
+    return open_horizon_us is not None and heard_of < open_horizon_us
+
+
+def runs(known: dict[Job, list[Event]]) -> dict[Job, frozenset[Job]]:
+    """Return for each job the names that belong to its run.
+
+    A job belongs together with its root, by name; where it names none, with those that spawned it. Whatever belongs to one of
+    two names that belong together belongs to both.
+    """
+    run_of: dict[Job, frozenset[Job]] = {}
+    for job, events in known.items():
+        root = named_row(events)["root_job_id"]
+        spawned_by = {edge[1] for event in events for edge in edges_of(event) if edge[3] == "spawned"}
+        names = {job, *((job[0], name) for name in ([root] if root else spawned_by))}
+        whole = frozenset(names.union(*(run_of.get(name, ()) for name in names)))
+        run_of.update(dict.fromkeys(whole, whole))
+    return run_of
 
 
 def believed(event: Event) -> Event:
@@ -177,7 +246,8 @@ def believed(event: Event) -> Event:
     return {**event, **cannot_be}
 
 
-def _grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+def grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    """Return the items by their key."""
     groups: dict[Any, list[Any]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -259,6 +329,11 @@ def job_row(events: list[Event]) -> Row:
     )
 
 
+def named_row(events: list[Event]) -> dict[str, Any]:
+    """Return the row of `jobs` for the events of one job, by column."""
+    return dict(zip(COLUMNS["jobs"], job_row(events), strict=True))
+
+
 def is_repeated(events: list[Event]) -> bool:
     """Whether these events of one attempt say that it ended twice, or that it was executing a minute after its end."""
     ends = ends_of(events)
@@ -273,14 +348,14 @@ def ends_of(events: Iterable[Event]) -> set[tuple[str, int]]:
 
 def reused_ids(events: Iterable[Event]) -> set[Row]:
     """Namespace and id of the jobs whose id was used again, as far as the tables are meant to tell."""
-    by_job = _grouped(events, lambda event: (event["namespace"], event["job_id"]))
+    by_job = grouped(events, _job)
     return {job for job, those in by_job.items() if is_reused(those)}
 
 
 def is_reused(events: list[Event]) -> bool:
     """Whether these events of one job say that its id was used again."""
     winner = max(events, key=_version)
-    by_attempt = _grouped(events, lambda event: event["attempt"])
+    by_attempt = grouped(events, lambda event: event["attempt"])
     if is_repeated(by_attempt[winner["attempt"]]):
         return True
     latest = max(event["occurred_at"] for event in events)
@@ -293,7 +368,7 @@ def is_reused(events: list[Event]) -> bool:
 
 
 def _merged(maps: Iterable[dict[str, Any]], choose: Callable[[list[Any]], Any]) -> Row | None:
-    values = _grouped((item for one in maps for item in one.items()), lambda item: item[0])
+    values = grouped((item for one in maps for item in one.items()), lambda item: item[0])
     return (
         tuple(sorted((key, choose([value for _, value in items])) for key, items in values.items())) or None
     )
@@ -327,18 +402,18 @@ def _sums(ends: list[Event]) -> Tables:
     """Return the aggregates over the set of finished attempts, given as distinct ends."""
     failures = [event for event in ends if group_of(event)]
     return {
-        "failure_groups": Counter(_group_row(g, those) for g, those in _grouped(failures, group_of).items()),
+        "failure_groups": Counter(_group_row(g, those) for g, those in grouped(failures, group_of).items()),
         "failure_group_jobs": Counter(
             (group.id(), job, max(e["occurred_at"] for e in those))
-            for (group, job), those in _grouped(failures, lambda e: (group_of(e), e["job_id"])).items()
+            for (group, job), those in grouped(failures, lambda e: (group_of(e), e["job_id"])).items()
         ),
         "failure_groups_hourly": Counter(
             (group.id(), hour, len(those), min(map(_title, those)))
-            for (group, hour), those in _grouped(failures, lambda e: (group_of(e), _hour(e))).items()
+            for (group, hour), those in grouped(failures, lambda e: (group_of(e), _hour(e))).items()
         ),
         "outcomes_hourly": Counter(
             (*key, *(sum(event["state"] == state for event in those) for state in FINISHED))
-            for key, those in _grouped(
+            for key, those in grouped(
                 ends, lambda e: (e["namespace"], e["source"], e["worker"], e["queue"], _hour(e))
             ).items()
         ),

@@ -8,20 +8,18 @@ the oldest). A failure prints the differing rows and the universe; ``docs/law.md
 """
 
 import os
-from collections.abc import Iterator
 from pprint import pformat
 from typing import Any
 
 import psycopg
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from servers.postgres_programs import NEWEST
 from tests.law import ground
 from tests.law.coverage import REPORTS, Coverage
 from tests.law.fleet import Fleet
-from tests.law.oracle import oracle, reused_ids
-from tests.law.retention import tolerant
+from tests.law.oracle import reused_ids
+from tests.law.retention import expected_tables
 from tests.law.tables import difference, read_reused_ids, read_tables
 from tests.law.universes import Universe, universes
 from tests.law.writers import Report
@@ -31,16 +29,6 @@ EXAMPLES_ON_THE_OLDEST = int(os.environ.get("JOBTRAIL_LAW_EXAMPLES_ON_THE_OLDEST
 # With fewer examples a rare conflict may be missed by chance, so its absence means nothing.
 ENOUGH_TO_DEMAND_COVERAGE = 200
 SHRINK = os.environ.get("JOBTRAIL_LAW_SHRINK", "1") != "0"
-
-
-@pytest.fixture
-def law_url(postgres_version: int, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield a migrated database on each server; its default collation is ICU's where the server has ICU."""
-    server_url = os.environ.get(
-        f"JOBTRAIL_LAW_POSTGRES_{postgres_version}"
-    )  # a server that mutations.py keeps running
-    with ground.database(server_url or request.getfixturevalue("postgres_each").url()) as url:
-        yield url
 
 
 def test_the_tables_are_a_function_of_the_set_of_events(law_url: str) -> None:
@@ -71,10 +59,7 @@ def test_the_tables_are_a_function_of_the_set_of_events(law_url: str) -> None:
             fleet.removed.clear()
             _demand_no_failure([report for _, report in became], universe)
             found = read_tables(connection)
-            expected = tolerant(
-                oracle(universe.events, universe.dead_letters, universe.last_horizon_us), found, universe
-            )
-            lines = difference(expected, found)
+            lines = difference(expected_tables(universe, found), found)
             assert not lines, _story(lines, universe)
             if universe.retentions:
                 return  # what a job's earlier events said may be gone
@@ -101,22 +86,26 @@ def _demand_no_failure(reports: list[Report], universe: Universe) -> None:
 
 def _story(lines: list[str], universe: Universe) -> str:
     """Return the differences, and the universe without the fields that all of its events leave at their defaults."""
-    plans: list[Any] = [
+    plans, after = (
         [
-            (
-                delivery.fault,
-                delivery.step,
-                [_told(event) for event in delivery.events],
-                delivery.dead_letters,
-            )
-            for delivery in plan
+            [
+                (
+                    delivery.fault,
+                    delivery.step,
+                    [_told(event) for event in delivery.events],
+                    delivery.dead_letters,
+                )
+                for delivery in plan
+            ]
+            for plan in those
         ]
-        for plan in universe.plans
-    ]
+        for those in (universe.plans, universe.plans_after or ())
+    )
     return "\n".join(
         [*lines, "", f"horizon: {universe.horizon_us}, {universe.retentions}", "events:"]
         + [f"  {_told(event)}" for event in universe.events]
         + ["plans, one for each writer: (fault, step, events, dead letters):", pformat(plans, width=200)]
+        + (["after the retention:", pformat(after, width=200)] if universe.plans_after is not None else [])
     )
 
 

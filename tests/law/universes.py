@@ -37,6 +37,9 @@ FAR = [
         _micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
     ),
 ]
+OLD = [DAY - 1, DAY - DAY_US, *FAR[::2][:2], _micros(NOON - timedelta(days=20))]
+"""Before most of the horizons."""
+
 TIMES = [*NEAR, *NEAR, *MINUTE_LATER, *FAR, DAY, DAY - 1]
 # The last possible times, and the first impossible ones, given the times above.
 EARLIEST, EARLIEST_START, LATEST, LATEST_SCHEDULED = (
@@ -73,7 +76,7 @@ JOBS = ["1", "2", "2", "é\t3"]
 REUSED = ["4", "5", "6", "7"]
 WORKERS = ["MoviePageJob", "moviePageJob", "z\\N"]
 SOURCES = ["", "", "B", "a", "é"]
-STATES = [*RANKS, "retryable", "discarded", "discarded", "completed", "executing"]
+STATES = [*RANKS, "retryable", "discarded", "discarded", "completed", "executing", "cancelled"]
 ERROR_FIELDS: dict[str, st.SearchStrategy[str]] = {
     "category": st.sampled_from(["", "timeout", "movie_not_ready", "é"]),
     "type": st.sampled_from(["", "TimeoutError"]),
@@ -95,7 +98,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "source": st.sampled_from(SOURCES),
     "max_attempts": st.sampled_from([0, 0, 3, 20, 2**31 - 1]),
     "enqueued_at": st.sampled_from([0, 0, *TIMES, *EARLIEST, *LATEST]),
-    "scheduled_at": st.sampled_from([0, 0, 0, -1, -1, *FAR, *EARLIEST, *LATEST_SCHEDULED]),
+    "scheduled_at": st.sampled_from([0, 0, -1, -1, *FAR, *FAR, *EARLIEST, *LATEST_SCHEDULED]),
     "started_at": st.sampled_from([0, 0, *TIMES, *EARLIEST_START, *LATEST]),
     "parent_job_id": st.sampled_from(["", "", *JOBS, "\\N"]),
     "root_job_id": st.sampled_from(["", "", *JOBS, "\uff71", "\U0001f600"]),
@@ -193,11 +196,12 @@ class Delivery:
 class Retention:
     """While writers work, the horizon advances, and another process deletes what is older.
 
-    ``after``: the number of writers' answers before it; ``kill_at``: the step at which the process is killed, 0 for
-    never. A killed run is started again.
+    ``open_horizon_us``: the horizon of open jobs, None for never. ``after``: the number of writers' answers before it;
+    ``kill_at``: the step at which the process is killed, 0 for never. A killed run is started again.
     """
 
     horizon_us: int
+    open_horizon_us: int | None
     after: int
     kill_at: int
 
@@ -211,6 +215,8 @@ class Universe:
     dead_letters: tuple[Row, ...]
     plans: tuple[tuple[Delivery, ...], ...]  # one lane for each writer, all at the same time
     retentions: tuple[Retention, ...] = ()
+    plans_after: tuple[tuple[Delivery, ...], ...] | None = None
+    """What comes when the last retention is done; retention then waits for what is to come before. None: it does not wait."""
 
     @property
     def last_horizon_us(self) -> int | None:
@@ -220,13 +226,20 @@ class Universe:
             asked.append(self.horizon_us)
         return max(asked, default=None)
 
+    @property
+    def last_open_horizon_us(self) -> int | None:
+        """Where the horizon of open jobs is in the end."""
+        return max(
+            (one.open_horizon_us for one in self.retentions if one.open_horizon_us is not None), default=None
+        )
+
     def __repr__(self) -> str:
         """Return a short text for Hypothesis to print. A failure of the law prints the whole universe itself."""
         return f"<universe of {len(self.events)} events in {len(self.deliveries)} batches>"
 
     @property
     def deliveries(self) -> list[Delivery]:
-        return [delivery for plan in self.plans for delivery in plan]
+        return [delivery for plan in (*self.plans, *(self.plans_after or ())) for delivery in plan]
 
 
 @st.composite
@@ -234,7 +247,11 @@ def _events(draw: st.DrawFn) -> list[Event]:
     """Draw events; many are an earlier one with a few fields changed, so that the last column must break ties."""
     found: list[Event] = []
     for _ in range(draw(st.integers(1, 18))):
-        way = draw(st.sampled_from(["new", *["changed"] * 4, "failed too", "used again", "used again"]))
+        way = draw(
+            st.sampled_from(
+                ["new", *["changed"] * 4, "failed too", "used again", "used again", "spawned", "spawned"]
+            )
+        )
         if way == "new" or not found:
             found.append({name: draw(strategy) for name, strategy in FIELDS.items()})
             continue
@@ -242,7 +259,9 @@ def _events(draw: st.DrawFn) -> list[Event]:
         if way == "used again":
             found += _used_again(draw, earlier)
         else:
-            found.append(_changed(draw, earlier) if way == "changed" else _failed_too(draw, earlier))
+            found.append(
+                {"changed": _changed, "failed too": _failed_too, "spawned": _spawned}[way](draw, earlier)
+            )
     return found
 
 
@@ -286,16 +305,51 @@ def _used_again(draw: st.DrawFn, earlier: Event) -> list[Event]:
     return [{**job, **end}, {**job, **again}]
 
 
+def _spawned(draw: st.DrawFn, earlier: Event) -> Event:
+    """Another job of the same run: it names the root, or only the job that spawned it."""
+    changed = {name: draw(FIELDS[name]) for name in ("job_id", "occurred_at", "state", "scheduled_at")}
+    root = draw(st.sampled_from(["", earlier["root_job_id"] or earlier["job_id"]]))
+    return {**earlier, **changed, "parent_job_id": earlier["job_id"], "root_job_id": root}
+
+
+def _aged(draw: st.DrawFn, event: Event) -> Event:
+    """Mostly an event of before the horizon, so that there are runs to be removed."""
+    return {**event, "occurred_at": draw(st.sampled_from([event["occurred_at"], *OLD, *OLD]))}
+
+
 @st.composite
 def universes(draw: st.DrawFn) -> Universe:
-    """Draw a universe with its plan. It shrinks towards one writer, one batch, no fault, one event."""
+    """Draw a universe with its plan. It shrinks towards one writer, one batch, no fault, one event.
+
+    In a quarter of them retention moves the horizon while writers are at work; in half of them between two parts of the
+    plan, and some messages come in both.
+    """
+    way = draw(st.sampled_from(["no retention", "meanwhile", "between", "between"]))
     events = draw(_events())
+    if way == "between" and draw(st.booleans()):
+        events = [_aged(draw, event) for event in events]
     dead_letters = draw(st.lists(st.sampled_from(DEAD_LETTERS), max_size=2))
-    letters_first = len(dead_letters)
-    messages = draw(st.permutations(range(-letters_first, len(events))))
+    messages = draw(st.permutations(range(-len(dead_letters), len(events))))
     again = draw(st.lists(st.sampled_from(messages), max_size=8))
-    messages = [*messages, *again]
     writers = draw(st.sampled_from([1, 2, 3, 4, 4, 4]))
+    first = draw(st.integers(1, len(messages))) if way == "between" else len(messages)
+    before, after = [*messages[:first]], [*messages[first:]]
+    (after if way == "between" else before).extend(again)
+    return Universe(
+        draw(st.sampled_from([None, DAY])),
+        tuple(events),
+        tuple(dead_letters),
+        draw(_plans(before, events, dead_letters, writers)),
+        () if way == "no retention" else tuple(draw(_retentions())),
+        draw(_plans(after, events, dead_letters, writers)) if way == "between" else None,
+    )
+
+
+@st.composite
+def _plans(
+    draw: st.DrawFn, messages: list[int], events: list[Event], dead_letters: list[Row], writers: int
+) -> tuple[tuple[Delivery, ...], ...]:
+    """These messages cut into batches and given to so many writers. A number below zero is a dead letter's."""
     cuts = sorted(draw(st.sets(st.integers(1, max(len(messages) - 1, 1)), max_size=5)))
     plans: list[list[Delivery]] = [[] for _ in range(writers)]
     for number, (first, end) in enumerate(zip([0, *cuts], [*cuts, len(messages)], strict=True)):
@@ -308,23 +362,21 @@ def universes(draw: st.DrawFn) -> Universe:
             draw(st.integers(50 if fault == "hold" else 0, 100)) if fault else 0,
         )
         plans[number % writers].append(delivery)
-    return Universe(
-        draw(st.sampled_from([None, DAY])),
-        tuple(events),
-        tuple(dead_letters),
-        tuple(tuple(plan) for plan in plans),
-        tuple(draw(_retentions())),
-    )
+    return tuple(tuple(plan) for plan in plans)
 
 
 @st.composite
 def _retentions(draw: st.DrawFn) -> list[Retention]:
-    """Draw no retention in half the universes; else the horizon advances once or twice, to days amid many events."""
-    if not draw(st.sampled_from([False, True])):
-        return []
+    """Draw one or two moves of the horizon, to days amid many events; that of open jobs lies before it."""
     days = st.sampled_from([DAY - DAY_US, DAY, DAY + DAY_US])
     horizons = sorted(draw(st.sets(days, min_size=1, max_size=2)))
+    longer = st.sampled_from([0, 0, 1, 30, 400, None])
     return [
-        Retention(horizon, draw(st.integers(0, 4)), draw(st.sampled_from([0, 0, 1, 2, 3, 5, 8, 13])))
+        Retention(
+            horizon,
+            None if (days_longer := draw(longer)) is None else horizon - days_longer * DAY_US,
+            draw(st.integers(0, 4)),
+            draw(st.sampled_from([0, 0, 1, 2, 3, 5, 8, 13])),
+        )
         for horizon in horizons
     ]

@@ -1,0 +1,190 @@
+"""Which runs are over: found part by part of the table `jobs`, each run as one thing.
+
+A run is the jobs that name the same root, and the jobs without a root below them. It is over when all of its jobs are over,
+as the function `is_expired` in the database says it: a job that has ended is over once its last event is before the horizon; an
+open one only when nothing was heard of it since the horizon of open jobs.
+
+Retention removes the runs that are over; a dry run counts them.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import psycopg
+
+from store.retention.session import QUERIES, Horizons
+
+RunId = tuple[str, str]
+"""Namespace, and the id of the root; of a job that names none its own id."""
+
+_FIRST_PAGES: Final = 64
+_MOST_PAGES: Final = 1_024
+_LONG_SECONDS: Final = 0.1
+_LOOKED_AT: Final = 2_000
+"""Ids in one query."""
+
+_REMEMBERED: Final = 200_000
+"""Ids whose run is known to live: more are looked at again when they are met again."""
+
+_LARGE_JOBS: Final = 100
+"""A run of so many jobs that is over is remembered while the table is read: the next pages may have more of it."""
+
+
+class Pages(NamedTuple):
+    """Pages of the table `jobs`, from one to before another."""
+
+    first: int
+    end: int
+
+    def parameters(self) -> dict[str, str]:
+        """Return them as the queries take them."""
+        return {"first": f"({self.first},0)", "end": f"({self.end},0)"}
+
+
+class ExpiredRun(NamedTuple):
+    """A run that is over. ``run_ids``: one, or more where jobs without a root hang together or a root is another's job."""
+
+    namespace: str
+    run_ids: tuple[str, ...]
+    jobs: int
+
+
+class Found(NamedTuple):
+    """What some pages hold: the runs that are over, and how many of their jobs are on these pages."""
+
+    pages: Pages
+    runs: list[ExpiredRun]
+    jobs: int
+
+
+def find_expired_runs(
+    connection: psycopg.Connection, horizons: Horizons, rest: Callable[[float], None] = lambda _seconds: None
+) -> Iterator[Found]:
+    """Read the table `jobs` once, and yield the runs that are over, a few pages at a time.
+
+    No index tells which jobs are old: it would have to change with every event. A run that is met again on later pages is
+    yielded again. ``rest`` is called with the seconds that each part took. The session is in autocommit.
+    """
+    row = connection.execute(QUERIES["pages_of_jobs"]).fetchone()
+    assert row is not None
+    judge = _Judge(connection, horizons)
+    page, last, count = 0, row[0], _FIRST_PAGES
+    while page < last:
+        began = time.monotonic()
+        pages = Pages(page, page + count)
+        page = pages.end
+        asked = {**pages.parameters(), **horizons.parameters()}
+        rows = connection.execute(QUERIES["runs_of_old_jobs"], asked).fetchall()
+        met = Counter({(namespace, run_id): jobs for namespace, run_id, jobs in rows})
+        runs = judge.expired_runs(met)
+        over = {(run.namespace, run_id) for run in runs for run_id in run.run_ids}
+        took = time.monotonic() - began
+        rest(took)
+        if runs:
+            yield Found(pages, runs, sum(jobs for run, jobs in met.items() if run in over))
+        if took > _LONG_SECONDS:
+            count = max(1, count // 2)
+        elif took < _LONG_SECONDS / 4:
+            count = min(2 * count, _MOST_PAGES)
+
+
+class _Judge:
+    """Tells which runs are over, and remembers what it would have to ask again."""
+
+    def __init__(self, connection: psycopg.Connection, horizons: Horizons) -> None:
+        self._connection = connection
+        self._horizons = horizons
+        self._living: set[RunId] = set()
+        self._expired: dict[RunId, ExpiredRun] = {}
+
+    def expired_runs(self, met: Iterable[RunId]) -> list[ExpiredRun]:
+        """Return the runs of these ids that are over, each once."""
+        known = {run: self._expired[run] for run in met if run in self._expired}
+        unknown = {run for run in met if run not in self._living and run not in known}
+        found = list(dict.fromkeys(known.values()))
+        together = _Together(unknown)
+        frontier = unknown
+        while frontier:
+            linked: set[RunId] = set()
+            for run, lives, jobs, others in self._look(frontier):
+                together.jobs[run] = jobs
+                if lives or any(other in self._living for other in others):
+                    together.mark_living(run)
+                for other in others:
+                    if together.join(run, other):
+                        linked.add(other)
+            frontier = {run for run in linked if not together.lives(run)}
+        for members in together.groups():
+            if together.lives(members[0]):
+                if len(self._living) < _REMEMBERED:
+                    self._living.update(members)
+                continue
+            run_ids = tuple(run_id for _, run_id in members)
+            over = ExpiredRun(members[0][0], run_ids, sum(together.jobs[member] for member in members))
+            if over.jobs >= _LARGE_JOBS:
+                self._expired.update(dict.fromkeys(members, over))
+            found.append(over)
+        return found
+
+    def _look(self, runs: Iterable[RunId]) -> Iterator[tuple[RunId, bool, int, list[RunId]]]:
+        """Yield of each run: does a job of it live, how many jobs it has, which other ids belong to it."""
+        every = list(runs)
+        for start in range(0, len(every), _LOOKED_AT):
+            part = every[start : start + _LOOKED_AT]
+            asked: dict[str, Any] = {
+                "namespaces": [namespace for namespace, _ in part],
+                "run_ids": [run_id for _, run_id in part],
+                **self._horizons.parameters(),
+            }
+            with self._connection.transaction():
+                self._connection.execute(QUERIES["prefer_indexes"])
+                rows = self._connection.execute(QUERIES["look_at_runs"], asked).fetchall()
+            for number, lives, jobs, linked in rows:
+                run = part[number - 1]
+                yield run, lives, jobs or 0, [(run[0], other) for other in linked or ()]
+
+
+class _Together:
+    """Ids that belong to one run, joined step by step: a forest in which each tree is a run."""
+
+    def __init__(self, runs: Iterable[RunId]) -> None:
+        self._above: dict[RunId, RunId] = {run: run for run in runs}
+        self._living: set[RunId] = set()
+        """Tops of the trees in which a job lives."""
+        self.jobs: Counter[RunId] = Counter()
+
+    def join(self, run: RunId, other: RunId) -> bool:
+        """Put both into one tree. Return whether the other is new here."""
+        is_new = other not in self._above
+        self._above.setdefault(other, other)
+        top, other_top = self._top(run), self._top(other)
+        if top != other_top:
+            self._above[other_top] = top
+            if other_top in self._living:
+                self._living.add(top)
+        return is_new
+
+    def mark_living(self, run: RunId) -> None:
+        """Note that a job of this run lives."""
+        self._living.add(self._top(run))
+
+    def lives(self, run: RunId) -> bool:
+        """Return whether a job lives of those that belong together with this one."""
+        return self._top(run) in self._living
+
+    def groups(self) -> list[list[RunId]]:
+        """Return the ids, those of one run together."""
+        groups: dict[RunId, list[RunId]] = {}
+        for run in self._above:
+            groups.setdefault(self._top(run), []).append(run)
+        return list(groups.values())
+
+    def _top(self, run: RunId) -> RunId:
+        top = run
+        while self._above[top] != top:
+            top = self._above[top]
+        while run != top:  # the next look is shorter
+            self._above[run], run = top, self._above[run]
+        return top
