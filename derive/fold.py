@@ -114,6 +114,18 @@ def fold(
     )
 
 
+def fold_whole_log(
+    events: Iterable[Event], dead_letters: Iterable[DeadLetter] = (), horizon_us: int | None = None
+) -> Batch:
+    """Return the rows of one batch of a rebuild, which reads the log from its beginning.
+
+    As `fold`, but the rows of events from before the horizon are rows like all others: which runs live is known only when
+    the whole log has been read.
+    """
+    batch = fold(events, dead_letters, horizon_us)
+    return with_late(batch, batch.late) if batch.late else batch
+
+
 def with_late(batch: Batch, late: Iterable[LateEvent]) -> Batch:
     """Return the batch with these late events among its jobs and edges, and no other ones."""
     jobs = {row[:2]: row for row in batch.jobs}

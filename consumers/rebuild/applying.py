@@ -17,6 +17,7 @@ from consumers.process.stop import Stop
 from consumers.rebuild.source import ReadBatch
 from consumers.receiving.decode import Received, decode_batch
 from consumers.writing.pipeline import Pipeline
+from derive.fold import fold_whole_log
 from derive.rows import Batch
 from schemas.contract import FINISHED, Event
 from schemas.errors import StoreError
@@ -60,7 +61,10 @@ class Applier:
         self.schemas = WriterSchemas(client, settings)
         self._days: set[int] = set()
         self._pipeline = Pipeline(
-            partial(open_session, settings), stop, settings.rebuild_retry_longest_seconds
+            partial(open_session, settings),
+            stop,
+            settings.rebuild_retry_longest_seconds,
+            folded=fold_whole_log,
         )
 
     def open(self) -> bool:

@@ -38,6 +38,8 @@ from store.rebuild.state import (
     set_state,
 )
 from store.rebuild.tables import create, drop, make_indexes, schemas_there, vacuum_and_analyze
+from store.retention.run import remove_expired_runs
+from store.retention.session import Pace, RetentionStoppedError
 from store.steps import Step
 
 log = structlog.get_logger(__name__)
@@ -61,6 +63,12 @@ def read_and_swap(context: Context, broker: Broker, found: Rebuild | None) -> Re
             make_indexes(context.control, rebuild.deferred_indexes)
             set_state(context.control, rebuild.id, State.FOLLOWING)
         reached(Step.INDEXED)
+    # The log was read from its beginning, so the tables have runs that retention removed long ago from the live ones.
+    context.reporter.phase("removing what is over", rebuild=rebuild.id)
+    try:
+        remove_expired_runs(context.control, Pace(wait=context.stop.wait))
+    except RetentionStoppedError:
+        return None
     context.reporter.phase("following", rebuild=rebuild.id)
     vacuum_and_analyze(context.control)
     return _follow(context, broker, rebuild, meter)
@@ -73,7 +81,10 @@ def finish(context: Context, rebuild: Rebuild) -> dict[str, Any]:
     if report is None:
         context.reporter.phase("comparing", rebuild=rebuild.id)
         parity = compare(
-            control, read_bound(control, rebuild.history_from), count_triage_without_group(control)
+            control,
+            read_bound(control, rebuild.history_from),
+            count_triage_without_group(control),
+            rebuild.history_from,
         )
         progress = read_positions(control, rebuild.id).values()
         report = {

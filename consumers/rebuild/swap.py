@@ -23,7 +23,7 @@ from consumers.process.barriers import REACHED_IF_ENABLED, reached
 from consumers.rebuild.applying import APPLICATION, Applier
 from consumers.rebuild.context import Broker, Context
 from consumers.rebuild.source import ReadBatch, Source
-from derive.fold import fold
+from derive.fold import fold_whole_log
 from schemas.errors import StoreError
 from store.connection import REBUILD_SCHEMA, connect
 from store.failures import IN_THE_WAY, REFUSED, one_line
@@ -161,7 +161,7 @@ class Swapper:
         received = applier.decode(taken)
         if received is None:
             raise StoreError("asked to stop in the moment of the swap: nothing was changed.")
-        batch = fold(received.events, received.dead_letters, read_horizon(self._connection))
+        batch = fold_whole_log(received.events, received.dead_letters, read_horizon(self._connection))
         begin(self._connection, batch, staged(batch), REACHED_IF_ENABLED)
         merge(self._connection, batch, REACHED_IF_ENABLED)
         advance(self._connection, self._rebuild.id, taken.steps, batch.expired, len(batch.dead_letters))

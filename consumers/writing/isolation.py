@@ -1,12 +1,15 @@
 """Write one batch, past other transactions and past data that Postgres refuses."""
 
+from collections.abc import Callable, Sequence
+
 import psycopg
 import structlog
 
 from consumers.process.barriers import REACHED_IF_ENABLED
 from consumers.receiving.decode import Received, dead_letter
 from derive.fold import fold
-from derive.rows import Batch, Written
+from derive.rows import Batch, DeadLetter, Written
+from schemas.contract import Event
 from schemas.dead_letter_reasons import DeadLetterReason
 from store.failures import REFUSED, one_line, past_others
 from store.writing.writer import write_batch
@@ -14,7 +17,13 @@ from store.writing.writer import write_batch
 log = structlog.get_logger(__name__)
 
 
-def write_surely(connection: psycopg.Connection, received: Received, batch: Batch) -> tuple[Batch, Written]:
+Fold = Callable[[Sequence[Event], Sequence[DeadLetter], int | None], Batch]
+"""How events and dead letters become the rows of a batch, for a horizon: `derive.fold.fold`, or that of a rebuild."""
+
+
+def write_surely(
+    connection: psycopg.Connection, received: Received, batch: Batch, folded: Fold = fold
+) -> tuple[Batch, Written]:
     """Write one batch. Data that Postgres refuses is found by halving the batch, and becomes a dead letter.
 
     Returns everything that was written, with the dead letters made from refused events.
@@ -27,8 +36,8 @@ def write_surely(connection: psycopg.Connection, received: Received, batch: Batc
             return _give_up(connection, received, batch.horizon_us, error)
     batches, written = [], []
     for part in parts:
-        smaller = fold(part.events, part.dead_letters, batch.horizon_us)
-        done, counts = write_surely(connection, part, smaller)
+        smaller = folded(part.events, part.dead_letters, batch.horizon_us)
+        done, counts = write_surely(connection, part, smaller, folded)
         batches.append(done)
         written.append(counts)
     whole = Batch(

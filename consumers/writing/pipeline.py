@@ -20,7 +20,7 @@ import structlog
 from consumers.process.barriers import REACHED_IF_ENABLED, reached
 from consumers.process.stop import Pauses, Stop
 from consumers.receiving.decode import Received
-from consumers.writing.isolation import write_surely
+from consumers.writing.isolation import Fold, write_surely
 from derive.fold import fold
 from derive.rows import Batch, Written
 from schemas.errors import StoreError
@@ -88,12 +88,17 @@ class Pipeline:
         stop: Stop,
         longest_pause_seconds: float,
         on_database: Callable[[str | None], None] = lambda _why: None,
+        folded: Fold = fold,
     ) -> None:
-        """``connect`` opens a session; ``on_database`` is called with None when the database works, else with why it does not."""
+        """``connect`` opens a session; ``on_database`` is called with None when the database works, else with why it does not.
+
+        ``folded`` makes rows of a batch; a rebuild has its own.
+        """
         self._connect = connect
         self._stop = stop
         self._longest_pause = longest_pause_seconds
         self._on_database = on_database
+        self._folded = folded
         self._writers = ThreadPoolExecutor(max_workers=_CONNECTIONS, thread_name_prefix="write")
         self._free: deque[psycopg.Connection] = deque()
         self._in_flight: deque[_InFlight] = deque()
@@ -126,7 +131,7 @@ class Pipeline:
 
     def submit(self, received: Received, also: Also | None = None) -> None:
         """Fold a batch and have it written. Waits until one of the sessions is free."""
-        batch = fold(received.events, received.dead_letters, self._horizon_us)
+        batch = self._folded(received.events, received.dead_letters, self._horizon_us)
         reached(Step.AFTER_FOLD)
         rows = staged(batch)
         if not self._free:
@@ -234,7 +239,7 @@ class Pipeline:
                 left.popleft()
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
-                batch = fold(received.events, received.dead_letters, moved.horizon_us)
+                batch = self._folded(received.events, received.dead_letters, moved.horizon_us)
                 left[0] = _Unwritten(received, batch, also)
             except AWAY as away:
                 pause = pauses.next_seconds()
@@ -253,7 +258,7 @@ class Pipeline:
         received, batch, also = unwritten
         self._asked_at = time.monotonic()
         try:
-            batch, written = write_surely(connection, received, batch)
+            batch, written = write_surely(connection, received, batch, self._folded)
             if also is not None:
                 also(connection, batch)
                 connection.commit()

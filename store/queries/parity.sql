@@ -8,12 +8,17 @@
 --   key    names the row
 
 -- name: create_rules
+-- Rows from before `bound` may be missing; from before `history_bound`, of open jobs and of runs that live as well.
 CREATE TEMPORARY TABLE parity_rules (
-    bound       timestamptz NOT NULL,
-    same_groups boolean     NOT NULL
+    bound           timestamptz NOT NULL,
+    history_bound   timestamptz NOT NULL,
+    open_horizon_at timestamptz NOT NULL,
+    same_groups     boolean     NOT NULL
 )
 
 -- name: create_parity_jobs
+-- Retention removes a run as a whole: a job that is missing is explained by the horizon when it is over and no job that names
+-- the same root is left. Rows from before the column was there do not know their earliest event.
 CREATE TEMPORARY VIEW parity_jobs AS
 SELECT
     o.job_id IS NOT NULL AS in_old,
@@ -29,7 +34,19 @@ SELECT
         AND (o.root_job_id = '' OR n.root_job_id <= o.root_job_id AND n.root_job_id <> '')
         AND (o.args IS NULL OR n.args IS NOT NULL)
         AND (o.is_repeated IS NULL OR n.is_repeated OR n.attempt > o.attempt) AS ahead,
-    least(o.occurred_at, o.enqueued_at, o.started_at, o.args_occurred_at) < (SELECT bound FROM parity_rules) AS aged,
+    o.earliest_at < (SELECT bound FROM parity_rules)
+        AND (
+            n.job_id IS NOT NULL
+            OR o.latest_at < (SELECT history_bound FROM parity_rules)
+            OR jobtrail_old.is_expired(
+                    o, (SELECT bound FROM parity_rules), (SELECT open_horizon_at FROM parity_rules)
+                )
+                AND NOT EXISTS (
+                    SELECT
+                    FROM jobtrail.jobs AS kin
+                    WHERE kin.namespace = o.namespace AND kin.root_job_id = o.root_job_id AND o.root_job_id <> ''
+                )
+        ) AS aged,
     json_build_object('namespace', o.namespace, 'job_id', o.job_id) AS key
 FROM jobtrail_old.jobs AS o
 FULL JOIN jobtrail.jobs AS n ON n.job_id = o.job_id AND n.namespace = o.namespace
@@ -80,8 +97,7 @@ SELECT
         FROM jobtrail_old.jobs AS job
         WHERE job.job_id = o.job_id
             AND job.namespace = o.namespace
-            AND least(job.occurred_at, job.enqueued_at, job.started_at, job.args_occurred_at)
-                < (SELECT bound FROM parity_rules)
+            AND job.earliest_at < (SELECT bound FROM parity_rules)
     ) AS aged,
     json_build_object(
         'namespace', o.namespace, 'upstream_job_id', o.upstream_job_id, 'kind', o.kind, 'job_id', o.job_id

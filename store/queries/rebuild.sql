@@ -71,18 +71,21 @@ WHERE index.relnamespace = %(schema)s::text::regnamespace
 ORDER BY index.relname
 
 -- name: rows_before
--- What the tables cover, within the horizon, that is older than a time. An hour counts when it is over by then.
+-- What the tables cover, within the horizon, that is older than a time: attempts, jobs and dead letters. An hour counts when
+-- it is over by then; a job also when it is older than the horizon and open.
 SELECT
     (SELECT coalesce(sum(completed + retryable + discarded + cancelled), 0)::bigint
      FROM jobtrail.outcomes_hourly, jobtrail_control.horizon
      WHERE hour >= horizon_at AND hour < date_trunc('hour', %(time)s::timestamptz, 'UTC')),
-    (SELECT count(*) FROM jobtrail.jobs, jobtrail_control.horizon WHERE latest_at >= horizon_at AND latest_at < %(time)s),
+    (SELECT count(*)
+     FROM jobtrail.jobs AS job, jobtrail_control.horizon
+     WHERE latest_at < %(time)s AND NOT jobtrail.is_expired(job, horizon_at, open_horizon_at)),
     (SELECT count(*) FROM jobtrail.dead_letters WHERE publish_time < %(time)s)
 
 -- name: earliest_rows
 SELECT
     (SELECT min(hour) FROM jobtrail.outcomes_hourly WHERE hour >= horizon_at),
-    (SELECT min(latest_at) FROM jobtrail.jobs WHERE latest_at >= horizon_at)
+    (SELECT min(latest_at) FROM jobtrail.jobs AS job WHERE NOT jobtrail.is_expired(job, horizon_at, open_horizon_at))
 FROM jobtrail_control.horizon
 
 -- name: sizes

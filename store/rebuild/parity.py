@@ -90,10 +90,16 @@ class Parity:
         return {**asdict(self), "unexplained": self.unexplained}
 
 
-def compare(connection: psycopg.Connection, bound: datetime | None, triage_without_group: int) -> Parity:
+def compare(
+    connection: psycopg.Connection,
+    bound: datetime | None,
+    triage_without_group: int,
+    history_from: datetime | None = None,
+) -> Parity:
     """Compare every live table with the one it replaced. ``bound``: rows from before it may be missing; None: none may.
 
-    The session is in autocommit.
+    Open jobs from before it, and what is left of their runs, may be missing only from before ``history_from``, from when
+    the topic was read. The session is in autocommit.
     """
     same_groups = _fingerprint_version(connection, OLD_SCHEMA) == _fingerprint_version(connection, SCHEMA)
     compared = [name for name in _TABLES if same_groups or name not in _OF_GROUPS]
@@ -101,8 +107,9 @@ def compare(connection: psycopg.Connection, bound: datetime | None, triage_witho
         for query in queries("parity").values():
             connection.execute(query)
         connection.execute(
-            "INSERT INTO parity_rules (bound, same_groups) VALUES (%s, %s)",
-            [bound or "-infinity", same_groups],
+            "INSERT INTO parity_rules (bound, history_bound, open_horizon_at, same_groups) "
+            "SELECT %s, %s, open_horizon_at, %s FROM jobtrail_control.horizon",
+            [bound or "-infinity", history_from or "-infinity", same_groups],
         )
     try:
         tables = [_compare(connection, name) for name in compared]

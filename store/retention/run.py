@@ -159,6 +159,21 @@ def advance(session: Session, horizons: Horizons) -> None:
     )
 
 
+def remove_expired_runs(
+    connection: psycopg.Connection, pace: Pace | None = None, batch_rows: int = 5_000
+) -> RemovedJobs:
+    """Remove the runs that are over by the horizons as they are, and nothing else, on a session in autocommit.
+
+    A rebuild does so in its own tables before they become the live ones. Raises RetentionStoppedError,
+    RetentionBlockedError.
+    """
+    removed = RemovedJobs()
+    horizons = standing(connection).horizons
+    if horizons is not None:
+        remove_jobs(Session(connection, pace or Pace(), batch_rows), horizons, removed)
+    return removed
+
+
 def _remove(session: Session, horizons: Horizons, tables: int, at_once: int, done: Done) -> None:
     # Attempts before jobs: whoever has an attempt in the tables has its job's row there as well.
     remove_days(session, horizons.horizon, done.attempts, at_once)

@@ -14,21 +14,27 @@ import psycopg
 import pytest
 
 from broker import provision
+from derive.fold import fold
+from schemas.contract import SCHEMA_TEXT
+from schemas.decode import decoder
 from servers.postgres import PostgresServer
 from servers.pulsar import Pulsar
 from settings.database import DatabaseSettings
 from settings.provision import ProvisionSettings
 from store.connection import connect
 from store.migrate import migrate
+from store.retention.run import retain
+from store.verify.run import verify
 from store.writing.writer import prepare_session, write_batch
 from testing.events import NOW_US, events
 from testing.publish import publish
 from testing.services import JOBTRAIL, Service, service, wait_until
-from testing.topics import own_topic, service_settings
+from testing.topics import EVENT, encode, own_topic, service_settings
 from testing.workload import Message, messages
 from tests.faults.director import Director
 from tests.faults.plan import REBUILD_STEPS
 from tests.faults.truth import judge, read_topic
+from tests.law.tables import difference, read_tables
 
 PARTITIONS = 2
 DAY_US = 24 * 3600 * 1_000_000
@@ -292,8 +298,6 @@ def test_history_that_the_topic_lacks_is_not_lost_unasked(
     settings = environment(topic, database_url)
     with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests") as live:
         prepare_session(live)
-        from derive.fold import fold
-
         write_batch(live, fold(events("long ago", occurred_at=NOW_US - 30 * DAY_US)))
         live.commit()
         publish(
@@ -336,6 +340,52 @@ def test_history_that_the_topic_lacks_is_not_lost_unasked(
         live.commit()
         assert rebuild(settings, "--drop-old")[:2] == (0, "dropped the old tables.\n")
         assert live.execute("SELECT to_regnamespace('jobtrail_old')").fetchone() == (None,)
+
+
+def test_a_rebuild_has_the_runs_that_retention_kept_and_no_others(
+    topic: ProvisionSettings, database_url: str
+) -> None:
+    """The topic still has all events, those of removed runs as well: the rebuilt tables are the live ones, row by row."""
+
+    def told(job: str, days: int, state: str, **said: Any) -> list[dict[str, Any]]:
+        return [{**EVENT, "job_id": job, "occurred_at": NOW_US - days * DAY_US, "state": state, **said}]
+
+    place = {"root_job_id": "living", "depth": 1, "parent_job_id": "living"}
+    gone = {"root_job_id": "gone", "depth": 1, "parent_job_id": "gone"}
+    history = [
+        *told("living", 200, "executing", root_job_id="living", depth=0),
+        *(one for child in range(30) for one in told(f"child-{child}", 190 - child, "discarded", **place)),
+        *told("child-30", 2, "completed", **place),
+        *(one for child in range(30) for one in told(f"gone-{child}", 150 - child, "completed", **gone)),
+        *told("scheduled", 300, "scheduled", scheduled_at=NOW_US + 300 * DAY_US),
+        *told("forgotten", 900, "executing"),
+        *told("unplaced", 300, "completed", parent_job_id="child-3"),
+        *told("both sides", 200, "available", enqueued_at=NOW_US - 201 * DAY_US),
+        *told("both sides", 1, "completed"),
+        *told("new", 1, "discarded"),
+    ]
+    decode = decoder(SCHEMA_TEXT)
+    with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests") as live:
+        prepare_session(live)
+        write_batch(live, fold([decode(encode(event)) for event in history]))
+        live.autocommit = True
+        assert retain(live, 90, 400).rows.jobs == 31
+        before = read_tables(live)
+        assert len(before["jobs"]) == 36
+        messages_of_it = [Message(event["job_id"], encode(event)) for event in history]
+        publish(topic.pulsar_url, topic.topic, messages_of_it)
+        status, out, err = rebuild(environment(topic, database_url), "--json")
+        assert status == 0, f"{out}\n{err}"
+        assert difference(before, read_tables(live)) == []
+        report = json.loads(out)
+        assert report["unexplained"] == 0
+        assert [(table["table"], table["more"], table["given_up"]) for table in report["tables"]] == [
+            (table["table"], 0, 0) for table in report["tables"]
+        ]
+        # Nothing is left for the next run of retention, and what comes again changes nothing.
+        assert retain(live, 90, 400).rows.jobs == 0
+    with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests", autocommit=True) as live:
+        assert list(verify(live)) == []
 
 
 def test_one_at_a_time_begun_anew_and_given_up(topic: ProvisionSettings, database_url: str) -> None:

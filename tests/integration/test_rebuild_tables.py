@@ -287,3 +287,38 @@ def test_a_time_that_an_earlier_release_believed_is_explained_only_if_it_cannot_
     parity = compare(connection, None, triage_without_group=0)
     (attempts,) = (table for table in parity.tables if table.table == "attempts")
     assert (attempts.more, attempts.different) == ((1, 0) if explained else (0, 1))
+
+
+def test_a_job_that_retention_had_kept_may_not_be_missing(
+    connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    """A run that is over goes as a whole, which the horizon explains; an open job and a part of a run it does not."""
+    old = NOW_US - 9 * 24 * 3600 * 1_000_000
+    gone, half = {"root_job_id": "gone", "depth": 1}, {"root_job_id": "half", "depth": 1}
+    kept = events("half-1", occurred_at=old, **half)
+    with session(database_url) as live:
+        prepare_session(live)
+        write_batch(
+            live,
+            fold(
+                [
+                    *events("gone-1", "gone-2", occurred_at=old, **gone),
+                    *events("half-2", occurred_at=old, **half),
+                    *events("open", occurred_at=old, state="executing"),
+                    *kept,
+                ]
+            ),
+        )
+    start(connection)
+    prepare_session(connection)
+    write_batch(connection, fold(kept))
+    with connection.transaction():
+        swap(connection)
+    parity = compare(connection, NOW - timedelta(days=1), triage_without_group=0)
+    (jobs,) = (table for table in parity.tables if table.table == "jobs")
+    assert (jobs.equal, jobs.given_up, jobs.only_old) == (1, 2, 2)
+    assert {key["job_id"] for key in jobs.examples} == {"open", "half-2"}
+    # What the topic was not read for is given up on purpose.
+    parity = compare(connection, NOW, triage_without_group=0, history_from=NOW)
+    (jobs,) = (table for table in parity.tables if table.table == "jobs")
+    assert (jobs.given_up, jobs.only_old) == (4, 0)
