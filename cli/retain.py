@@ -1,4 +1,4 @@
-"""`jobtrail retain`: remove what is older than the tables are to keep."""
+"""`jobtrail retain`: delete what is older than the tables keep."""
 
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Change nothing; say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
 @json_option
 def retain(dry_run: bool, as_json: bool) -> None:
-    """Remove what is older than JOBTRAIL_RETENTION_DAYS, and subtract it from the counts.
+    """Delete what is older than JOBTRAIL_RETENTION_DAYS, and subtract it from the aggregates.
 
     A run stays as a whole while any of it is newer, or is open and was heard of within JOBTRAIL_RETENTION_OPEN_DAYS.
-    Aggregators do this by themselves unless JOBTRAIL_RETENTION_IN_AGGREGATOR is false. May be stopped at any time.
+    Aggregators do this by themselves, unless JOBTRAIL_RETENTION_IN_AGGREGATOR is false. You may stop it at any time.
     """
     from cli.render import retention as form
     from settings.retain import RetainSettings

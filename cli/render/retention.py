@@ -1,4 +1,4 @@
-"""What retention did or would do, for a person and for a program."""
+"""Shows what retention did or would do, as a page and as JSON."""
 
 from datetime import date
 from typing import Any
@@ -10,14 +10,14 @@ _DAYS_SHOWN = 20
 
 
 def page(found: Plan | Done, keep_days: int) -> str:
-    """A few lines."""
+    """Return the page."""
     if not keep_days:
         return "JOBTRAIL_RETENTION_DAYS is 0: everything is kept."
     return _planned(found) if isinstance(found, Plan) else _did(found)
 
 
 def as_json(found: Plan | Done) -> dict[str, Any]:
-    """The same as data. Dates are days of UTC, null where nothing has been given up."""
+    """Return plain data. Dates are days of UTC; null: nothing has been deleted."""
     if isinstance(found, Plan):
         return {
             **found._asdict(),
@@ -44,11 +44,11 @@ def as_json(found: Plan | Done) -> dict[str, Any]:
 def _planned(found: Plan) -> str:
     if found.is_empty:
         lines = [
-            f"nothing would go: the horizon is {_word(found.horizon)}, and all that is over before it is removed."
+            f"nothing would be deleted: the horizon is {_word(found.horizon)}, and nothing expired is left."
         ]
         return "\n".join(lines + _kept(found))
     lines = [
-        f"the horizon would go from {_word(found.horizon)} to {_word(found.wanted)}, "
+        f"the horizon would advance from {_word(found.horizon)} to {_word(found.wanted)}, "
         f"that of open jobs from {_word(found.open_horizon)} to {_word(found.open_wanted)}"
     ]
     lines += [
@@ -65,7 +65,7 @@ def _planned(found: Plan) -> str:
         lines.append(f"  {found.attempts_without_partition:,} attempts of days without a partition")
     lines += [
         f"  {found.jobs:,} jobs, {found.edges:,} edges, {found.dead_letters:,} dead letters",
-        f"  {found.failure_groups:,} failure groups; {found.failure_groups_changed:,} more would count less",
+        f"  {found.failure_groups:,} failure groups; {found.failure_groups_changed:,} more would have fewer failures",
         f"  {found.failure_group_hours:,} hours of failure groups, {found.outcome_hours:,} hours of outcomes",
     ]
     return "\n".join(lines + _kept(found))
@@ -75,21 +75,21 @@ def _kept(found: Plan) -> list[str]:
     if not found.jobs_kept:
         return []
     return [
-        f"  {found.jobs_kept:,} jobs older than the horizon would stay: they are open, or something of their run is"
-        " newer or open"
+        f"  {found.jobs_kept:,} jobs older than the horizon would stay: they are open, or another job of their run is "
+        "open or newer"
     ]
 
 
 def _did(done: Done) -> str:
     if done.busy:
-        return "another process removes old rows at this moment: nothing was done here."
+        return "another process is deleting old data, so this one did nothing."
     horizons = (done.horizon, done.open_horizon)
     before = (done.horizon_before, done.open_horizon_before)
     if horizons == before and not (done.attempts.partitions or done.rows.jobs):
-        return f"nothing to do: the horizon is {_word(done.horizon)}, and nothing before it is left."
+        return f"nothing to do: the horizon is {_word(done.horizon)}, and nothing expired is left."
     return "\n".join(
         [
-            f"the horizon went from {_word(done.horizon_before)} to {_word(done.horizon)}, "
+            f"the horizon advanced from {_word(done.horizon_before)} to {_word(done.horizon)}, "
             f"that of open jobs from {_word(done.open_horizon_before)} to {_word(done.open_horizon)}",
             f"  {len(done.attempts.partitions):,} days of attempts, and {done.attempts.rows:,} attempts one by one",
             f"  {done.rows.jobs:,} jobs, {done.rows.edges:,} edges, {done.rows.dead_letters:,} dead letters",

@@ -1,7 +1,7 @@
-"""Retention beside an aggregator's batches: a thread that looks once an hour whether there is anything to give up.
+"""Runs retention beside an aggregator's batches: a thread looks once an hour whether anything is expired.
 
-It has a session of its own, and nearly all of its time it waits for Postgres or rests. Of several replicas the first one
-to come does the work. Failing is no harm: what was left is removed by the next run, of this process or another.
+It has a session of its own, and nearly always waits for Postgres or pauses. Of several replicas, the first to look does the
+work. A failure does no harm: the next run, of this process or another, continues.
 """
 
 import threading
@@ -28,7 +28,7 @@ _END_SECONDS = 5.0
 
 
 class RetentionUpkeep:
-    """Runs within a ``with`` block, unless the settings say that nothing is to be given up or somebody else looks to it."""
+    """Runs within a ``with`` block, unless the settings keep everything or leave retention to somebody else."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class RetentionUpkeep:
         on_horizon: Callable[[date | None], None] = lambda _horizon: None,
         first_after_seconds: float = _FIRST_AFTER_SECONDS,
     ) -> None:
-        """``on_horizon`` is told where the horizon is, after each look."""
+        """``on_horizon`` is called with the horizon after each look."""
         self._settings = settings
         self._on_horizon = on_horizon
         self._first_after = first_after_seconds
         self._ending = threading.Event()
-        # A daemon: a transaction that is cut off by the end of the process changes nothing.
+        # A daemon thread: if the process ends in the middle of a transaction, nothing is changed.
         self._thread = threading.Thread(target=self._look_every_hour, name="retention", daemon=True)
 
     def __enter__(self) -> Self:

@@ -63,8 +63,8 @@ def read_and_swap(context: Context, broker: Broker, found: Rebuild | None) -> Re
             make_indexes(context.control, rebuild.deferred_indexes)
             set_state(context.control, rebuild.id, State.FOLLOWING)
         reached(Step.INDEXED)
-    # The log was read from its beginning, so the tables have runs that retention removed long ago from the live ones.
-    context.reporter.phase("removing what is over", rebuild=rebuild.id)
+    # The log was read from its beginning, so these tables have runs that retention deleted from the live ones long ago.
+    context.reporter.phase("deleting expired runs", rebuild=rebuild.id)
     try:
         remove_expired_runs(context.control, Pace(wait=context.stop.wait))
     except RetentionStoppedError:

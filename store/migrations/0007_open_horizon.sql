@@ -1,8 +1,8 @@
 -- schema: jobtrail_control
 -- minimum compatible: 7
 --
--- The horizon of open jobs: what has not ended is kept for longer. It never lies after the horizon of all others. The release
--- before does not know it, and would remove what is to be kept.
+-- The horizon of open jobs, which are kept for longer than those that ended: it is never after the other horizon. The
+-- release before does not know it, and would delete what is to be kept.
 
 ALTER TABLE horizon ADD COLUMN open_horizon_at timestamptz NOT NULL DEFAULT '-infinity';
 ALTER TABLE horizon ADD CONSTRAINT horizon_open_check CHECK (

@@ -8,7 +8,7 @@
 --   key    names the row
 
 -- name: create_rules
--- Rows from before `bound` may be missing; from before `history_bound`, of open jobs and of runs that live as well.
+-- Rows from before `bound` may be missing; open jobs, and jobs of runs that are kept, only from before `history_bound`.
 CREATE TEMPORARY TABLE parity_rules (
     bound           timestamptz NOT NULL,
     history_bound   timestamptz NOT NULL,
@@ -17,8 +17,8 @@ CREATE TEMPORARY TABLE parity_rules (
 )
 
 -- name: create_parity_jobs
--- Retention removes a run as a whole: a job that is missing is explained by the horizon when it is over and no job that names
--- the same root is left. Rows from before the column was there do not know their earliest event.
+-- Retention deletes a run as a whole. So the horizon explains a missing job only if it is expired and no job that names the
+-- same root is left. Rows with earliest_at '-infinity' do not know their earliest event.
 CREATE TEMPORARY VIEW parity_jobs AS
 SELECT
     o.job_id IS NOT NULL AS in_old,

@@ -72,7 +72,7 @@ ORDER BY index.relname
 
 -- name: rows_before
 -- What the tables cover, within the horizon, that is older than a time: attempts, jobs and dead letters. An hour counts when
--- it is over by then; a job also when it is older than the horizon and open.
+-- it has ended by then; an open job also when it is older than the horizon.
 SELECT
     (SELECT coalesce(sum(completed + retryable + discarded + cancelled), 0)::bigint
      FROM jobtrail.outcomes_hourly, jobtrail_control.horizon

@@ -1,14 +1,14 @@
--- The horizon advances, and what is before it goes. `store/retention/` runs them. Tables are locked in the order of the
--- writers; what others may hold for longer than a moment is passed over, or given up and tried again.
+-- Retention: advance the horizons and delete what is expired. `store/retention/` runs these queries. They lock tables in
+-- the order of the writers. They skip rows that others hold, and wait for other locks only briefly.
 
--- name: try_to_be_the_only_one
+-- name: try_lock_retention
 SELECT pg_try_advisory_lock(hashtext('jobtrail.retention'))
 
--- name: let_others
+-- name: unlock_retention
 SELECT pg_advisory_unlock(hashtext('jobtrail.retention'))
 
 -- name: take_exclusive_lock
--- Waits until every writer that has read the horizon is done; those that come wait behind it.
+-- Waits for every writer that has read the horizon. New writers wait behind it.
 SELECT pg_advisory_xact_lock(hashtext('jobtrail.derived'))
 
 -- name: take_shared_lock
@@ -20,9 +20,9 @@ SELECT pg_advisory_xact_lock(hashtext('jobtrail.partitions'))
 -- name: set_lock_timeout
 SELECT set_config('lock_timeout', %(milliseconds)s::text, true)
 
--- name: standing
--- The days of both horizons, the days before which all is removed, today by the database's clock (NULL: minus infinity),
--- and which tables these are: a rebuild's swap puts others in their place.
+-- name: read_state
+-- The days of both horizons, the days up to which expired data are deleted (NULL: minus infinity), today by the database's
+-- clock, and which tables these are: a rebuild's swap replaces them.
 SELECT
     CASE WHEN horizon_at <> '-infinity' THEN (horizon_at AT TIME ZONE 'UTC')::date END,
     CASE WHEN open_horizon_at <> '-infinity' THEN (open_horizon_at AT TIME ZONE 'UTC')::date END,
@@ -37,7 +37,7 @@ SELECT CASE WHEN horizon_at <> '-infinity' THEN (horizon_at AT TIME ZONE 'UTC'):
 FROM jobtrail_control.horizon
 
 -- name: advance_horizons
--- Both in one statement, and neither of them back.
+-- Both in one statement. Neither moves back.
 UPDATE jobtrail_control.horizon
 SET
     horizon_at = greatest(horizon_at, %(horizon)s),
@@ -59,7 +59,7 @@ WHERE inhparent = 'attempts'::regclass AND relname ~ '^attempts_[0-9]{8}$'
 ORDER BY relname
 
 -- name: stray_hours
--- Hours before a time with rows that have no partition of their day, with the number of these.
+-- Rows of days without a partition, from before a time: how many in each hour.
 SELECT date_trunc('hour', finished_at, 'UTC') AS hour, count(*)
 FROM attempts_default
 WHERE finished_at < %(before)s
@@ -80,7 +80,7 @@ WHERE failure_group_id = %(group)s AND finished_at >= %(first)s AND finished_at 
 GROUP BY hour
 ORDER BY hour
 
--- name: remember_failures_of_day
+-- name: copy_failures_of_day
 INSERT INTO expired_attempts (namespace, job_id, finished_at, state, worker, queue, source, failure_group_id)
 SELECT namespace, job_id, finished_at, state, worker, queue, source, failure_group_id
 FROM attempts
@@ -110,7 +110,7 @@ SELECT namespace, job_id, finished_at, state, worker, queue, source, failure_gro
 FROM removed
 
 -- name: remove_group_jobs
--- Nothing older is left, so a job whose last failure is before the end of what goes has none of this kind any more.
+-- Nothing older is left. So a job whose last failure is before this time has no failure in the group any more.
 WITH old AS MATERIALIZED (
     SELECT met.failure_group_id, met.job_id
     FROM failure_group_jobs AS met
@@ -135,7 +135,7 @@ FROM removed
 GROUP BY failure_group_id
 
 -- name: lock_groups
--- A statement of its own: what the next ones read of these groups is then what every writer has committed.
+-- A statement of its own: the next ones then read what every writer has committed to these groups.
 SELECT count(*)
 FROM (
     SELECT id
@@ -146,7 +146,7 @@ FROM (
 ) AS locked
 
 -- name: remove_group_hours
--- No writer comes to hours before the horizon, and an hour of a group goes as a whole.
+-- No writer changes hours before the horizon, and an hour of a group is deleted as a whole.
 DELETE FROM failure_groups_hourly AS stored
 USING (
     SELECT DISTINCT failure_group_id, date_trunc('hour', finished_at, 'UTC') AS hour
@@ -165,8 +165,8 @@ USING (
 ) AS expired
 WHERE stored.id = expired.failure_group_id AND stored.occurrence_count = expired.occurrence_count
 
--- name: take_off_groups
--- First and last time and the title are told by the hours that are left: the title is that of any hour that has it still.
+-- name: subtract_from_groups
+-- The hours that are left give the first and last time, and the title: the old one if an hour still has it, else the least.
 WITH expired AS (
     SELECT failure_group_id, count(*) AS occurrence_count
     FROM expired_attempts
@@ -215,11 +215,11 @@ FROM
 WHERE stored.id = expired.failure_group_id
 
 -- name: remove_outcomes
--- Of whole days: no writer comes to hours before the horizon.
+-- Whole days. No writer changes hours before the horizon.
 DELETE FROM outcomes_hourly
 WHERE hour >= %(first)s AND hour < %(before)s
 
--- name: take_off_outcomes
+-- name: subtract_from_outcomes
 UPDATE outcomes_hourly AS stored
 SET
     completed = stored.completed - expired.completed,
@@ -248,7 +248,7 @@ WHERE (completed, retryable, discarded, cancelled) = (0, 0, 0, 0)
     AND hour >= %(first)s AND hour < %(before)s
 
 -- name: prefer_indexes
--- For this transaction: look rows up one by one. The planner does not know how few are asked for, and might read whole tables.
+-- Look rows up one by one in this transaction. The planner does not know how few are asked for, and might read whole tables.
 SELECT
     set_config('enable_seqscan', 'off', true),
     set_config('enable_hashjoin', 'off', true),
@@ -259,8 +259,8 @@ SELECT
 SELECT pg_relation_size('jobs') / current_setting('block_size')::bigint
 
 -- name: runs_of_old_jobs
--- Of the jobs that are over on these pages: to which run they say they belong, and how many they are. A job that names no
--- root counts as a run under its own id; which others it hangs together with is asked by `look_at_runs`.
+-- The runs that the expired jobs on these pages name, and the number of these jobs. A job that names no root counts under its
+-- own id; `look_at_runs` finds the run it belongs to.
 SELECT namespace, CASE WHEN root_job_id = '' THEN job_id ELSE root_job_id END AS run_id, count(*)
 FROM jobs
 WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid
@@ -268,8 +268,8 @@ WHERE ctid >= %(first)s::tid AND ctid < %(end)s::tid
 GROUP BY 1, 2
 
 -- name: look_at_runs
--- For each id: does a job live that says this is its run, or that has this id; how many jobs there are; and which other ids
--- belong to the same run. The last two only where none lives. LIMIT and OFFSET keep every look one by the index.
+-- For each id: whether a job that names it as its root, or has it, is not expired (`lives`). If there is none: the number of
+-- jobs, and the other ids that belong to the same run. LIMIT and OFFSET make the planner look rows up by index.
 SELECT
     asked.number,
     living.lives,
@@ -279,12 +279,12 @@ SELECT
            WHERE job_id = asked.run_id AND namespace = asked.namespace AND root_job_id = '')
     END AS jobs,
     CASE WHEN NOT living.lives THEN ARRAY(
-        -- The job of this id says that it belongs to another run.
+        -- The job with this id names another root.
         SELECT root_job_id
         FROM jobs
         WHERE job_id = asked.run_id AND namespace = asked.namespace AND root_job_id NOT IN ('', asked.run_id)
         UNION
-        -- It names no root: then it belongs where the jobs belong that spawned it.
+        -- It names no root, so it belongs where the jobs belong that spawned it.
         SELECT coalesce(nullif(parent.root_job_id, ''), edge.upstream_job_id)
         FROM jobs AS job
         JOIN lineage_edges AS edge
@@ -343,7 +343,7 @@ CROSS JOIN LATERAL (
 ORDER BY asked.number
 
 -- name: lock_placed_jobs
--- The jobs of these runs that are over. A row that is locked is one that a writer brings something new of: it is passed over.
+-- The expired jobs of these runs. A locked row is skipped: a writer brings something new of that job.
 INSERT INTO expired_jobs (run_number, namespace, job_id)
 SELECT asked.run_number, job.namespace, job.job_id
 FROM unnest(%(run_numbers)s::integer[], %(namespaces)s::text[], %(run_ids)s::text[])
@@ -373,7 +373,7 @@ CROSS JOIN LATERAL (
 ) AS job
 
 -- name: leave_touched_runs
--- A run of which fewer jobs are locked here than it had is being written to: all of it stays.
+-- If fewer jobs of a run are locked than it had, somebody is writing to it: all of it stays.
 DELETE FROM expired_jobs
 WHERE run_number IN (
     SELECT had.run_number
@@ -387,7 +387,7 @@ USING expired_jobs
 WHERE jobs.job_id = expired_jobs.job_id AND jobs.namespace = expired_jobs.namespace
 
 -- name: remove_edges
--- Who brings an edge of a job holds the job's row, so none comes between this and the statement before.
+-- A writer of an edge holds the row of the edge's job, so no edge arrives between this statement and the one before.
 DELETE FROM lineage_edges AS edge
 USING expired_jobs
 WHERE edge.namespace = expired_jobs.namespace AND edge.job_id = expired_jobs.job_id
@@ -405,7 +405,7 @@ USING old
 WHERE letter.topic = old.topic AND letter.message_id = old.message_id AND letter.publish_time = old.publish_time
 
 -- name: partition_sizes
--- Rows as the statistics know them (NULL: they do not), and bytes with indexes and long values.
+-- Rows by the statistics (NULL: unknown), and bytes with indexes and long values.
 SELECT nullif(reltuples, -1)::bigint, pg_total_relation_size(oid)
 FROM pg_class
 WHERE oid = %(name)s::text::regclass
@@ -426,7 +426,7 @@ FROM jobs
 WHERE latest_at < %(before)s
 
 -- name: count_edges
--- Edges that lead to the jobs of these runs, of those that are over on these pages.
+-- Edges that lead to the expired jobs of these runs on these pages.
 SELECT count(*)
 FROM jobs
 JOIN lineage_edges AS edge

@@ -1,4 +1,4 @@
--- What one transaction of retention takes off, for the statements after the one that found it. Of a session.
+-- The rows that one transaction of retention deletes, for its later statements. Temporary tables of its session.
 
 -- name: create_expired_attempts
 CREATE TEMPORARY TABLE IF NOT EXISTS expired_attempts (

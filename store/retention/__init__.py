@@ -1,1 +1,1 @@
-"""What is older than the horizon goes: the horizon advances, then days of attempts with their part of the sums, then jobs."""
+"""Deletes expired data: advances the horizon, drops days of attempts and subtracts them from the aggregates, deletes runs."""

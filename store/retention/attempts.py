@@ -1,11 +1,11 @@
-"""Days of attempts go, the oldest first, each with its part of the sums in the same transaction.
+"""Deletes days of attempts, the oldest first, and subtracts each from the aggregates in the same transaction.
 
-A day with a partition: the failures in it are remembered, the partition is dropped, and what they were is taken off.
-Readers and writers of `attempts` wait meanwhile. So when there are very many failures, some of them are deleted before,
-in transactions that hold nobody up. Rows of days without a partition are deleted, hours at a time.
+If a day has a partition, its failures are copied, the partition is dropped, and the copy is subtracted. Readers and
+writers of `attempts` wait meanwhile. So if a day has very many failures, some are deleted before, in transactions for which
+nobody waits. Rows of days without a partition are deleted some hours at a time.
 
-The sums may be computed from rows that were read before the partition is dropped, because no row before the horizon
-comes any more: the horizon advanced when no writer was at work, and each one since has folded for it.
+The failures may be copied before the partition is dropped, because no row from before the horizon arrives any more: the
+horizon advanced while no writer was at work, and every writer since then has folded for it.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from store.partitions import expired_days
 from store.retention.session import QUERIES, Session, start_of
 
 AT_ONCE: Final = 50_000
-"""Failures that are taken off while nobody else can read or write `attempts`: about half a second of work."""
+"""Most failures to subtract while nobody else can read or write `attempts`: about half a second of work."""
 
 _DAY: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
@@ -30,17 +30,17 @@ _HOUR: Final = timedelta(hours=1)
 
 @dataclass
 class RemovedAttempts:
-    """What went."""
+    """What was deleted."""
 
     partitions: list[str] = field(default_factory=list)
-    """Names of those that were dropped."""
+    """Names of the dropped ones."""
     rows: int = 0
-    """Rows that were deleted one by one."""
+    """Rows deleted one by one."""
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Failures of some groups, from one time to before another: whole hours of each."""
+    """Failures of some groups in whole hours, from ``first`` to before ``before``."""
 
     groups: list[UUID]
     first: datetime
@@ -48,9 +48,9 @@ class _Piece:
 
 
 def remove_days(session: Session, horizon: date, removed: RemovedAttempts, at_once: int = AT_ONCE) -> None:
-    """Remove every attempt before the horizon. ``removed`` is kept up to date, so that it tells what a run that broke off did.
+    """Delete every attempt from before the horizon. ``removed`` is kept up to date, so it is right after an error as well.
 
-    Raises what `Session.transaction` raises.
+    Raises as `Session.transaction` does.
     """
     strays = _stray_hours(session.connection, horizon)
     for day, name in expired_days(session.connection, horizon):
@@ -68,7 +68,7 @@ def _stray_hours(connection: psycopg.Connection, horizon: date) -> list[tuple[da
 
 
 def _remove_strays(session: Session, hours: list[tuple[datetime, int]], removed: RemovedAttempts) -> None:
-    """Delete the rows of these hours, as many hours in a transaction as have about a batch of rows."""
+    """Delete the rows of these hours. Each transaction takes as many hours as fit into a batch of rows, and at least one."""
     while hours:
         count = rows = 0
         while count < len(hours) and (count == 0 or rows + hours[count][1] <= session.batch_rows):
@@ -83,7 +83,7 @@ def _remove_strays(session: Session, hours: list[tuple[datetime, int]], removed:
 
 
 def _thin_out(session: Session, day: date, removed: RemovedAttempts, at_once: int) -> None:
-    """Delete failures of a day until there are few enough for what follows, the greatest groups first."""
+    """Delete failures of a day, the largest groups first, until few enough are left to be subtracted at once."""
     first, before = start_of(day), start_of(day) + _DAY
     bounds = {"first": first, "before": before}
     groups = session.connection.execute(QUERIES["failures_of_day"], bounds).fetchall()
@@ -120,7 +120,7 @@ def _pieces(
 
 
 def _pieces_of_group(session: Session, group: UUID, first: datetime, before: datetime) -> Iterator[_Piece]:
-    """Of a group with more failures than a batch has rows: hour by hour, the earliest first."""
+    """Divide a group with more failures than a batch has rows into hours, the earliest first."""
     asked = {"group": group, "first": first, "before": before}
     for hour, _ in session.connection.execute(QUERIES["hours_of_group"], asked).fetchall():
         yield _Piece([group], hour, hour + _HOUR)
@@ -129,37 +129,40 @@ def _pieces_of_group(session: Session, group: UUID, first: datetime, before: dat
 def _delete(
     connection: psycopg.Connection, first: datetime, before: datetime, groups: list[UUID] | None
 ) -> int:
-    """Delete attempts, of these groups or without a partition, and take them off the sums; gives how many."""
+    """Delete attempts and subtract them from the aggregates; return how many.
+
+    ``groups``: failures of these groups; None: rows of days without a partition.
+    """
     bounds = {"first": first, "before": before}
     connection.execute(QUERIES["take_partitions_lock"])
     if groups is None:
         rows = connection.execute(QUERIES["remove_stray_attempts"], bounds).rowcount
     else:
         rows = connection.execute(QUERIES["remove_failures_of_groups"], {**bounds, "groups": groups}).rowcount
-    _take_off_groups(connection, before)
-    connection.execute(QUERIES["take_off_outcomes"])
+    _subtract_from_groups(connection, before)
+    connection.execute(QUERIES["subtract_from_outcomes"])
     connection.execute(QUERIES["remove_empty_outcomes"], bounds)
     return rows
 
 
 def _drop(connection: psycopg.Connection, session: Session, day: date, name: str) -> None:
-    """Drop the day's partition and take it off the sums."""
+    """Drop the day's partition and subtract it from the aggregates."""
     bounds = {"first": start_of(day), "before": start_of(day) + _DAY}
-    # Whoever makes partitions locks the default one first and `attempts` then; here it is the other way round.
+    # Creating a partition locks the default one first and `attempts` second. Here it is the other way round.
     connection.execute(QUERIES["take_partitions_lock"])
-    connection.execute(QUERIES["remember_failures_of_day"], bounds)
-    session.reached("drop a partition: remembered")
-    # The rows of the sums are wanted by writers that hold `attempts`: so it is locked before them, as they do.
+    connection.execute(QUERIES["copy_failures_of_day"], bounds)
+    session.reached("drop a partition: copied")
+    # Lock `attempts` before the rows of the aggregates, in the order of the writers.
     connection.execute(QUERIES["lock_attempts"])
     connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
     session.reached("drop a partition: dropped")
-    _take_off_groups(connection, bounds["before"])
+    _subtract_from_groups(connection, bounds["before"])
     connection.execute(QUERIES["remove_outcomes"], bounds)
 
 
-def _take_off_groups(connection: psycopg.Connection, before: datetime) -> None:
+def _subtract_from_groups(connection: psycopg.Connection, before: datetime) -> None:
     connection.execute(QUERIES["remove_group_jobs"], {"before": before})
     connection.execute(QUERIES["lock_groups"])
     connection.execute(QUERIES["remove_group_hours"])
     connection.execute(QUERIES["remove_empty_groups"])
-    connection.execute(QUERIES["take_off_groups"])
+    connection.execute(QUERIES["subtract_from_groups"])

@@ -1,7 +1,7 @@
-"""Runs that are over are removed, with all their jobs and the edges that lead to them; and old dead letters.
+"""Deletes expired runs, with all their jobs and the edges that lead to them; and old dead letters.
 
-A run goes in one transaction, if it has no more jobs than a transaction may have rows. A larger one goes piece by piece:
-that it is over is decided once, before the first piece.
+A run is deleted in one transaction, unless it has more jobs than a transaction may have rows. A larger one is deleted in
+pieces: whether it is expired is decided once, before the first piece.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from store.retention.session import QUERIES, Horizons, Session
 
 @dataclass
 class RemovedJobs:
-    """How many rows went."""
+    """How many rows were deleted."""
 
     jobs: int = 0
     edges: int = 0
@@ -25,10 +25,10 @@ class RemovedJobs:
 
 
 def remove_jobs(session: Session, horizons: Horizons, removed: RemovedJobs) -> None:
-    """Remove the jobs and edges of every run that is over.
+    """Delete the jobs and edges of every expired run.
 
-    A run that somebody writes to at this moment is left as a whole: something new is said of it. ``removed`` is kept up to
-    date. Raises what `Session.transaction` raises.
+    A run to which somebody writes at this moment is left alone as a whole: something new is said of it. ``removed`` is kept
+    up to date. Raises as `Session.transaction` does.
     """
     for found in find_expired_runs(session.connection, horizons, session.pace.rest):
         large = [run for run in found.runs if run.jobs > session.batch_rows]
@@ -54,7 +54,7 @@ def _remove_in_pieces(session: Session, run: ExpiredRun, horizons: Horizons, rem
 
 
 def remove_dead_letters(session: Session, horizons: Horizons, removed: RemovedJobs) -> None:
-    """Remove dead letters that were published before the horizon. Raises what `Session.transaction` raises."""
+    """Delete dead letters that were published before the horizon. Raises as `Session.transaction` does."""
     asked = {"horizon": horizons.parameters()["horizon"], "most": session.batch_rows}
     while True:
         rows = session.transaction(
@@ -72,7 +72,7 @@ def _count(removed: RemovedJobs, rows: tuple[int, int]) -> None:
 
 
 def _batches(runs: Iterable[ExpiredRun], most_jobs: int) -> Iterator[list[ExpiredRun]]:
-    """Put runs together, as many as have about so many jobs."""
+    """Group runs into batches of at most so many jobs; a batch has at least one run."""
     together: list[ExpiredRun] = []
     jobs = 0
     for run in runs:
@@ -88,7 +88,7 @@ def _batches(runs: Iterable[ExpiredRun], most_jobs: int) -> Iterator[list[Expire
 def _remove_runs(
     connection: psycopg.Connection, runs: list[ExpiredRun], horizons: Horizons
 ) -> tuple[int, int]:
-    """Remove whole runs; of one that is being written to, nothing. Return how many jobs and edges went."""
+    """Delete whole runs, but not those that are being written to. Return how many jobs and edges were deleted."""
     _lock(connection, runs, horizons, sum(run.jobs for run in runs) + 1)
     had = {"numbers": list(range(len(runs))), "jobs": [run.jobs for run in runs]}
     connection.execute(QUERIES["leave_touched_runs"], had)
@@ -98,13 +98,13 @@ def _remove_runs(
 def _remove_piece(
     connection: psycopg.Connection, run: ExpiredRun, horizons: Horizons, most: int
 ) -> tuple[int, int]:
-    """Remove some jobs of a part of a run that is over. Return how many jobs and edges went; none: the part is done."""
+    """Delete some jobs of a part of an expired run. Return how many jobs and edges; no job: the part is done."""
     _lock(connection, [run], horizons, most)
     return _remove_locked(connection)
 
 
 def _lock(connection: psycopg.Connection, runs: list[ExpiredRun], horizons: Horizons, most: int) -> None:
-    """Lock at most ``most`` jobs that name these runs, and the jobs of these ids without a root; note them for removal."""
+    """Lock at most ``most`` jobs that name these runs, and the jobs with these ids that name no root, for deletion."""
     numbered = [(number, run.namespace, run_id) for number, run in enumerate(runs) for run_id in run.run_ids]
     asked: dict[str, Any] = {
         "run_numbers": [number for number, _, _ in numbered],

@@ -1,4 +1,4 @@
-"""What a run of retention would remove, without removing anything."""
+"""Counts what retention would delete, and deletes nothing."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -7,62 +7,62 @@ from typing import Any, NamedTuple
 import psycopg
 
 from store.partitions import expired_days
-from store.retention.run import standing
+from store.retention.run import read_state
 from store.retention.runs import find_expired_runs
 from store.retention.session import QUERIES, Horizons, start_of
 
 
 class DayPlan(NamedTuple):
-    """A partition that would be dropped."""
+    """A partition to be dropped."""
 
     name: str
     day: date
     attempts: int
-    """About: as the database's statistics know it, counted where they do not."""
+    """An estimate from the database's statistics; counted if they have none."""
     bytes: int
 
 
 class Plan(NamedTuple):
-    """What would go. Rows are counted, unless it says about."""
+    """What would be deleted, in exact numbers of rows unless a field says otherwise."""
 
     keep_days: int
     keep_open_days: int
     horizon: date | None
-    """Where it is. None: nothing has been given up yet."""
+    """Where it is now. None: nothing has been deleted yet."""
     wanted: date | None
-    """Where it would be. None: nothing is to be given up."""
+    """Where it would be. None: nothing is to be deleted."""
     open_horizon: date | None
-    """Where that of open jobs is. None: none has been given up yet."""
+    """The horizon of open jobs now. None: no open job has been deleted yet."""
     open_wanted: date | None
-    """Where that of open jobs would be. None: they are kept for ever."""
+    """Where the horizon of open jobs would be. None: they are kept for ever."""
     days: list[DayPlan]
     attempts_without_partition: int
     jobs: int
     jobs_kept: int
-    """Jobs of which nothing was heard since the horizon, and which stay: they are open, or a job of their run lives."""
+    """Jobs older than the horizon that stay: they are open, or another job of their run is open or newer."""
     edges: int
     dead_letters: int
     failure_groups: int
-    """Groups of which nothing would be left."""
+    """Groups with no failure left."""
     failure_groups_changed: int
-    """Groups that would count less."""
+    """Groups with fewer failures than now."""
     failure_group_hours: int
     outcome_hours: int
 
     @property
     def is_empty(self) -> bool:
-        """Would nothing change?"""
+        """Whether nothing would change."""
         return (self.wanted, self.open_wanted) == (self.horizon, self.open_horizon) and not (
             self.days or self.attempts_without_partition or self.jobs or self.dead_letters
         )
 
 
 def plan(connection: psycopg.Connection, keep_days: int, keep_open_days: int) -> Plan:
-    """Count what `retain` would remove, by the same rules. In autocommit.
+    """Count what `retain` would delete, by the same rules, on a session in autocommit.
 
-    Reads the whole of `jobs`, and looks at every run that has old jobs: seconds for each million of them.
+    Reads the whole table `jobs`, and looks up every run with old jobs.
     """
-    now = standing(connection)
+    now = read_state(connection)
     wanted = now.wanted(keep_days, keep_open_days)
     if wanted is None:
         return Plan(
@@ -102,7 +102,7 @@ def plan(connection: psycopg.Connection, keep_days: int, keep_open_days: int) ->
 
 
 def count_expired_runs(connection: psycopg.Connection, horizons: Horizons) -> tuple[int, int]:
-    """Count the jobs of the runs that are over by these horizons, and the edges that lead to them."""
+    """Count the jobs of the runs that are expired by these horizons, and the edges that lead to them."""
     jobs = edges = 0
     for found in find_expired_runs(connection, horizons):
         removed = [(run.namespace, run_id) for run in found.runs for run_id in run.run_ids]

@@ -1,6 +1,6 @@
-"""One run of retention: advance the horizon, remove what is before it, make the partitions of the days that are kept.
+"""Runs retention: advances the horizons, deletes what is expired, creates the partitions of the days that are kept.
 
-It may break off anywhere and be started again: what it does next is told by the tables alone. One run at a time.
+It may be interrupted anywhere and started again: the tables alone say what is left to do. One run works at a time.
 """
 
 from collections.abc import Callable
@@ -19,31 +19,31 @@ from store.retention.jobs import RemovedJobs, remove_dead_letters, remove_jobs
 from store.retention.session import QUERIES, Horizons, Pace, Session
 
 
-class Standing(NamedTuple):
-    """How far retention has come."""
+class RetentionState(NamedTuple):
+    """How far retention has come, in days of UTC."""
 
     horizon: date | None
-    """None: nothing has been given up yet."""
+    """None: nothing has been deleted yet."""
     open_horizon: date | None
-    """That of open jobs, which are kept for longer. None: none has been given up yet."""
+    """The horizon of open jobs. None: no open job has been deleted yet."""
     cleared_before: date | None
-    """Up to here everything has been removed from these tables; None: nothing has."""
+    """What is expired by this horizon has been deleted from these tables. None: nothing has."""
     cleared_open_before: date | None
-    """The same for open jobs."""
+    """The same for the horizon of open jobs."""
     today: date
-    """By the database's clock or this host's, whichever is behind: a clock that is ahead must not cost any history."""
+    """By the clock of the database or of this host, whichever is earlier: a clock that is ahead must not delete history."""
     tables: int
-    """Which tables these are. A rebuild's swap puts others in their place."""
+    """Identifies the tables: a rebuild's swap replaces them."""
 
     @property
     def horizons(self) -> Horizons | None:
-        """Where they are. None: nothing has been given up yet."""
+        """Both horizons. None: nothing has been deleted yet."""
         return Horizons(self.horizon, self.open_horizon) if self.horizon else None
 
     def wanted(self, keep_days: int, keep_open_days: int) -> Horizons | None:
-        """Return the horizons that keep so many whole days before today; None where nothing is to be given up.
+        """Return the horizons that keep so many whole days before today; None if nothing is to be deleted.
 
-        Neither of them moves back. Zero days keep everything; open jobs are never kept for fewer days than all others.
+        Neither moves back. Zero days keep everything. Open jobs are kept at least as long as all others.
         """
         if not keep_days:
             return None
@@ -56,11 +56,11 @@ class Standing(NamedTuple):
         return Horizons(horizon, max(open_horizon, self.open_horizon) if self.open_horizon else open_horizon)
 
     def is_at(self, horizons: Horizons) -> bool:
-        """Return whether the horizons are there."""
+        """Return whether the stored horizons have reached these."""
         return _reaches(self.horizon, horizons.horizon) and _reaches(self.open_horizon, horizons.open_horizon)
 
     def is_cleared(self, horizons: Horizons) -> bool:
-        """Return whether everything before these horizons has been removed from these tables."""
+        """Return whether everything that is expired by these horizons has been deleted from these tables."""
         return _reaches(self.cleared_before, horizons.horizon) and _reaches(
             self.cleared_open_before, horizons.open_horizon
         )
@@ -68,28 +68,28 @@ class Standing(NamedTuple):
 
 @dataclass
 class Done:
-    """What a run did. Kept up to date while it works."""
+    """What a run did; kept up to date while it works."""
 
     horizon_before: date | None = None
     horizon: date | None = None
     open_horizon_before: date | None = None
     open_horizon: date | None = None
     busy: bool = False
-    """Another run is at work: nothing was done here."""
+    """Another run was at work, so this one did nothing."""
     attempts: RemovedAttempts = field(default_factory=RemovedAttempts)
     rows: RemovedJobs = field(default_factory=RemovedJobs)
 
 
-def standing(connection: psycopg.Connection) -> Standing:
-    """Return how far retention has come. Raises StoreError when the tables say nothing of it."""
-    row = connection.execute(QUERIES["standing"]).fetchone()
+def read_state(connection: psycopg.Connection) -> RetentionState:
+    """Return how far retention has come. Raises StoreError when a row that says so is missing."""
+    row = connection.execute(QUERIES["read_state"]).fetchone()
     if row is None:
         raise StoreError(
             "jobtrail_control.horizon or jobtrail.derivation has no row: restore it, or run `jobtrail migrate`"
         )
     horizon, open_horizon, cleared_before, cleared_open_before, today, tables = row
     today = min(today, datetime.now(UTC).date())
-    return Standing(horizon, open_horizon, cleared_before, cleared_open_before, today, tables)
+    return RetentionState(horizon, open_horizon, cleared_before, cleared_open_before, today, tables)
 
 
 def retain(
@@ -102,25 +102,27 @@ def retain(
     reached: Callable[[str], None] = lambda _step: None,
     done: Done | None = None,
 ) -> Done:
-    """Give up what is older than ``keep_days`` whole days (0: nothing), on a session in autocommit that is ours alone.
+    """Delete what is older than ``keep_days`` whole days (0: nothing), on a session in autocommit that nobody else uses.
 
-    A run stays while a job of it is open and something was heard of that job in the last ``keep_open_days`` (0: for ever).
-    ``done`` is filled, also when the run breaks off. Raises RetentionStoppedError, RetentionBlockedError, StoreError.
+    A run stays while it has an open job of which something was heard in the last ``keep_open_days`` (0: for ever). ``done``
+    is kept up to date. Raises RetentionStoppedError, RetentionBlockedError, StoreError.
     """
-    now = standing(connection)
+    now = read_state(connection)
     done = done or Done()
     done.horizon_before = done.horizon = now.horizon
     done.open_horizon_before = done.open_horizon = now.open_horizon
     wanted = now.wanted(keep_days, keep_open_days)
     if wanted is None or (now.is_at(wanted) and now.is_cleared(wanted)):
         return done
-    give_up(connection, wanted, pace=pace, batch_rows=batch_rows, reached=reached, done=done)
-    with suppress(LockNotAvailable):  # a later run makes them; until then rows of these days are strays
+    delete_expired(connection, wanted, pace=pace, batch_rows=batch_rows, reached=reached, done=done)
+    with suppress(
+        LockNotAvailable
+    ):  # a later run creates them; until then their rows go into the default one
         ensure_days(connection, wanted.horizon, now.today + timedelta(days=DAYS_AHEAD))
     return done
 
 
-def give_up(
+def delete_expired(
     connection: psycopg.Connection,
     horizons: Horizons,
     *,
@@ -130,28 +132,28 @@ def give_up(
     reached: Callable[[str], None] = lambda _step: None,
     done: Done | None = None,
 ) -> Done:
-    """Advance the horizons to these days, if they are not there yet, and remove all that is before. As `retain` otherwise."""
+    """Advance the horizons to these days, unless they are there, and delete what is expired. Otherwise as `retain`."""
     done = done or Done()
-    if not _ask(connection, "try_to_be_the_only_one"):
+    if not _ask(connection, "try_lock_retention"):
         done.busy = True
         return done
     try:
         session = Session(connection, pace or Pace(), batch_rows, reached)
-        if not standing(connection).is_at(horizons):
+        if not read_state(connection).is_at(horizons):
             advance(session, horizons)
-        horizons = standing(connection).horizons or horizons  # they may have been further on already
+        horizons = read_state(connection).horizons or horizons  # they may have been further already
         done.horizon, done.open_horizon = horizons
-        # Once as a rule; again for the tables that a rebuild put in the place of those that were there.
-        while not (now := standing(connection)).is_cleared(horizons):
+        # Usually once; again when a rebuild has replaced the tables meanwhile.
+        while not (now := read_state(connection)).is_cleared(horizons):
             _remove(session, horizons, now.tables, at_once, done)
     finally:
         if not connection.closed:
-            _ask(connection, "let_others")
+            _ask(connection, "unlock_retention")
     return done
 
 
 def advance(session: Session, horizons: Horizons) -> None:
-    """Advance the horizons, alone: no writer is between reading them and its commit. They never move back."""
+    """Advance the horizons while no writer is between reading the horizon and its commit. They never move back."""
     session.transaction(
         "advance the horizon",
         lambda connection: connection.execute(QUERIES["advance_horizons"], horizons.parameters()).rowcount,
@@ -162,20 +164,20 @@ def advance(session: Session, horizons: Horizons) -> None:
 def remove_expired_runs(
     connection: psycopg.Connection, pace: Pace | None = None, batch_rows: int = 5_000
 ) -> RemovedJobs:
-    """Remove the runs that are over by the horizons as they are, and nothing else, on a session in autocommit.
+    """Delete the runs that are expired by the stored horizons, and nothing else, on a session in autocommit.
 
-    A rebuild does so in its own tables before they become the live ones. Raises RetentionStoppedError,
+    A rebuild does this in its own tables before the swap. Raises RetentionStoppedError,
     RetentionBlockedError.
     """
     removed = RemovedJobs()
-    horizons = standing(connection).horizons
+    horizons = read_state(connection).horizons
     if horizons is not None:
         remove_jobs(Session(connection, pace or Pace(), batch_rows), horizons, removed)
     return removed
 
 
 def _remove(session: Session, horizons: Horizons, tables: int, at_once: int, done: Done) -> None:
-    # Attempts before jobs: whoever has an attempt in the tables has its job's row there as well.
+    # Attempts before jobs, so that every attempt in the tables has its job's row.
     remove_days(session, horizons.horizon, done.attempts, at_once)
     remove_jobs(session, horizons, done.rows)
     remove_dead_letters(session, horizons, done.rows)
@@ -188,7 +190,7 @@ def _remove(session: Session, horizons: Horizons, tables: int, at_once: int, don
 
 
 def _reaches(day: date | None, wanted: date | None) -> bool:
-    """Return whether a day is the wanted one or later; None is earlier than all."""
+    """Return whether ``day`` is not before ``wanted``. None is earlier than every day."""
     return wanted is None or (day is not None and day >= wanted)
 
 

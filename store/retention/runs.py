@@ -1,10 +1,10 @@
-"""Which runs are over: found part by part of the table `jobs`, each run as one thing.
+"""Finds expired runs, by reading the table `jobs` part by part.
 
-A run is the jobs that name the same root, and the jobs without a root below them. It is over when all of its jobs are over,
-as the function `is_expired` in the database says it: a job that has ended is over once its last event is before the horizon; an
-open one only when nothing was heard of it since the horizon of open jobs.
+A run is the jobs that name the same root, and the jobs below them that name none. It is expired when all of its jobs are.
+The database's function `is_expired` decides that for one job: a job that has ended is expired when its last event is before
+the horizon, an open job when nothing was heard of it since the horizon of open jobs.
 
-Retention removes the runs that are over; a dry run counts them.
+Retention deletes the expired runs; a dry run counts them.
 """
 
 import time
@@ -17,34 +17,34 @@ import psycopg
 from store.retention.session import QUERIES, Horizons
 
 RunId = tuple[str, str]
-"""Namespace, and the id of the root; of a job that names none its own id."""
+"""Namespace, and the id of the root; for a job that names no root, its own id."""
 
 _FIRST_PAGES: Final = 64
 _MOST_PAGES: Final = 1_024
 _LONG_SECONDS: Final = 0.1
 _LOOKED_AT: Final = 2_000
-"""Ids in one query."""
+"""Most ids of one query."""
 
 _REMEMBERED: Final = 200_000
-"""Ids whose run is known to live: more are looked at again when they are met again."""
+"""Most ids to remember as kept. Others are looked up again when later pages have them."""
 
 _LARGE_JOBS: Final = 100
-"""A run of so many jobs that is over is remembered while the table is read: the next pages may have more of it."""
+"""An expired run with this many jobs is remembered, because later pages may have more of it."""
 
 
 class Pages(NamedTuple):
-    """Pages of the table `jobs`, from one to before another."""
+    """Pages of the table `jobs`, from ``first`` to before ``end``."""
 
     first: int
     end: int
 
     def parameters(self) -> dict[str, str]:
-        """Return them as the queries take them."""
+        """Return the parameters of the queries."""
         return {"first": f"({self.first},0)", "end": f"({self.end},0)"}
 
 
 class ExpiredRun(NamedTuple):
-    """A run that is over. ``run_ids``: one, or more where jobs without a root hang together or a root is another's job."""
+    """An expired run. It has several ids if jobs without a root belong to it, or if a root is a job of another run."""
 
     namespace: str
     run_ids: tuple[str, ...]
@@ -52,7 +52,7 @@ class ExpiredRun(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What some pages hold: the runs that are over, and how many of their jobs are on these pages."""
+    """The expired runs with jobs on some pages, and how many of their jobs are on these pages."""
 
     pages: Pages
     runs: list[ExpiredRun]
@@ -62,10 +62,10 @@ class Found(NamedTuple):
 def find_expired_runs(
     connection: psycopg.Connection, horizons: Horizons, rest: Callable[[float], None] = lambda _seconds: None
 ) -> Iterator[Found]:
-    """Read the table `jobs` once, and yield the runs that are over, a few pages at a time.
+    """Read the table `jobs` once, and yield the expired runs, some pages at a time.
 
-    No index tells which jobs are old: it would have to change with every event. A run that is met again on later pages is
-    yielded again. ``rest`` is called with the seconds that each part took. The session is in autocommit.
+    There is no index by age: it would change with every event. A run with jobs on later pages is yielded again. ``rest`` is
+    called with the seconds that each part took. The session is in autocommit.
     """
     row = connection.execute(QUERIES["pages_of_jobs"]).fetchone()
     assert row is not None
@@ -91,7 +91,7 @@ def find_expired_runs(
 
 
 class _Judge:
-    """Tells which runs are over, and remembers what it would have to ask again."""
+    """Decides which runs are expired, and remembers what it would have to ask again."""
 
     def __init__(self, connection: psycopg.Connection, horizons: Horizons) -> None:
         self._connection = connection
@@ -100,7 +100,7 @@ class _Judge:
         self._expired: dict[RunId, ExpiredRun] = {}
 
     def expired_runs(self, met: Iterable[RunId]) -> list[ExpiredRun]:
-        """Return the runs of these ids that are over, each once."""
+        """Return the expired runs with these ids, each once."""
         known = {run: self._expired[run] for run in met if run in self._expired}
         unknown = {run for run in met if run not in self._living and run not in known}
         found = list(dict.fromkeys(known.values()))
@@ -129,7 +129,7 @@ class _Judge:
         return found
 
     def _look(self, runs: Iterable[RunId]) -> Iterator[tuple[RunId, bool, int, list[RunId]]]:
-        """Yield of each run: does a job of it live, how many jobs it has, which other ids belong to it."""
+        """Yield for each id: whether a job of the run is not expired, the number of jobs, and the other ids of the run."""
         every = list(runs)
         for start in range(0, len(every), _LOOKED_AT):
             part = every[start : start + _LOOKED_AT]
@@ -147,16 +147,16 @@ class _Judge:
 
 
 class _Together:
-    """Ids that belong to one run, joined step by step: a forest in which each tree is a run."""
+    """Groups the ids that belong to one run: a forest in which each tree is a run."""
 
     def __init__(self, runs: Iterable[RunId]) -> None:
         self._above: dict[RunId, RunId] = {run: run for run in runs}
         self._living: set[RunId] = set()
-        """Tops of the trees in which a job lives."""
+        """Tops of the trees with a job that is not expired."""
         self.jobs: Counter[RunId] = Counter()
 
     def join(self, run: RunId, other: RunId) -> bool:
-        """Put both into one tree. Return whether the other is new here."""
+        """Put both into one tree. Return whether ``other`` was unknown."""
         is_new = other not in self._above
         self._above.setdefault(other, other)
         top, other_top = self._top(run), self._top(other)
@@ -167,15 +167,15 @@ class _Together:
         return is_new
 
     def mark_living(self, run: RunId) -> None:
-        """Note that a job of this run lives."""
+        """Note that a job of this run is not expired."""
         self._living.add(self._top(run))
 
     def lives(self, run: RunId) -> bool:
-        """Return whether a job lives of those that belong together with this one."""
+        """Return whether a job of this run is known to be not expired."""
         return self._top(run) in self._living
 
     def groups(self) -> list[list[RunId]]:
-        """Return the ids, those of one run together."""
+        """Return the ids of each run."""
         groups: dict[RunId, list[RunId]] = {}
         for run in self._above:
             groups.setdefault(self._top(run), []).append(run)

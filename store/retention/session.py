@@ -1,7 +1,7 @@
-"""The short transactions that retention is made of: their locks, another try when somebody is in the way, rests between.
+"""Retention's short transactions: their locks, another try when somebody is in the way, and pauses between them.
 
-Who waits for a lock holds up those who come after. So a wait for one is given up soon, and what was done so far is
-rolled back; the next try is patient for twice as long.
+A queued lock request blocks everyone behind it. So retention waits only briefly for a lock, then rolls back; the next try
+waits twice as long.
 """
 
 import time
@@ -25,11 +25,11 @@ _IN_THE_WAY: Final = (LockNotAvailable, DeadlockDetected, SerializationFailure)
 
 
 class Horizons(NamedTuple):
-    """The first days that are kept: of all there is, and of jobs that have not ended."""
+    """The first days that are kept: the horizon, and that of open jobs, which are kept for longer."""
 
     horizon: date
     open_horizon: date | None
-    """Never after the horizon. None: an open job is kept for ever."""
+    """Never after the horizon. None: open jobs are kept for ever."""
 
     def parameters(self) -> dict[str, Any]:
         """Return them as the queries take them."""
@@ -40,39 +40,39 @@ class Horizons(NamedTuple):
 
 
 class RetentionStoppedError(StoreError):
-    """It was asked to stop; what is left is removed by the next run."""
+    """Retention was asked to stop. The next run continues."""
 
 
 class RetentionBlockedError(StoreError):
-    """Other sessions held locks in every try; what is left is removed by the next run."""
+    """Other sessions held locks in every try. The next run continues."""
 
 
 class Pace:
-    """How much of the time retention may be at work: after each transaction it rests."""
+    """Limits the share of the time that retention works, by a pause after each transaction."""
 
     def __init__(
         self,
         share: float = 1.0,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        """``share``: of the time, above 0, to 1. ``wait``: sleeps for so many seconds; True when it is asked to stop."""
+        """``share``: of the time, above 0 and at most 1. ``wait`` sleeps for some seconds; it returns True when asked to stop."""
         self._share = share
         self._wait = wait or _sleep
 
     def rest(self, worked_seconds: float) -> None:
-        """Rest after so much work. Raises RetentionStoppedError when asked to stop."""
+        """Pause after some seconds of work. Raises RetentionStoppedError when asked to stop."""
         self.pause(worked_seconds * (1 / self._share - 1))
 
     def pause(self, seconds: float) -> None:
-        """Wait for so long. Raises RetentionStoppedError when asked to stop."""
+        """Pause for some seconds. Raises RetentionStoppedError when asked to stop."""
         if self._wait(seconds):
             raise RetentionStoppedError(
-                "retention was asked to stop; the next run goes on where this one ended"
+                "retention was asked to stop; the next run continues where this one ended"
             )
 
 
 class Session:
-    """A session in autocommit, and how it works: one short transaction after the other."""
+    """Runs one short transaction after the other, on a session in autocommit."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Session:
         batch_rows: int,
         reached: Callable[[str], None] = lambda _step: None,
     ) -> None:
-        """``batch_rows``: most rows of one transaction; ``reached`` is told each step, before and after its commit."""
+        """``batch_rows``: most rows of one transaction. ``reached`` is called before and after the commit of each step."""
         self.connection = connection
         self.pace = pace
         self.batch_rows = batch_rows
@@ -95,9 +95,9 @@ class Session:
         work: Callable[[psycopg.Connection], Result],
         lock: str = "take_shared_lock",
     ) -> Result:
-        """Do the work in a transaction under the lock of that name, again when somebody is in the way; then rest.
+        """Run ``work`` in a transaction under the named lock, again while somebody is in the way; then pause.
 
-        Raises RetentionBlockedError when that did not help, RetentionStoppedError when asked to stop.
+        Raises RetentionBlockedError after too many tries, RetentionStoppedError when asked to stop.
         """
         patience_ms = _FIRST_PATIENCE_MS
         for _ in range(_TRIES):
@@ -116,14 +116,14 @@ class Session:
             self.pace.rest(time.monotonic() - began)
             return result
         raise RetentionBlockedError(
-            f"retention could not {step}: in {_TRIES} tries other sessions kept locks for longer than "
-            f"{_LONGEST_PATIENCE_MS / 1_000:g} s (a backup, a long query on attempts, a stopped writer). What is left is "
-            "removed by the next run. The oldest xact_start in pg_stat_activity tells who it is."
+            f"retention could not {step}: in {_TRIES} tries, other sessions held locks for longer than "
+            f"{_LONGEST_PATIENCE_MS / 1_000:g} s (a backup, a long query on attempts, a stopped writer). The next run "
+            "continues. Look for the oldest xact_start in pg_stat_activity."
         )
 
 
 def start_of(day: date) -> datetime:
-    """When a day of UTC begins."""
+    """Return when a day of UTC begins."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 

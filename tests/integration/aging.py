@@ -12,7 +12,7 @@ from derive.rows import DeadLetter
 from schemas.contract import Event
 from settings.database import DatabaseSettings
 from store.connection import connect
-from store.retention.run import Done, give_up
+from store.retention.run import Done, delete_expired
 from store.retention.session import Horizons, start_of
 from store.verify.run import verify
 from store.writing.writer import HorizonMovedError, prepare_session, write_batch
@@ -68,7 +68,7 @@ def tell(url: str, events: Iterable[dict[str, Any]], letters: list[DeadLetter] |
 def run(url: str, horizon: date = HORIZON, open_horizon: date | None = OPEN_HORIZON, **more: Any) -> Done:
     """Advance the horizons, and remove what is over."""
     with session(url, autocommit=True) as connection:
-        return give_up(connection, Horizons(horizon, open_horizon), **more)
+        return delete_expired(connection, Horizons(horizon, open_horizon), **more)
 
 
 def kept(url: str) -> set[str]:

@@ -16,7 +16,7 @@ from derive.rows import DeadLetter
 from settings.aggregator import AggregatorSettings
 from store.partitions import ensure_days, ensure_near_days
 from store.retention.plan import plan
-from store.retention.run import Done, give_up, retain, standing
+from store.retention.run import Done, delete_expired, read_state, retain
 from store.retention.session import Horizons, Pace, RetentionBlockedError, RetentionStoppedError, start_of
 from testing.services import JOBTRAIL
 from tests.integration import aging
@@ -93,14 +93,14 @@ def test_what_is_older_goes_and_the_sums_are_those_of_what_is_left(told: str, at
     assert done.rows.edges == 7 * 5
     assert done.rows.dead_letters == 3
     with session(told, autocommit=True) as connection:
-        assert standing(connection)[:4] == (HORIZON,) * 4
+        assert read_state(connection)[:4] == (HORIZON,) * 4
 
 
 def test_a_title_that_only_older_failures_had_goes_with_them(told: str) -> None:
     titles = "SELECT title FROM failure_groups WHERE fingerprint = 'own'"
     with session(told, autocommit=True) as connection:
         assert connection.execute(titles).fetchone() == ("title a",)
-        give_up(connection, BOTH)
+        delete_expired(connection, BOTH)
         assert connection.execute(titles).fetchone() == ("title h",)
 
 
@@ -118,11 +118,11 @@ def test_an_event_before_the_horizon_is_counted_as_expired_however_often_it_come
 def test_the_horizon_never_moves_back(told: str) -> None:
     run(told)
     with session(told, autocommit=True) as connection:
-        give_up(connection, Horizons(HORIZON - timedelta(days=3), None))
-        assert standing(connection).horizons == BOTH
+        delete_expired(connection, Horizons(HORIZON - timedelta(days=3), None))
+        assert read_state(connection).horizons == BOTH
         # Nor does one of them move back when the other one advances.
-        give_up(connection, Horizons(HORIZON + timedelta(days=1), HORIZON - timedelta(days=3)))
-        assert standing(connection).horizons == Horizons(HORIZON + timedelta(days=1), HORIZON)
+        delete_expired(connection, Horizons(HORIZON + timedelta(days=1), HORIZON - timedelta(days=3)))
+        assert read_state(connection).horizons == Horizons(HORIZON + timedelta(days=1), HORIZON)
 
 
 def test_what_retention_does_every_day_costs_nothing_when_there_is_nothing_to_do(told: str) -> None:
@@ -174,7 +174,7 @@ def test_a_run_that_is_killed_at_any_step_is_finished_by_the_next(
                         observer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
                 try:
-                    give_up(connection, BOTH, reached=reached, batch_rows=40, at_once=2)
+                    delete_expired(connection, BOTH, reached=reached, batch_rows=40, at_once=2)
                 except psycopg.OperationalError:
                     kills += 1
             if kills < number:
@@ -268,7 +268,7 @@ def command(*arguments: str, url: str, days: str = str(KEEP)) -> "subprocess.Com
 def test_the_command_says_what_would_go_and_what_went(told: str) -> None:
     dry = command("--dry-run", url=told)
     assert dry.returncode == 0, dry.stderr
-    assert f"the horizon would go from nowhere to {HORIZON}" in dry.stdout
+    assert f"the horizon would advance from nowhere to {HORIZON}" in dry.stdout
     assert f"attempts_{HORIZON - timedelta(days=1):%Y%m%d}: about" in dry.stdout
     asked = json.loads(command("--dry-run", "--json", url=told).stdout)
     did = command("--json", url=told)
@@ -278,7 +278,7 @@ def test_the_command_says_what_would_go_and_what_went(told: str) -> None:
     assert (answer["horizon_before"], answer["horizon"]) == (None, HORIZON.isoformat())
     assert (answer["jobs"], answer["dead_letters"]) == (asked["jobs"], asked["dead_letters"])
     assert "nothing to do" in command(url=told).stdout
-    assert "nothing would go" in command("--dry-run", url=told).stdout
+    assert "nothing would be deleted" in command("--dry-run", url=told).stdout
     assert unsound(told) == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from settings.retain import RetainSettings
 from store.partitions import ensure_days
 from store.retention.plan import plan
-from store.retention.run import Standing, give_up, retain, standing
+from store.retention.run import RetentionState, delete_expired, read_state, retain
 from store.retention.session import Horizons, start_of
 from testing.services import JOBTRAIL
 from tests.integration.aging import (
@@ -337,7 +337,7 @@ def test_a_run_larger_than_a_transaction_goes_piece_by_piece_past_a_kill(databas
                 observer.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
 
         with pytest.raises(psycopg.OperationalError):
-            give_up(connection, Horizons(HORIZON, OPEN_HORIZON), reached=reached, batch_rows=10)
+            delete_expired(connection, Horizons(HORIZON, OPEN_HORIZON), reached=reached, batch_rows=10)
     assert 50 < len(kept(database_url_each)) < 101
     assert unsound(database_url_each) == []
     assert run(database_url_each, batch_rows=10).rows.jobs > 50
@@ -351,9 +351,9 @@ def test_the_limit_of_open_jobs_moves_alone_when_its_setting_is_shortened(databa
     with session(database_url_each, autocommit=True) as connection:
         assert retain(connection, KEEP, OPEN_DAYS).rows.jobs == 0
         assert retain(connection, KEEP, KEEP).rows.jobs == 1
-        assert standing(connection).horizons == Horizons(HORIZON, HORIZON)
+        assert read_state(connection).horizons == Horizons(HORIZON, HORIZON)
         retain(connection, KEEP, OPEN_DAYS)  # and it never moves back
-        assert standing(connection).horizons == Horizons(HORIZON, HORIZON)
+        assert read_state(connection).horizons == Horizons(HORIZON, HORIZON)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_the_limit_of_open_jobs_moves_alone_when_its_setting_is_shortened(databa
     ids=["longer than all others", "never shorter than all others", "for ever"],
 )
 def test_open_jobs_are_kept_for(keep_open_days: int, expected: Any) -> None:
-    now = Standing(None, None, None, None, TODAY, 0)
+    now = RetentionState(None, None, None, None, TODAY, 0)
     assert now.wanted(90, keep_open_days) == Horizons(TODAY - timedelta(days=90), expected)
 
 

@@ -19,7 +19,7 @@ import psycopg
 
 from settings.database import DatabaseSettings
 from store.connection import connect
-from store.retention.run import give_up
+from store.retention.run import delete_expired
 from store.retention.session import Horizons
 from tests.law.oracle import (
     Event,
@@ -64,7 +64,7 @@ def _retain(connection: psycopg.Connection, asked: Retention) -> Counter[str] | 
     end = time.monotonic() + _LINGERING_SECONDS
     try:
         while True:
-            done = give_up(connection, horizons, batch_rows=FEW, at_once=FEW, reached=reached)
+            done = delete_expired(connection, horizons, batch_rows=FEW, at_once=FEW, reached=reached)
             if not done.busy or time.monotonic() > end:
                 break
             time.sleep(0.02)  # the session of a killed process ends when the server has noticed

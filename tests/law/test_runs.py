@@ -19,7 +19,7 @@ from schemas.contract import Event
 from settings.database import DatabaseSettings
 from store.connection import connect
 from store.retention.plan import count_expired_runs
-from store.retention.run import give_up
+from store.retention.run import delete_expired
 from store.retention.session import Horizons
 from store.writing.writer import prepare_session, write_batch
 from testing.examples import examples
@@ -68,7 +68,7 @@ def test_the_runs_that_are_over_go_and_all_others_stay(
         ground.empty(remover, None)
         write_batch(writer, fold(events))
         would = count_expired_runs(remover, horizons)
-        done = give_up(remover, horizons, batch_rows=batch_rows)
+        done = delete_expired(remover, horizons, batch_rows=batch_rows)
         expected = oracle_after_retention([event._asdict() for event in events], [], [], (DAY, OPEN_DAY))
         lines = difference(expected, read_tables(remover))
         assert not lines, "\n".join([*lines, *map(str, jobs)])
