@@ -52,6 +52,9 @@ EARLIEST, EARLIEST_START, LATEST, LATEST_SCHEDULED = (
     )
 )
 
+IMPOSSIBLE = [_micros(datetime(1, 1, 1, tzinfo=UTC)), _micros(datetime(9999, 12, 31, tzinfo=UTC))]
+"""Beside every time of an event that is stored."""
+
 # Pairs that bytes, UTF-16, ICU and case-folding order differently, and characters that COPY and JSON must escape.
 TEXTS = [
     *("B", "a", "é", "z", "a-b", "ab", "\uff71", "\U0001f600", "A", "ä", "a\u0308", "10", "9"),
@@ -247,25 +250,16 @@ def _events(draw: st.DrawFn) -> list[Event]:
     """Draw events; many are an earlier one with a few fields changed, so that the last column must break ties."""
     found: list[Event] = []
     for _ in range(draw(st.integers(1, 18))):
-        way = draw(
-            st.sampled_from(
-                ["new", *["changed"] * 4, "failed too", "used again", "used again", "spawned", "spawned"]
-            )
-        )
-        if way == "new" or not found:
+        way = draw(st.sampled_from([None, *WAYS]))
+        if way is None or not found:
             found.append({name: draw(strategy) for name, strategy in FIELDS.items()})
-            continue
-        earlier = found[draw(st.integers(0, len(found) - 1))]
-        if way == "used again":
-            found += _used_again(draw, earlier)
         else:
-            found.append(
-                {"changed": _changed, "failed too": _failed_too, "spawned": _spawned}[way](draw, earlier)
-            )
+            found += way(draw, found[draw(st.integers(0, len(found) - 1))])
     return found
 
 
-def _changed(draw: st.DrawFn, earlier: Event) -> Event:
+def _changed(draw: st.DrawFn, earlier: Event) -> list[Event]:
+    """Return the event with a few fields changed."""
     event = dict(earlier)
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 4]))):
         name = draw(st.sampled_from(CHANGED))
@@ -274,10 +268,10 @@ def _changed(draw: st.DrawFn, earlier: Event) -> Event:
             event["error"] = {**event["error"], part: draw(ERROR_FIELDS[part])}
         else:
             event[name] = draw(FIELDS[name])
-    return event
+    return [event]
 
 
-def _failed_too(draw: st.DrawFn, earlier: Event) -> Event:
+def _failed_too(draw: st.DrawFn, earlier: Event) -> list[Event]:
     """Return another failure of a group that its publisher names, so that titles, times and jobs meet in one group."""
     error = {
         **(earlier["error"] or NO_ERROR),
@@ -285,7 +279,7 @@ def _failed_too(draw: st.DrawFn, earlier: Event) -> Event:
         "message": draw(ERROR_FIELDS["message"]),
     }
     changed = {name: draw(FIELDS[name]) for name in ("job_id", "occurred_at")}
-    return {**earlier, **changed, "state": draw(st.sampled_from(FAILURES)), "error": error}
+    return [{**earlier, **changed, "state": draw(st.sampled_from(FAILURES)), "error": error}]
 
 
 def _used_again(draw: st.DrawFn, earlier: Event) -> list[Event]:
@@ -305,11 +299,22 @@ def _used_again(draw: st.DrawFn, earlier: Event) -> list[Event]:
     return [{**job, **end}, {**job, **again}]
 
 
-def _spawned(draw: st.DrawFn, earlier: Event) -> Event:
+def _spawned(draw: st.DrawFn, earlier: Event) -> list[Event]:
     """Another job of the same run: it names the root, or only the job that spawned it."""
     changed = {name: draw(FIELDS[name]) for name in ("job_id", "occurred_at", "state", "scheduled_at")}
     root = draw(st.sampled_from(["", earlier["root_job_id"] or earlier["job_id"]]))
-    return {**earlier, **changed, "parent_job_id": earlier["job_id"], "root_job_id": root}
+    return [{**earlier, **changed, "parent_job_id": earlier["job_id"], "root_job_id": root}]
+
+
+def _ended_twice(draw: st.DrawFn, earlier: Event) -> list[Event]:
+    """Return two ends of an attempt that differ only in a time that cannot be."""
+    end = {**earlier, "state": draw(st.sampled_from(FINISHED))}
+    name = draw(st.sampled_from(["enqueued_at", "scheduled_at", "started_at"]))
+    return [{**end, name: 0}, {**end, name: draw(st.sampled_from(IMPOSSIBLE))}]
+
+
+# Each makes events of an earlier one.
+WAYS = [*[_changed] * 4, _failed_too, *[_used_again] * 2, *[_spawned] * 2, _ended_twice]
 
 
 def _aged(draw: st.DrawFn, event: Event) -> Event:
