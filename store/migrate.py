@@ -16,8 +16,8 @@ from psycopg import sql
 from schemas.errors import StoreError
 from store import partitions
 from store.connection import SCHEMA
+from store.locks import Lock, acquire_for_session, release
 
-LOCK_KEY = 0x6A6F6274  # "jobt": one migration at a time in a database
 _HEADER = re.compile(r"^-- schema: (\w+)\n-- minimum compatible: (\d+)\n")
 _PARTITION_TRIES = 5
 _PARTITION_PAUSE_SECONDS = 1.0
@@ -70,7 +70,7 @@ def migrate(connection: psycopg.Connection) -> list[str]:
     with connection.transaction():
         # Waiting for another process that migrates must not end in lock_timeout.
         connection.execute("SET LOCAL lock_timeout = 0")
-        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        acquire_for_session(connection, Lock.MIGRATION)
     try:
         for migration in released():
             with connection.transaction():
@@ -83,7 +83,7 @@ def migrate(connection: psycopg.Connection) -> list[str]:
     finally:
         if not connection.closed:
             connection.rollback()
-            connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_KEY])
+            release(connection, Lock.MIGRATION)
             connection.commit()
     return applied
 

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 from psycopg import sql
 
+from store.locks import Lock, acquire
 from store.queries import queries
 
 _RETENTION = queries("retention")
@@ -64,7 +65,7 @@ def _create(connection: psycopg.Connection, day: date) -> str | None:
         if _exists(connection, name):
             return None
         # One at a time; and rows that came before their partition are moved out of the default one.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('jobtrail.partitions'))")
+        acquire(connection, Lock.PARTITIONS)
         if _exists(connection, name):
             return None
         table = sql.Identifier(name)

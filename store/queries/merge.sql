@@ -2,9 +2,6 @@
 -- takes its rows in the order of the key, so that two writers never wait for each other in a circle. The namespace comes last in
 -- that order: it is nearly always the same, and sorting then compares first what differs.
 
--- name: take_lock
-SELECT pg_advisory_xact_lock_shared(hashtext('jobtrail.derived'))
-
 -- name: read_horizon
 -- Also the version of the fingerprint: since this session began, a rebuild may have replaced the tables.
 SELECT

@@ -173,27 +173,6 @@ FROM (
 SELECT nullif(greatest(horizon_at, date_trunc('hour', %(history_from)s::timestamptz, 'UTC') + interval '1 hour'), '-infinity')
 FROM jobtrail_control.horizon
 
--- name: lock_migrations
-SELECT pg_advisory_xact_lock(%(key)s)
-
--- name: lock_partitions
-SELECT pg_advisory_xact_lock(hashtext('jobtrail.partitions'))
-
--- name: lock_writers_out
-SELECT pg_advisory_xact_lock(hashtext('jobtrail.derived'))
-
--- name: try_own_rebuild
-SELECT pg_try_advisory_lock(hashtext('jobtrail.rebuild'))
-
--- name: join_loaders
-SELECT pg_advisory_lock_shared(hashtext('jobtrail.rebuild.loaders'))
-
--- name: wait_for_loaders
-SELECT pg_advisory_lock(hashtext('jobtrail.rebuild.loaders'))
-
--- name: let_loaders_in
-SELECT pg_advisory_unlock(hashtext('jobtrail.rebuild.loaders'))
-
 -- name: triage_without_group
 SELECT count(*)
 FROM jobtrail_triage.failure_groups AS said

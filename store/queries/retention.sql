@@ -1,22 +1,6 @@
 -- Retention: advance the horizons and delete what is expired. `store/retention/` runs these queries. They lock tables in
 -- the order of the writers. They skip rows that others hold, and wait for other locks only briefly.
 
--- name: try_lock_retention
-SELECT pg_try_advisory_lock(hashtext('jobtrail.retention'))
-
--- name: unlock_retention
-SELECT pg_advisory_unlock(hashtext('jobtrail.retention'))
-
--- name: take_exclusive_lock
--- Waits for every writer that has read the horizon. New writers wait behind it.
-SELECT pg_advisory_xact_lock(hashtext('jobtrail.derived'))
-
--- name: take_shared_lock
-SELECT pg_advisory_xact_lock_shared(hashtext('jobtrail.derived'))
-
--- name: take_partitions_lock
-SELECT pg_advisory_xact_lock(hashtext('jobtrail.partitions'))
-
 -- name: set_lock_timeout
 SELECT set_config('lock_timeout', %(milliseconds)s::text, true)
 

@@ -12,6 +12,13 @@ from typing import Any, NamedTuple
 import psycopg
 
 from schemas.errors import StoreError
+from store.locks import (
+    Lock,
+    acquire_for_session,
+    acquire_shared_for_session,
+    release,
+    try_acquire_for_session,
+)
 from store.queries import queries
 
 
@@ -159,15 +166,14 @@ def acquire_rebuild_lock(connection: psycopg.Connection) -> None:
 
     Waits for processes that the last one left behind; they end by themselves.
     """
-    row = connection.execute(_REBUILD["try_own_rebuild"]).fetchone()
-    if not (row and row[0]):
+    if not try_acquire_for_session(connection, Lock.REBUILD):
         raise StoreError("a rebuild of this database is running already: one at a time.")
-    connection.execute(_REBUILD["wait_for_loaders"])
-    connection.execute(_REBUILD["let_loaders_in"])
+    acquire_for_session(connection, Lock.LOADERS)
+    release(connection, Lock.LOADERS)
     connection.commit()
 
 
 def join_loaders(connection: psycopg.Connection) -> None:
     """Register as one of the loading processes, for as long as the session lives."""
-    connection.execute(_REBUILD["join_loaders"])
+    acquire_shared_for_session(connection, Lock.LOADERS)
     connection.commit()

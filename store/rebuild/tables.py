@@ -9,7 +9,8 @@ import psycopg
 from psycopg import sql
 
 from store.connection import OLD_SCHEMA, REBUILD_SCHEMA, SCHEMA
-from store.migrate import LOCK_KEY, create_derived
+from store.locks import Lock, acquire
+from store.migrate import create_derived
 from store.queries import queries
 
 DERIVED: Final = (
@@ -64,9 +65,8 @@ def lock_all_out(connection: psycopg.Connection) -> None:
     Raises psycopg.errors.LockNotAvailable after the session's lock_timeout. Writers come last, because they must be held up
     for the shortest time.
     """
-    connection.execute(_REBUILD["lock_migrations"], {"key": LOCK_KEY})
-    connection.execute(_REBUILD["lock_partitions"])
-    connection.execute(_REBUILD["lock_writers_out"])
+    for lock in (Lock.MIGRATION, Lock.PARTITIONS, Lock.DERIVED):
+        acquire(connection, lock)
 
 
 def swap(connection: psycopg.Connection) -> None:

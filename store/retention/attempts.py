@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from store.partitions import expired_days
-from store.retention.session import QUERIES, Session, start_of
+from store.retention.session import QUERIES, Session, lock_partitions, start_of
 
 AT_ONCE: Final = 50_000
 """Most failures to subtract while nobody else can read or write `attempts`: about half a second of work."""
@@ -58,7 +58,9 @@ def remove_days(session: Session, horizon: date, removed: RemovedAttempts, at_on
         _remove_strays(session, before, removed)
         strays = strays[len(before) :]
         _thin_out(session, day, removed, at_once)
-        session.transaction("drop a partition", partial(_drop, session=session, day=day, name=name))
+        session.transaction(
+            "drop a partition", partial(_drop, session=session, day=day, name=name), lock_partitions
+        )
         removed.partitions.append(name)
     _remove_strays(session, strays, removed)
 
@@ -78,6 +80,7 @@ def _remove_strays(session: Session, hours: list[tuple[datetime, int]], removed:
         removed.rows += session.transaction(
             "remove stray attempts",
             partial(_delete, first=first, before=before, groups=None),
+            lock_partitions,
         )
         hours = hours[count:]
 
@@ -94,6 +97,7 @@ def _thin_out(session: Session, day: date, removed: RemovedAttempts, at_once: in
         rows = session.transaction(
             "remove failures",
             partial(_delete, first=piece.first, before=piece.before, groups=piece.groups),
+            lock_partitions,
         )
         removed.rows += rows
         too_many -= rows
@@ -134,7 +138,6 @@ def _delete(
     ``groups``: failures of these groups; None: rows of days without a partition.
     """
     bounds = {"first": first, "before": before}
-    connection.execute(QUERIES["take_partitions_lock"])
     if groups is None:
         rows = connection.execute(QUERIES["remove_stray_attempts"], bounds).rowcount
     else:
@@ -148,8 +151,7 @@ def _delete(
 def _drop(connection: psycopg.Connection, session: Session, day: date, name: str) -> None:
     """Drop the day's partition and subtract it from the aggregates."""
     bounds = {"first": start_of(day), "before": start_of(day) + _DAY}
-    # Creating a partition locks the default one first and `attempts` second. Here it is the other way round.
-    connection.execute(QUERIES["take_partitions_lock"])
+    # Creating a partition locks the default one first and `attempts` second; here it is the other way round. So both hold PARTITIONS.
     connection.execute(QUERIES["copy_failures_of_day"], bounds)
     session.reached("drop a partition: copied")
     # Lock `attempts` before the rows of the aggregates, in the order of the writers.

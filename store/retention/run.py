@@ -13,10 +13,11 @@ import psycopg
 from psycopg.errors import LockNotAvailable
 
 from schemas.errors import StoreError
+from store.locks import Lock, release, try_acquire_for_session
 from store.partitions import DAYS_AHEAD, ensure_days
 from store.retention.attempts import AT_ONCE, RemovedAttempts, remove_days
 from store.retention.jobs import RemovedJobs, remove_dead_letters, remove_jobs
-from store.retention.session import QUERIES, Horizons, Pace, Session
+from store.retention.session import QUERIES, Horizons, Pace, Session, lock_writers_out
 
 
 class RetentionState(NamedTuple):
@@ -134,7 +135,7 @@ def delete_expired(
 ) -> Done:
     """Advance the horizons to these days, unless they are there, and delete what is expired. Otherwise as `retain`."""
     done = done or Done()
-    if not _ask(connection, "try_lock_retention"):
+    if not try_acquire_for_session(connection, Lock.RETENTION):
         done.busy = True
         return done
     try:
@@ -148,7 +149,7 @@ def delete_expired(
             _remove(session, horizons, now.tables, at_once, done)
     finally:
         if not connection.closed:
-            _ask(connection, "unlock_retention")
+            release(connection, Lock.RETENTION)
     return done
 
 
@@ -157,7 +158,7 @@ def advance(session: Session, horizons: Horizons) -> None:
     session.transaction(
         "advance the horizon",
         lambda connection: connection.execute(QUERIES["advance_horizons"], horizons.parameters()).rowcount,
-        lock="take_exclusive_lock",
+        lock_writers_out,
     )
 
 
@@ -192,8 +193,3 @@ def _remove(session: Session, horizons: Horizons, tables: int, at_once: int, don
 def _reaches(day: date | None, wanted: date | None) -> bool:
     """Return whether ``day`` is not before ``wanted``. None is earlier than every day."""
     return wanted is None or (day is not None and day >= wanted)
-
-
-def _ask(connection: psycopg.Connection, query: str) -> bool:
-    row = connection.execute(QUERIES[query]).fetchone()
-    return bool(row and row[0])

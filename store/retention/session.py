@@ -13,6 +13,7 @@ import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
 
 from schemas.errors import StoreError
+from store.locks import Lock, acquire, acquire_shared
 from store.queries import queries
 
 Result = TypeVar("Result")
@@ -71,6 +72,22 @@ class Pace:
             )
 
 
+def lock_as_writer(connection: psycopg.Connection) -> None:
+    """Acquire what every writer of derived tables does."""
+    acquire_shared(connection, Lock.DERIVED)
+
+
+def lock_partitions(connection: psycopg.Connection) -> None:
+    """Acquire what is needed to change partitions and the aggregates of what they hold."""
+    acquire(connection, Lock.PARTITIONS)
+    acquire_shared(connection, Lock.DERIVED)
+
+
+def lock_writers_out(connection: psycopg.Connection) -> None:
+    """Wait for every writer that has read the horizon. New writers wait behind this session."""
+    acquire(connection, Lock.DERIVED)
+
+
 class Session:
     """Runs one short transaction after the other, on a session in autocommit."""
 
@@ -93,9 +110,9 @@ class Session:
         self,
         step: str,
         work: Callable[[psycopg.Connection], Result],
-        lock: str = "take_shared_lock",
+        locked: Callable[[psycopg.Connection], None] = lock_as_writer,
     ) -> Result:
-        """Run ``work`` in a transaction under the named lock, again while somebody is in the way; then pause.
+        """Run ``work`` in a transaction under the locks that ``locked`` acquires, again while somebody is in the way; then pause.
 
         Raises RetentionBlockedError after too many tries, RetentionStoppedError when asked to stop.
         """
@@ -105,7 +122,7 @@ class Session:
             try:
                 with self.connection.transaction():
                     self.connection.execute(QUERIES["set_lock_timeout"], {"milliseconds": patience_ms})
-                    self.connection.execute(QUERIES[lock])
+                    locked(self.connection)
                     result = work(self.connection)
                     self.reached(f"{step}: before commit")
             except _IN_THE_WAY:

@@ -13,13 +13,13 @@ import psycopg
 from psycopg.rows import class_row
 
 from derive.rows import Batch, DeadLetter, Written
+from store.locks import Lock, acquire_shared
 from store.queries import queries
 from store.steps import Reached
 from store.writing.stage import staged
 from store.writing.writer import begin, committed, merge
 
 _QUERIES = queries("dead_letters")
-_TAKE_LOCK = queries("merge")["take_lock"]
 
 PART_ROWS = 500
 PART_BYTES = 32 * 1024 * 1024
@@ -89,7 +89,7 @@ def purge(connection: psycopg.Connection, wanted: DeadLetterFilter) -> Iterator[
     """Delete those that match, in transactions of 1,000 rows; yield the number of each. Ends when none is left."""
     while True:
         with connection.transaction():
-            connection.execute(_TAKE_LOCK)
+            acquire_shared(connection, Lock.DERIVED)
             deleted = connection.execute(
                 _QUERIES["purge_some"], {**wanted._asdict(), "rows": _PURGED_ROWS}
             ).rowcount

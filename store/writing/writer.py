@@ -17,6 +17,7 @@ import psycopg
 from derive.fold import with_late
 from derive.rows import JOB_COLUMNS, Batch, JobRow, LateEvent, Written
 from schemas.errors import StoreError
+from store.locks import Lock, acquire_shared
 from store.queries import queries
 from store.steps import Reached, Step
 from store.writing.stage import Staged, copy_rows, create_stages, staged
@@ -120,7 +121,7 @@ def _is_known(event: LateEvent, earliest: dict[JobRow, int | None]) -> bool:
 
 def _lock(connection: psycopg.Connection, batch: Batch, locked: Callable[[], None] = lambda: None) -> None:
     """Take the writers' lock, and check that the tables are still those that the batch was folded for. Raises as `begin`."""
-    connection.execute(_MERGE["take_lock"])
+    acquire_shared(connection, Lock.DERIVED)
     locked()
     horizon_us, fingerprint_version = _read_derivation(connection)
     if horizon_us != batch.horizon_us:

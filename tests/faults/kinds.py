@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from store.locks import Lock
 from tests.faults.director import Held
 from tests.faults.network import BOTH, TO_SERVER, TO_SERVICE
 from tests.faults.plan import PUBLISHER_KILLED, REBUILD_KILLED, Fault
@@ -153,7 +154,7 @@ _LOCKS = (
     "LOCK TABLE jobtrail.failure_groups IN ACCESS EXCLUSIVE MODE",
     "SELECT FROM jobtrail.outcomes_hourly FOR UPDATE",
     "LOCK TABLE jobtrail.attempts IN SHARE MODE",
-    "SELECT pg_advisory_xact_lock(hashtext('jobtrail.derived'))",
+    f"SELECT pg_advisory_xact_lock(hashtext('{Lock.DERIVED.value}'))",
 )
 _WAITING = """
 SELECT count(*)
