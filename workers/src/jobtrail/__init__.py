@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
 
 from jobtrail._classify import DEFAULT_CATEGORIES
-from jobtrail._context import current, wrap
+from jobtrail._context import wrap
 from jobtrail._contract import SCHEMA_SHA256, SCHEMA_TEXT, STATES, JobError, JobEvent, JobState
 from jobtrail._counts import Stats
 from jobtrail._enqueue import enqueued
 from jobtrail._errors import Cancel, ConfigurationError, Discard, InvalidEvent, JobtrailError, Retry
 from jobtrail._events import event
-from jobtrail._job import Job
+from jobtrail._job import Job, current
 from jobtrail._options import JobOptions
 from jobtrail._runtime import configure, flush, shutdown, stats
 

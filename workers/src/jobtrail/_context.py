@@ -7,15 +7,10 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar, cast
-
-if TYPE_CHECKING:
-    from jobtrail._job import Job
+from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-current_job: Final[ContextVar["Job | None"]] = ContextVar("jobtrail_current_job", default=None)
 
 
 class Lineage(NamedTuple):
@@ -26,9 +21,16 @@ class Lineage(NamedTuple):
     depth: int = -1
 
 
-def current() -> "Job | None":
-    """Return the job that runs here, or None outside a job."""
-    return current_job.get()
+class ParentJob(Protocol):
+    """What a job passes on to the jobs that it spawns."""
+
+    namespace: str
+    job_id: str
+    source: str
+    lineage: Lineage
+
+
+current_job: Final[ContextVar[ParentJob | None]] = ContextVar("jobtrail_current_job", default=None)
 
 
 def wrap(function: Callable[P, R]) -> Callable[P, R]:

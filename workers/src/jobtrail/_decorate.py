@@ -3,17 +3,19 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 from jobtrail import _runtime
-from jobtrail._job import Job
 from jobtrail._options import HEADERS_ARGUMENT, PER_CALL, JobOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
+MakeJob = Callable[[str, JobOptions], AbstractContextManager[object]]
+"""Makes the Job of a call, of its worker and options."""
 
 
-def decorate(function: F, worker: str, options: JobOptions) -> F:
-    """Wrap a function or a coroutine function. A call may pass headers as the keyword ``jobtrail_headers``.
+def decorate(function: F, worker: str, options: JobOptions, make_job: MakeJob) -> F:
+    """Wrap a function or a coroutine function, so that each call is a job. A call may pass headers as the keyword ``jobtrail_headers``.
 
     Raises TypeError for a generator function, because calling one does no work yet.
     """
@@ -29,7 +31,7 @@ def decorate(function: F, worker: str, options: JobOptions) -> F:
         @functools.wraps(function)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             headers = kwargs.pop(HEADERS_ARGUMENT, None)
-            with _job_of_call(function, name, options, headers, args, kwargs):
+            with make_job(name, _options_of_call(function, name, options, headers, args, kwargs)):
                 return await function(*args, **kwargs)
 
         return cast(F, run_async)
@@ -37,20 +39,20 @@ def decorate(function: F, worker: str, options: JobOptions) -> F:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         headers = kwargs.pop(HEADERS_ARGUMENT, None)
-        with _job_of_call(function, name, options, headers, args, kwargs):
+        with make_job(name, _options_of_call(function, name, options, headers, args, kwargs)):
             return function(*args, **kwargs)
 
     return cast(F, run)
 
 
-def _job_of_call(
+def _options_of_call(
     function: Callable[..., Any],
     name: str,
     options: JobOptions,
     headers: Mapping[Any, Any] | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-) -> Job:
+) -> JobOptions:
     of_call: dict[str, Any] = dict(options)
     for key in PER_CALL:
         value = of_call.get(key)
@@ -64,7 +66,7 @@ def _job_of_call(
         of_call["args"] = _by_name(function, args, kwargs)
     if headers is not None:
         of_call["headers"] = headers
-    return Job(name, cast(JobOptions, of_call))
+    return cast(JobOptions, of_call)
 
 
 def _by_name(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from jobtrail import _header, _runtime
-from jobtrail._context import Lineage, current_job
+from jobtrail._context import Lineage, ParentJob, current_job
 from jobtrail._contract import JobState
+from jobtrail._decorate import decorate
 from jobtrail._events import submit
-from jobtrail._options import JobOptions, read_headers, take, time_of
+from jobtrail._options import JobOptions, attributes_of, read_headers, time_of
 from jobtrail._outcome import COMPLETED, Outcome, raised, said
 from jobtrail._redact import args_json
 from jobtrail._text import (
@@ -30,6 +31,11 @@ from jobtrail._text import (
 from jobtrail._times import Time, now
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def current() -> "Job | None":
+    """Return the job that runs here, or None outside a job."""
+    return cast("Job | None", current_job.get())
 
 
 class Job:
@@ -58,7 +64,7 @@ class Job:
         self._executor = ""
         self._running = False
         self._said: Outcome | None = None
-        self._token: Token[Job | None] | None = None
+        self._token: Token[ParentJob | None] | None = None
 
     def __repr__(self) -> str:
         return f"<jobtrail.Job {self.worker} {self.job_id} attempt {self.attempt}>"
@@ -133,9 +139,7 @@ class Job:
 
     def __call__(self, function: F) -> F:
         """Decorate a function or a coroutine function: each call is a job."""
-        from jobtrail._decorate import decorate
-
-        return decorate(function, self.worker, self._options)
+        return decorate(function, self.worker, self._options, Job)
 
     def _start(self) -> None:
         settings = _runtime.config()
@@ -174,7 +178,8 @@ class Job:
         for name, value in options.items():
             if value is not None:
                 try:
-                    take(self, name, value)
+                    for attribute, fit in attributes_of(name, value, vars(self)).items():
+                        setattr(self, attribute, fit)
                 except Exception as error:
                     _runtime.unusable(name, error)
         self.worker = identifier(self.worker, WORKER_LIMIT) or "unknown"
@@ -267,7 +272,9 @@ class Job:
         )
 
 
-def lineage_of(parent: "Job | str | None", above: Job | None, namespace: str, job_id: str) -> Lineage:
+def lineage_of(
+    parent: ParentJob | str | None, above: ParentJob | None, namespace: str, job_id: str
+) -> Lineage:
     """Return a job's lineage. A parent in another namespace is ignored: a job id is unique only in its namespace."""
     if parent is None or isinstance(parent, Job):
         above = parent or above

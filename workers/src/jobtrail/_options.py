@@ -5,9 +5,10 @@ Options that cannot be used are counted. `_job.py` decides which option wins, an
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from jobtrail import _header, _runtime
+from jobtrail._context import ParentJob
 from jobtrail._text import (
     EXTERNAL_ID_LIMIT,
     JOB_ID_LIMIT,
@@ -18,9 +19,6 @@ from jobtrail._text import (
     text_of,
 )
 from jobtrail._times import micros
-
-if TYPE_CHECKING:
-    from jobtrail._job import Job
 
 _INT_MAX: Final = 2**31 - 1
 _NAME_LIMITS: Final = {
@@ -66,8 +64,8 @@ class JobOptions(TypedDict, total=False):
     """* Recorded as redacted JSON with the first event. On a decorator True records the call's arguments by name."""
     headers: Mapping[Any, Any] | Callable[..., Mapping[Any, Any]] | None
     """* The headers that `enqueued()` returned."""
-    parent: "Job | str | None"
-    """The job that spawned it, if not the current one; "" makes it a root, even inside another job."""
+    parent: ParentJob | str | None
+    """The Job or the job id that spawned it, if not the current one; "" makes it a root, even inside another job."""
     depends_on: Sequence[str] | Callable[..., Sequence[str]]
     """* Job ids of the same run that had to finish first."""
     meta: Mapping[str, object] | Callable[..., Mapping[str, object]]
@@ -80,23 +78,23 @@ class JobOptions(TypedDict, total=False):
     """The job's namespace, if not the setting's."""
 
 
-def take(job: "Job", name: str, value: Any) -> None:
-    """Set one option on a job. An empty name, or a number that is not one, changes nothing.
+def attributes_of(name: str, value: Any, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """Return the attributes of a Job that one option sets. An empty name sets none.
 
-    Raises any error that the value's own methods raise.
+    ``numbers``: what attempt and max_attempts stay at if the value is not a number. Raises any error that the value's own methods raise.
     """
     if name in _NAME_LIMITS:
         text = identifier(value, _NAME_LIMITS[name])
-        if text:
-            setattr(job, name, text)
-    elif name in _LEAST:
-        setattr(job, name, whole_number(value, getattr(job, name), least=_LEAST[name]))
-    elif name in ("enqueued_at", "scheduled_at"):
-        setattr(job, name, micros(value))
-    elif name == "meta":
-        job.meta = dict(value)
-    elif name == "expect":
-        job.expected = {text_of(worker): int(count) for worker, count in value.items()}
+        return {name: text} if text else {}
+    if name in _LEAST:
+        return {name: whole_number(value, numbers[name], least=_LEAST[name])}
+    if name in ("enqueued_at", "scheduled_at"):
+        return {name: micros(value)}
+    if name == "meta":
+        return {"meta": dict(value)}
+    if name == "expect":
+        return {"expected": {text_of(worker): int(count) for worker, count in value.items()}}
+    return {}
 
 
 def read_headers(headers: Any) -> _header.Ticket | None:
