@@ -24,6 +24,20 @@ class Form(NamedTuple):
 
 
 FORMS: Final = (
+    # Sentences and commands.
+    Form(
+        "a sentence with a colon and quotes",
+        'the secret is: "Zq7xKp93LmW2vTnB", the token was "Zq8xKp93LmW2vTnB".',
+        ("Zq7xKp93LmW2vTnB", "Zq8xKp93LmW2vTnB"),
+        ('the secret is: "', '", the token was "', '".'),
+    ),
+    Form(
+        "sqlplus",
+        "sqlplus -S -L scott/tiger2@//db:1521/x ended with 1",
+        ("tiger2",),
+        ("sqlplus -S -L scott/", "@//db:1521/x ended with 1"),
+    ),
+    Form("Russian", "неверный пароль: hunter2", ("hunter2",), ("неверный пароль: ",)),
     # Query strings.
     Form(
         "query api_key",
@@ -717,6 +731,7 @@ FORMS: Final = (
 
 HARMLESS: Final = (
     *("seat map has no rows: showtime 4711 of cinema 12", "token count: 5"),
+    *("the token is: expired", 'the secret was "not found"', "sqlplus ended with 1, see log/today@host"),
     *("used 4096 tokens, max_tokens=4096, prompt_tokens: 512", "authors=Bob, Alice"),
     *('author: Jane; tokenizer="bert-base-uncased"; monkey=banana',),
     *("keyboard: qwerty, primary_key=4711, cache_key=movie:4711, sort_key: title",),

@@ -29,8 +29,8 @@ _QUOTED: Final = r"(?P<quote>[\"'`])(?P<secret>[^\s\"'`]{1,500}+)(?P=quote)"
 _BEFORE_VALUES: Final = (
     *("password ", "password:", "passphrase ", "passphrase:", "passwd ", "passwd:"),
     *("access token ", "access_token ", "api key ", "api key:", "api_key ", "api-key "),
-    *("apikey ", "secret key ", "secret_key ", "auth token ", "token is ", "token was "),
-    *("secret is ", "secret was "),
+    *("apikey ", "secret key ", "secret_key ", "auth token ", "token is", "token was"),
+    *("secret is", "secret was"),
 )
 _RULES: Final = (
     # mysql -pS, mysqldump … '-pS'
@@ -65,7 +65,13 @@ _RULES: Final = (
         ),
     ),
     # scott/tiger@//host, user:S@tcp(host:3306)
-    _Rule(("oracle",), lazily(r"(?i:oracle:\w{1,10}:)[^\s/@]{1,100}/(?P<secret>[^\s@]{1,200}+)@")),
+    _Rule(
+        ("oracle", "sqlplus"),
+        lazily(
+            r"(?i:oracle:\w{1,10}:|\bsqlplus[ \t]{1,4}(?:-\w{1,10}[ \t]{1,4}){0,5})"
+            r"[^\s/@]{1,100}/(?P<secret>[^\s@]{1,200}+)@"
+        ),
+    ),
     _Rule(
         ("@tcp(", "@udp(", "@unix("),
         lazily(r"(?<![\w.])[\w.-]{1,100}+:(?P<secret>[^\s:\"']{1,200}?)@(?:tcp|udp|unix)\("),
@@ -92,7 +98,7 @@ _RULES: Final = (
         _BEFORE_VALUES,
         lazily(
             rf"\b(?:{_SAID}|(?i:token|secret))[ ](?:is|was|provided|given|supplied):?[ \t]{{1,4}}"
-            r"(?P<secret>[^\s\"'`\[(]++)"
+            r"[\"'`]?(?P<secret>[^\s\"'`\[(]++)"
         ),
         must_look_random=True,
     ),

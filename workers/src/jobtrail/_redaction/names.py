@@ -43,6 +43,7 @@ _PHRASES: Final = (
 _CERTAIN_WORDS: Final = frozenset(
     {"secret", "secrets", "pwd", "jwt", "jwts", "csrf", "xsrf", "otp", "totp", "bearer"}
     | {"passwort", "haslo", "hasło", "senha", "cvv", "cvv2", "cvc", "iban", "ssn"}
+    | {"пароль", "пароля", "пароли"}
 )
 # Found as the last word of a name, or before words that add no meaning.
 _LIKELY_WORDS: Final = frozenset(

@@ -39,7 +39,7 @@ Span = tuple[int, int]
 PARTS_OF_NAMES: Final = (
     *("pass", "pw", "secret", "token", "key", "auth", "cred", "cookie", "sess", "sid", "jwt"),
     *("sig", "srf", "cvv", "cvc", "iban", "ssn", "otp", "card", "code=", "bearer", "kennwort"),
-    *("haslo", "hasło", "senha", "contrase", "mnemonic", "hmac"),
+    *("haslo", "hasło", "senha", "contrase", "парол", "mnemonic", "hmac"),
 )
 """Every secret's name that `names` knows holds one of these, in lower case."""
 
