@@ -1,7 +1,7 @@
 """The times that options take: how long ago, or a point in time, always in the past.
 
-A time in the future is refused, because it does harm: nothing has happened since then, so `verify` finds no differences, and
-everything was published before then, so `purge` would delete all of it.
+A time in the future is refused because it does harm: nothing has happened since then, so `verify` finds no differences, and
+everything was published before then, so `purge` would delete all of it. Now is refused for the same reason.
 """
 
 import re
@@ -69,6 +69,10 @@ def past_time(text: str, now: datetime) -> datetime:
     Raises ValueError that says what was expected, what was given, and what was probably meant.
     """
     seconds = duration_seconds(text)
+    if seconds == 0:
+        raise _refused(
+            text, "that is now, and nothing has happened since; only a time that has passed makes sense here"
+        )
     if seconds is not None:
         try:
             return now - timedelta(seconds=seconds)
