@@ -273,6 +273,17 @@ def test_lines_of_prose_are_short() -> None:
     assert long == []
 
 
+def test_the_fence_of_a_code_block_has_a_line_of_its_own() -> None:
+    """A block that was joined to one line with its fences looks like prose, and nobody can copy its commands."""
+    joined = [
+        f"{page.relative_to(ROOT)}:{number}"
+        for page in PAGES
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+        if "```" in line and not re.fullmatch(r" *```\w*", line)
+    ]
+    assert joined == []
+
+
 def leads_somewhere(page: Path, target: str, heading: str | None) -> bool:
     path = (page.parent / target).resolve() if target else page
     if not path.exists():
