@@ -9,6 +9,7 @@ from broker.client import Client, Consumer, subscribe
 from broker.reach import check_reachable
 from broker.receive import is_connected
 from consumers.process.health import Health
+from consumers.process.outage import OutageLog
 from consumers.process.stop import Pauses, Stop
 from schemas.errors import BrokerError
 from settings.broker import BrokerSettings
@@ -34,6 +35,7 @@ def subscribe_patiently(
     """
     subscription = settings.subscription
     pauses = Pauses(subscription.retry_longest_seconds)
+    outage = OutageLog("broker_away", "broker_back", "tries again every few seconds")
     while not stop.requested:
         health.turned()
         try:
@@ -48,12 +50,12 @@ def subscribe_patiently(
                 receiver_queue=receiver_queue,
             )
         except BrokerError as error:
-            pause = pauses.next_seconds()
             health.not_ready("broker", "away")
-            log.warning("broker_away", error=str(error), then=f"tries again in {pause:.1f} s")
-            stop.wait(pause)
+            outage.failed(str(error))
+            stop.wait(pauses.next_seconds())
             continue
         health.ready("broker")
+        outage.ended()
         log.info("subscribed", topic=settings.topic, subscription=subscription.name)
         return consumer
     return None

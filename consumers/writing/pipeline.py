@@ -18,6 +18,7 @@ import psycopg
 import structlog
 
 from consumers.process.barriers import REACHED_IF_ENABLED, reached
+from consumers.process.outage import OutageLog
 from consumers.process.stop import Pauses, Stop
 from consumers.receiving.decode import Received
 from consumers.writing.isolation import Fold, write_surely
@@ -99,6 +100,9 @@ class Pipeline:
         self._longest_pause = longest_pause_seconds
         self._on_database = on_database
         self._folded = folded
+        self._outage = OutageLog(
+            "database_away", "database_back", "tries again every few seconds; nothing is lost"
+        )
         self._writers = ThreadPoolExecutor(max_workers=_CONNECTIONS, thread_name_prefix="write")
         self._free: deque[psycopg.Connection] = deque()
         self._in_flight: deque[_InFlight] = deque()
@@ -116,17 +120,15 @@ class Pipeline:
                 while len(self._free) < _CONNECTIONS:
                     self._free.append(self._session())
                 self._on_database(None)
+                self._outage.ended()
                 return True
             except (StoreError, *AWAY) as error:
                 self._close_all()
                 if not isinstance(error, AWAY) and not isinstance(error.__cause__, psycopg.OperationalError):
                     raise
-                pause = pauses.next_seconds()
                 self._on_database(str(error))
-                log.warning(
-                    "database_away", error=str(error), then=f"tries again in {pause:.1f} s, nothing is lost"
-                )
-                self._stop.wait(pause)
+                self._outage.failed(str(error))
+                self._stop.wait(pauses.next_seconds())
         return False
 
     def submit(self, received: Received, also: Also | None = None) -> None:
@@ -242,17 +244,13 @@ class Pipeline:
                 batch = self._folded(received.events, received.dead_letters, moved.horizon_us)
                 left[0] = _Unwritten(received, batch, also)
             except AWAY as away:
-                pause = pauses.next_seconds()
                 self._on_database(one_line(away))
-                log.warning(
-                    "database_away",
-                    error=one_line(away),
-                    then=f"tries again in {pause:.1f} s, nothing is lost",
-                )
+                self._outage.failed(one_line(away))
                 self._close_all()
-                if self._stop.wait(pause):
+                if self._stop.wait(pauses.next_seconds()):
                     return
         self._on_database(None)
+        self._outage.ended()
 
     def _write_now(self, connection: psycopg.Connection, unwritten: _Unwritten) -> Committed:
         received, batch, also = unwritten
