@@ -48,7 +48,7 @@ def run(settings: AggregatorSettings) -> int:
     )
     metrics = AggregatorMetrics()
     with serve(health, metrics.registry, settings.listen_host, settings.aggregator_port):
-        connect_session = partial(connect_database, settings, "jobtrail aggregator")
+        connect_session = partial(_open_session, settings)
         pipeline = Pipeline(
             connect_session,
             stop,
@@ -59,7 +59,6 @@ def run(settings: AggregatorSettings) -> int:
         try:
             if pipeline.open():
                 with connect_session() as connection:
-                    check_version(connection)
                     check_fingerprint_version(connection, VERSION)
                 aggregation = Aggregation(pipeline, metrics, PartitionUpkeep(connect_session))
                 with RetentionUpkeep(settings, metrics.horizon_is):
@@ -72,6 +71,17 @@ def run(settings: AggregatorSettings) -> int:
             pipeline.close()
     log.info("stopped")
     return 0
+
+
+def _open_session(settings: AggregatorSettings) -> psycopg.Connection:
+    """Connect. Raises StoreError unless this release fits the database: it may have been migrated since the last session."""
+    connection = connect_database(settings, "jobtrail aggregator")
+    try:
+        check_version(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class Aggregation:

@@ -480,6 +480,16 @@ def test_a_role_that_may_not_migrate_is_cured_by_what_it_tells_to_run(
     assert ended.returncode == 0, ended.stderr
 
 
+def test_an_aggregator_without_tables_says_which_command_makes_them(
+    server: Server, role: None, database: None
+) -> None:
+    ended = jobtrail(server.address(), "aggregate", JOBTRAIL_AGGREGATOR_PORT="0")
+    assert ended.returncode == 2
+    last = ended.stderr.splitlines()[-1]
+    assert "the database is at migration 0, this code needs" in last
+    assert last.endswith("Run `jobtrail migrate` first.")
+
+
 def test_an_aggregator_that_may_not_write_says_which_privilege_it_lacks(
     server: Server, role: None, database: None
 ) -> None:
