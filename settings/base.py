@@ -98,6 +98,8 @@ def _problem(settings_class: type[BaseSettings], item: Any) -> str:
         return f"{variable} is not set (set it in the environment or in the file named by {CONFIG_FILE_VARIABLE})"
     field = settings_class.model_fields.get(name)
     given = item["input"]
+    if field is not None and field.examples and item["type"] == "string_pattern_mismatch":
+        return f"{variable}: expected {' or '.join(field.examples)}, got something else"
     if field is None or not _is_plain(field.annotation):
         return f"{variable}: {item['msg']}"
     shown = repr(given if len(str(given)) <= _SHOWN_CHARACTERS else f"{str(given)[:_SHOWN_CHARACTERS]}…")

@@ -11,14 +11,21 @@ class BrokerSettings(Settings):
     """Apache Pulsar: addresses, topic, TLS and token."""
 
     pulsar_url: str = Field(
-        "pulsar://127.0.0.1:6650", pattern=r"^pulsar(\+ssl)?://", description="service URL"
+        "pulsar://127.0.0.1:6650",
+        pattern=r"^pulsar(\+ssl)?://",
+        examples=["pulsar://HOST:6650", "pulsar+ssl://HOST:6651"],
+        description="service URL",
     )
     pulsar_admin_url: str = Field(
-        "http://127.0.0.1:8080", pattern=r"^https?://", description="admin REST URL"
+        "http://127.0.0.1:8080",
+        pattern=r"^https?://",
+        examples=["http://HOST:8080", "https://HOST:8443"],
+        description="admin REST URL",
     )
     topic: str = Field(
         "persistent://jobtrail/lifecycle/job-events",
         pattern=r"^persistent://[^/]+/[^/]+/[^/]+$",
+        examples=["persistent://TENANT/NAMESPACE/TOPIC"],
         description="the topic of the events, partitioned by job",
     )
     pulsar_token: SecretStr | None = Field(None, description="token for authentication (a JWT)")
