@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _WAIT_SECONDS = 0.25
 """How soon an interruption is noticed, and that nobody reads any more."""
 
+_MOST_SEEN = 10_000
+_NAMES = {"namespace": "namespace", "worker": "worker", "source": "source", "job_id": "job"}
+
 
 @click.group()
 def events() -> None:
@@ -90,20 +93,46 @@ def _lines(
     settings = BrokerSettings.load()
     check_reachable(settings)
     client = connect(settings, log_file=os.devnull)
+    seen: dict[str, set[str]] = {name: set() for name in asked}
+    matched = False
     try:
         schemas = WriterSchemas(client, settings)
         with open_reader(client, settings, since) as reader:
             while is_read() and (follow or has_more(reader, settings)):
                 message = next_message(reader, settings, _WAIT_SECONDS)
-                line = None if message is None else _line(message, schemas, asked, as_json)
+                line = None if message is None else _line(message, schemas, asked, seen, as_json)
                 if line is not None:
+                    matched = True
                     yield line
+        if asked and not matched and not follow and is_read():
+            _demand_seen(asked, seen)
     finally:
         client.close()
 
 
-def _line(message: Any, schemas: "WriterSchemas", asked: Mapping[str, str], as_json: bool) -> str | None:
-    """What to show of a message; None when it was not asked for. What is no event matches whatever was asked."""
+def _demand_seen(asked: Mapping[str, str], seen: Mapping[str, set[str]]) -> None:
+    """Raise NotFoundError if no event has one of the names that were asked for: it may be misspelt."""
+    from schemas.errors import NotFoundError
+    from store.answers.names import demand_known
+
+    for name, what in _NAMES.items():
+        if name in asked and not seen[name]:
+            raise NotFoundError("no event was published in that time.")
+        if name in asked:
+            demand_known(what, asked[name], sorted(seen[name]))
+
+
+def _line(
+    message: Any,
+    schemas: "WriterSchemas",
+    asked: Mapping[str, str],
+    seen: Mapping[str, set[str]],
+    as_json: bool,
+) -> str | None:
+    """What to show of a message; None when it was not asked for. What is no event matches whatever was asked.
+
+    The values of what was asked for are added to ``seen``.
+    """
     from cli.render.events import event_json, event_line, invalid_json, invalid_line
     from consumers.receiving.decode import dead_letter
     from schemas.errors import DecodeError
@@ -113,6 +142,9 @@ def _line(message: Any, schemas: "WriterSchemas", asked: Mapping[str, str], as_j
     except DecodeError as error:
         letter = dead_letter(message, error.reason, error.detail)
         return invalid_json(letter) if as_json else invalid_line(letter)
+    for name, values in seen.items():
+        if len(values) < _MOST_SEEN:
+            values.add(getattr(event, name))
     if any(getattr(event, name) != value for name, value in asked.items()):
         return None
     if as_json:

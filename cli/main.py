@@ -63,6 +63,23 @@ class _Jobtrail(click.Group):
         except BrokenPipeError as error:  # --help and --version are printed here
             raise _UnreadError from error
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; name the group of one that is looked for at the top."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            groups = [
+                name
+                for name, group in self.commands.items()
+                if isinstance(group, click.Group) and args[0] in group.commands
+            ]
+            if not groups:
+                raise
+            meant = " or ".join(f"`{ctx.command_path} {name} {args[0]}`" for name in groups)
+            raise click.UsageError(f"No such command '{args[0]}'. Did you mean {meant}?", ctx) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

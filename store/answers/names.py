@@ -26,32 +26,34 @@ class _Name(NamedTuple):
 def demand_namespace(connection: psycopg.Connection, namespace: str | None) -> None:
     """Raise NotFoundError unless a job is in the namespace, or none was asked for."""
     if namespace:
-        _demand("namespace", namespace, _known(connection, "namespaces"))
+        demand_known("namespace", namespace, _known(connection, "namespaces"))
 
 
 def demand_source(connection: psycopg.Connection, source: str | None, namespace: str | None) -> None:
     """Raise NotFoundError unless an attempt of the source has ended, or none was asked for."""
     if source is not None:
-        _demand("source", source, _known(connection, "sources", namespace=namespace or None))
+        demand_known("source", source, _known(connection, "sources", namespace=namespace or None))
 
 
 def demand_category(connection: psycopg.Connection, category: str | None, namespace: str | None) -> None:
     """Raise NotFoundError unless a failure has the category, or none was asked for."""
     if category is not None:
-        _demand("error category", category, _known(connection, "categories", namespace=namespace or None))
+        demand_known(
+            "error category", category, _known(connection, "categories", namespace=namespace or None)
+        )
 
 
 def demand_topic(connection: psycopg.Connection, topic: str | None) -> None:
     """Raise NotFoundError when there are dead letters, and none of the topic."""
     known = _known(connection, "dead_letter_topics") if topic is not None else []
     if topic is not None and known:
-        _demand("topic with dead letters", topic, known)
+        demand_known("topic with dead letters", topic, known)
 
 
 def demand_worker(worker: str | None, known: Sequence[str], run: str) -> None:
     """Raise NotFoundError unless the run has jobs of the worker, or none was asked for."""
     if worker is not None:
-        _demand(f"worker in the run #{run}", worker, known)
+        demand_known(f"worker in the run #{run}", worker, known)
 
 
 def _known(connection: psycopg.Connection, query: str, **parameters: str | None) -> list[str]:
@@ -59,7 +61,8 @@ def _known(connection: psycopg.Connection, query: str, **parameters: str | None)
         return [row.name for row in read(connection, _Name, _QUERIES[query], **parameters)]
 
 
-def _demand(what: str, name: str, known: Sequence[str]) -> None:
+def demand_known(what: str, name: str, known: Sequence[str]) -> None:
+    """Raise NotFoundError, which lists the known names and the nearest one, unless this is one of them."""
     if name in known:
         return
     near = difflib.get_close_matches(name, known, 1, cutoff=0.5)

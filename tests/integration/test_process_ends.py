@@ -201,13 +201,24 @@ def test_tail_since_a_time_ends_when_it_has_shown_what_was_there(environment: di
         (["--since", "1h"], 20),
         (["--since", "30000d"], 20),
         (["--since", "1h", "--job", "7"], 1),
-        (["--since", "0s"], 0),
         (["--since", "1h", "--no-follow", "--count", "30"], 20),
         (["--since", "1h", "--count", "3"], 3),
         (["--no-follow"], 0),
     ):
         ended = jobtrail(environment, "events", "tail", *arguments)
         assert (ended.returncode, len(ended.stdout.splitlines()), ended.stderr) == (0, lines, ""), arguments
+
+
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [("namespace", "namespace"), ("worker", "worker"), ("source", "source"), ("job", "job")],
+)
+def test_tail_of_a_name_that_no_event_has_is_no_empty_answer(
+    environment: dict[str, str], option: str, what: str
+) -> None:
+    ended = jobtrail(environment, "events", "tail", "--since", "1h", f"--{option}", "nope")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"jobtrail: no such {what}: 'nope'; there are: ")
 
 
 def test_tail_with_a_count_waits_for_its_lines(environment: dict[str, str]) -> None:
