@@ -89,5 +89,5 @@ def _create(connection: psycopg.Connection, day: date) -> str | None:
 
 
 def _exists(connection: psycopg.Connection, name: str) -> bool:
-    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [name]).fetchone()
+    row = connection.execute(_RETENTION["has_partition"], {"name": name}).fetchone()
     return bool(row and row[0])

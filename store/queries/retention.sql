@@ -35,6 +35,15 @@ SET
     cleared_open_before = greatest(cleared_open_before, %(open_horizon)s)
 WHERE 'jobs'::regclass::oid = %(tables)s
 
+-- name: has_partition
+-- Asks the table pg_class, not to_regclass(): that keeps in its cache what was not there before the session waited for a lock.
+SELECT EXISTS (
+    SELECT
+    FROM pg_class
+    WHERE relname = %(name)s
+      AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'attempts'::regclass)
+)
+
 -- name: day_partitions
 SELECT relname::text
 FROM pg_inherits
