@@ -30,6 +30,7 @@ class Sending:
             pulsar_tls_trust_certs_file=broker.pulsar_tls_trust_certs_file,
             pulsar_tls_validate_hostname=broker.pulsar_tls_validate_hostname,
             enabled=True,
+            spool=False,  # an import that fails is made again, as another run: nothing of it must be sent later
         )
         self._where = f"{broker.topic} at {shown_url(broker.pulsar_url)}"
         self._within_seconds = acknowledged_within_seconds
@@ -57,5 +58,5 @@ class Sending:
             raise BrokerError(
                 f"{what}: {missing} of {self._given} events were not acknowledged by {self._where} "
                 f"within {self._within_seconds:g} s{f' (dropped: {dropped})' if dropped else ''}. "
-                "Is the broker running, and is JOBTRAIL_PULSAR_URL its address? Then import again."
+                "Is the broker running, is JOBTRAIL_PULSAR_URL its address, and may you produce there? Then import again."
             )
