@@ -21,6 +21,7 @@ from broker.registry import WriterSchemas
 from consumers.process.barriers import halfway, reached
 from consumers.process.health import Health
 from consumers.process.interpreter import set_interpreter
+from consumers.process.outage import OutageLog
 from consumers.process.stop import Stop
 from consumers.receiving.decode import Received, decode_batch
 from consumers.receiving.receiver_queue import ReceiverQueue
@@ -76,23 +77,26 @@ def consume(service: Service) -> None:
     """
     subscription = service.settings.subscription
     watchdog = Watchdog(service.settings, subscription.name)
+    outage = OutageLog("broker_away", "broker_back", "tries again every few seconds; nothing is lost")
     queue = ReceiverQueue(subscription.receiver_queue, subscription.receiver_queue_bytes)
     set_interpreter()
     try:
         while not service.stop.requested:
             client = connect(service.settings)
             try:
-                _consume_with(client, service, watchdog, queue)
+                _consume_with(client, service, watchdog, outage, queue)
             finally:
                 leave(client)
     finally:
         watchdog.close()
 
 
-def _consume_with(client: Client, service: Service, watchdog: Watchdog, queue: ReceiverQueue) -> None:
+def _consume_with(
+    client: Client, service: Service, watchdog: Watchdog, outage: OutageLog, queue: ReceiverQueue
+) -> None:
     """Consume until a stop is requested, or until a new client is needed."""
     settings, stop, health, processor = service.settings, service.stop, service.health, service.processor
-    consumer = subscribe_patiently(client, settings, stop, health, queue.messages)
+    consumer = subscribe_patiently(client, settings, stop, health, outage, queue.messages)
     if consumer is None:
         return
     schemas = WriterSchemas(client, settings)
@@ -103,7 +107,7 @@ def _consume_with(client: Client, service: Service, watchdog: Watchdog, queue: R
     while not stop.requested:
         health.turned()
         messages = receive_batch(consumer, settings)
-        connected = note_broker(consumer, health)
+        connected = note_broker(consumer, health, outage)
         processor.start_round(messages, connected)
         watchdog.turned(idle=not messages and processor.is_empty, connected=connected)
         if messages:

@@ -27,6 +27,7 @@ def subscribe_patiently(
     settings: ConsumerSettings,
     stop: Stop,
     health: Health,
+    outage: OutageLog,
     receiver_queue: int,
 ) -> Consumer | None:
     """Return the consumer; None when the service was asked to stop before there was one.
@@ -35,7 +36,6 @@ def subscribe_patiently(
     """
     subscription = settings.subscription
     pauses = Pauses(subscription.retry_longest_seconds)
-    outage = OutageLog("broker_away", "broker_back", "tries again every few seconds")
     while not stop.requested:
         health.turned()
         try:
@@ -106,11 +106,13 @@ def note_wait(health: Health) -> None:
     health.not_ready("broker", "away")
 
 
-def note_broker(consumer: Consumer, health: Health) -> bool:
-    """Return whether the broker is connected, and show it on /readyz. Call once a round."""
+def note_broker(consumer: Consumer, health: Health, outage: OutageLog) -> bool:
+    """Return whether the broker is connected, and show it on /readyz and in the log. Call once a round."""
     connected = is_connected(consumer)
     if connected:
         health.ready("broker")
+        outage.ended()
     else:
         health.not_ready("broker", "away")
+        outage.failed("the connection to the broker was lost")
     return connected

@@ -213,6 +213,9 @@ def test_a_broker_that_goes_away_is_waited_for(database_url: str, tmp_path: Path
             wait_until(lambda: count(database_url, "attempts") == 4_000, "all events", running.end_of_log)
             wait_until(lambda: running.get("/readyz")[0] == 200, "ready again", running.end_of_log)
             assert running.stop() == 0
+            log = running.log.read_text()
+            assert log.count("broker_back") == 1
+            assert 1 <= log.count("broker_away") <= 3  # one for each cause
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT sum(completed) FROM jobtrail.outcomes_hourly").fetchone() == (
             4_000,
