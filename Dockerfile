@@ -1,7 +1,7 @@
 # The pipeline as an image: both consumers and the `jobtrail` command, which says what a container does:
 #
-#     docker build --tag jobtrail:0.1.0 .
-#     docker run --rm jobtrail:0.1.0 --help
+#     docker build --tag jobtrail:0.2.0.dev0 .
+#     docker run --rm jobtrail:0.2.0.dev0 --help
 #
 # What is copied is what .dockerignore lets through. Health is the business of whoever runs it: docker-compose.yml.
 

@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from schemas.errors import SettingsError
+from settings.version import installed_version
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -102,7 +103,12 @@ def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> 
         ) from error
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
     thread.start()
-    log.info("listening", address=f"http://{host}:{server.server_port}", paths="/healthz /readyz /metrics")
+    log.info(
+        "listening",
+        address=f"http://{host}:{server.server_port}",
+        paths="/healthz /readyz /metrics",
+        version=installed_version(),
+    )
     try:
         yield server.server_port
     finally:
