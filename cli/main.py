@@ -6,10 +6,12 @@ reader of a pipe closes it, the command ends as if everything had been read.
 """
 
 import contextlib
+import json
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -34,18 +36,14 @@ COULD_NOT_BE_DONE = 2
 INTERRUPTED = 130
 TRACEBACK_VARIABLE = "JOBTRAIL_TRACEBACK"
 
-_SERVICES = ("aggregate", "metrics")
-"""These name unknown settings in their log, not on standard error."""
+_SERVICES = {"aggregate": "aggregator", "metrics": "metrics"}
+"""The commands that are services, and the names in their logs. They name unknown settings there, not on standard error."""
 
 
 def _say_version(context: click.Context) -> None:
-    from importlib.metadata import PackageNotFoundError, version
+    from settings.version import installed_version
 
-    try:
-        installed = version("jobtrail-pipeline")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        installed = "(not installed)"
-    click.echo(f"jobtrail {installed}")
+    click.echo(f"jobtrail {installed_version()}")
     context.exit(0)
 
 
@@ -160,17 +158,18 @@ def run(arguments: list[str] | None = None) -> int:
         discard_output()
         return 0
     except NotFoundError as error:
-        return _complain(error, ANSWER_IS_NO)
+        return _complain(error, ANSWER_IS_NO, arguments)
     except SettingsError as error:
         if arguments[0] in _SERVICES:  # it has no log yet, and a missing setting may be misspelt
             _warn_of_unknown_names()
-        return _complain(error, COULD_NOT_BE_DONE)
+        return _complain(error, COULD_NOT_BE_DONE, arguments)
     except JobtrailError as error:
-        return _complain(error, COULD_NOT_BE_DONE)
+        return _complain(error, COULD_NOT_BE_DONE, arguments)
     except Exception as error:  # noqa: BLE001 - the last resort: report a defect of ours in one line
         return _complain(
             f"{type(error).__name__}: {error}. This is a defect of jobtrail; {TRACEBACK_VARIABLE}=1 shows where.",
             COULD_NOT_BE_DONE,
+            arguments,
         )
     return status if isinstance(status, int) else 0
 
@@ -196,15 +195,36 @@ def _warn_of_unknown_names() -> None:
         warn(f"jobtrail: {safe(unknown, 500)}")
 
 
-def _complain(what: object, status: int) -> int:
+def _complain(what: object, status: int, arguments: Sequence[str] = ()) -> int:
     from cli.render.safe_text import safe
 
     if os.environ.get(TRACEBACK_VARIABLE):
         import traceback
 
         warn(redact(traceback.format_exc()))
-    warn(f"jobtrail: {safe(' '.join(redact(str(what)).split()), 2_000)}")
+    said = " ".join(redact(str(what)).split())
+    service = _SERVICES.get(arguments[0]) if arguments else None
+    if service and _logs_json():
+        warn(_last_line(said, status, service))
+    else:
+        warn(f"jobtrail: {safe(said, 2_000)}")
     return status
+
+
+def _logs_json() -> bool:
+    from settings.service import ServiceSettings
+
+    try:
+        return ServiceSettings.load().log_format == "json"
+    except SettingsError:
+        return False
+
+
+def _last_line(error: str, status: int, service: str) -> str:
+    """Return the last line of a service's log in JSON, in the form of the lines before it."""
+    moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    fields = {"error": error, "status": status, "event": "ended", "service": service, "level": "error"}
+    return json.dumps({**fields, "timestamp": moment})
 
 
 if __name__ == "__main__":

@@ -69,20 +69,24 @@ def migrate(wait_seconds: float | None) -> None:
         say("the database is up to date.")
 
 
+_port_option = click.option(
+    "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port for /metrics; 0 chooses a free one."
+)
+
+
 @click.command()
+@_port_option
 @click.pass_context
-def aggregate(context: click.Context) -> None:
+def aggregate(context: click.Context, port: int | None) -> None:
     """Run the aggregator until SIGTERM: write events to Postgres as failure groups, outcomes and lineage."""
     from consumers.aggregator.service import run
     from settings.aggregator import AggregatorSettings
 
-    context.exit(run(AggregatorSettings.load()))
+    context.exit(run(AggregatorSettings.load(aggregator_port=port)))
 
 
 @click.command()
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="Port for /metrics; 0 chooses a free one."
-)
+@_port_option
 @click.pass_context
 def metrics(context: click.Context, port: int | None) -> None:
     """Run the metrics consumer until SIGTERM: serve success rates to Prometheus."""
