@@ -1,1 +1,1 @@
-"""The `jobtrail` command: one module a group of commands; what they print is made in `cli/render/`."""
+"""The `jobtrail` command: one module per group of commands. `cli/render/` formats what they print."""

@@ -1,4 +1,4 @@
-"""What every command that answers shares: settings, a connection, the namespace, common options, and printing."""
+"""Shared by all commands that query: settings, a connection, the namespace, common options, and printing."""
 
 import os
 import select
@@ -21,21 +21,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Asking(NamedTuple):
-    """An open connection to ask by, the settings, and the namespace from option or setting ('' if neither is given)."""
+    """An open connection for queries, the settings, and the namespace from option or setting ('' if neither is given)."""
 
     connection: "psycopg.Connection"
     settings: "AnswersSettings"
     namespace: str
 
     def namespace_of(self, job: str) -> str:
-        """Return the namespace that was given, else the only one that has the job. Raises InputError, NotFoundError."""
+        """Return the given namespace, else the only one that has the job. Raises InputError, NotFoundError."""
         from store.answers.scope import find_namespace
 
         return self.namespace or find_namespace(self.connection, job)
 
     @property
     def rule(self) -> "StuckRule":
-        """Return the rule of the verdicts, with the floors from the settings."""
+        """Return the rule for verdicts, with the floors from the settings."""
         from store.answers.verdicts import StuckRule
 
         return StuckRule(
@@ -47,7 +47,7 @@ class Asking(NamedTuple):
 
 @contextmanager
 def asking(namespace: str | None = None) -> Iterator[Asking]:
-    """Connect for a question. Raises StoreError that says why the database could not answer, with the cure."""
+    """Connect for a query. Raises StoreError with the reason why the database could not answer, and the cure."""
     from settings.answers import AnswersSettings
     from settings.database import DatabaseSettings
     from store.causes import Access, store_errors
@@ -107,9 +107,9 @@ def edges_option(command: Command) -> Command:
 
 
 def say(text: str) -> bool:
-    """Print to standard output. Return False when nobody reads it any more, which is no error.
+    """Print to standard output. Return False when its reader has closed it, which is not an error.
 
-    Raises OutputError when it cannot be written for another reason: a full disk.
+    Raises OutputError when it cannot be written for another reason, such as a full disk.
     """
     try:
         click.echo(text)
@@ -123,14 +123,14 @@ def say(text: str) -> bool:
 
 
 def say_json(value: object) -> bool:
-    """Print to standard output as JSON; else as ``say``."""
+    """Print a value as JSON to standard output. Returns and raises the same as ``say``."""
     from store.answers.as_json import dumps
 
     return say(dumps(value))
 
 
 def warn(text: str) -> None:
-    """Print to standard error. Give up without an error when that cannot be written."""
+    """Print to standard error. Discard the text when standard error cannot be written."""
     try:
         click.echo(text, err=True)
     except OSError:
@@ -138,15 +138,15 @@ def warn(text: str) -> None:
 
 
 def discard_output() -> None:
-    """Discard everything written to standard output from now on, and what is buffered: Python would try it again at exit."""
+    """Discard what is written to standard output from now on, and what is buffered: Python would write it again at exit."""
     _discard(sys.stdout)
 
 
 def is_read() -> bool:
-    """Return False when standard output is a pipe or a terminal that was closed."""
+    """Return whether standard output can still be read: False for a pipe or a terminal that was closed."""
     try:
         descriptor = sys.stdout.fileno()
-    except (AttributeError, ValueError, OSError):  # closed from the start, or a test's
+    except (AttributeError, ValueError, OSError):  # closed from the start, or replaced by a test
         return True
     output = select.poll()
     output.register(descriptor, 0)

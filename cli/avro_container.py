@@ -1,4 +1,4 @@
-"""Avro's object container files: the schema they were written with, and the bytes of each event."""
+"""Reads Avro object container files: the schema they were written with, and the bytes of each event."""
 
 import bz2
 import io
@@ -33,14 +33,14 @@ _CODECS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "bzip2": bz2.decompress,
     "xz": lzma.decompress,
 }
-"""Codecs that Python has itself, to what unpacks a block."""
+"""Codecs in Python's standard library, with the function that unpacks a block."""
 
 
 class Container(NamedTuple):
     """The events of a file."""
 
     decode: Decoder
-    """By the schema in the file."""
+    """Decodes by the schema in the file."""
     payloads: Iterator[bytes]
     """The bytes of each event. Raises EOFError where the file is cut or damaged, after the events before it."""
 
@@ -48,8 +48,8 @@ class Container(NamedTuple):
 def read_container(name: str, content: bytes) -> Container:
     """Open a container. ``name`` is for messages.
 
-    Raises InputError when it is not a container or its codec is not read here, and SchemaError when its schema is not one
-    of JobEvent.
+    Raises InputError when it is not a container or its codec is not supported, and SchemaError when its schema is not a
+    JobEvent schema.
     """
     stream = io.BytesIO(content)
     try:

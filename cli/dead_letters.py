@@ -1,4 +1,4 @@
-"""`jobtrail dead-letters …`: messages that were no valid event; look at them, try them again, delete them."""
+"""`jobtrail dead-letters …`: inspect, retry and delete messages that were not valid events."""
 
 import os
 import sys
@@ -25,20 +25,20 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Messages that were no valid event: why, how many, and what to do."""
+    """Inspect, retry or delete messages that were not valid events."""
 
 
 def _reason_option(command: Command) -> Command:
     words = [reason.value for reason in DeadLetterReason]
     return click.option(
-        "--reason", type=click.Choice(words), metavar="WORD", help="Only those of this reason: malformed, …"
+        "--reason", type=click.Choice(words), metavar="WORD", help="Only those with this reason: malformed, …"
     )(command)
 
 
 def _topic_option(command: Command) -> Command:
-    return click.option("--topic", metavar="TOPIC", help="Only those of this topic, the partition included.")(
-        command
-    )
+    return click.option(
+        "--topic", metavar="TOPIC", help="Only those of this topic, including its partition."
+    )(command)
 
 
 @dead_letters.command("list")
@@ -69,7 +69,7 @@ def list_letters(
 @_topic_option
 @json_option
 def show(message: str, topic: str | None, as_json: bool) -> None:
-    """Show one dead letter by the id of its MESSAGE: its bytes, and what they read as."""
+    """Show one dead letter by its MESSAGE id: its bytes, and what they decode to."""
     from cli.render.dead_letters import letter_json, letter_page
     from store.answers.dead_letters import get_dead_letter
 
@@ -96,7 +96,7 @@ def show(message: str, topic: str | None, as_json: bool) -> None:
     "--schema-version",
     type=click.IntRange(0),
     metavar="N",
-    help="Decode by this version of the broker's instead of the one each message names.",
+    help="Decode by this schema version of the broker, not by the version in each message.",
 )
 @json_option
 @click.pass_context
@@ -110,25 +110,26 @@ def retry(
     schema_version: int | None,
     as_json: bool,
 ) -> None:
-    """Try dead letters again: the MESSAGE named, or those of a reason or topic, or --all.
+    """Retry dead letters: one MESSAGE, those with a reason or topic, or --all.
 
-    What can be read now is stored, and its dead letter removed, in one transaction. Ends with 1 when any is left.
+    A message that can be decoded now is stored, and its dead letter is removed in the same transaction. Exits with 1 when
+    any dead letter is left.
     """
     from cli.render.dead_letters import retried_json, retried_page
     from consumers.process.barriers import reached
     from consumers.retry import retry as try_again
 
-    wanted = _wanted(message, reason, topic, every=every)
+    chosen = _filter(message, reason, topic, every=every)
     with _writing() as connection, _decoder(schema_file, schema_version) as decode:
         if message is not None:
-            _demand_one(connection, message, topic)
+            _require_one(connection, message, topic)
         done = try_again(
             connection,
             decode,
-            wanted,
+            chosen,
             keep_reasons=schema_file is not None or schema_version is not None,
             reached=reached,
-            on_part=_say_progress,
+            on_part=_print_progress,
         )
     if as_json:
         say_json(retried_json(done))
@@ -159,29 +160,29 @@ def purge(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Delete dead letters for good. A rebuild brings back those that the topic still has."""
+    """Delete dead letters permanently. A rebuild restores those that are still in the topic."""
     from cli.render.words import plural
     from store.writing.dead_letters import count_matching
     from store.writing.dead_letters import purge as delete
 
-    wanted = _wanted(message, reason, topic, every=every, before=before)
+    chosen = _filter(message, reason, topic, every=every, before=before)
     with _writing() as connection:
         if message is not None:
-            _demand_one(connection, message, topic)
-        count = count_matching(connection, wanted)
+            _require_one(connection, message, topic)
+        count = count_matching(connection, chosen)
         if count and not yes:
-            warn(f"{plural(count, 'dead letter')} would be deleted, payloads and all.")
+            warn(f"{plural(count, 'dead letter')} would be deleted, with their payloads.")
             if not click.confirm("Delete them?", err=True):
                 warn("nothing was deleted.")
                 context.exit(1)
-        deleted = sum(delete(connection, wanted)) if count else 0
+        deleted = sum(delete(connection, chosen)) if count else 0
     if as_json:
         say_json({"deleted": deleted})
     else:
         say(f"deleted {plural(deleted, 'dead letter')}.")
 
 
-def _wanted(
+def _filter(
     message: str | None,
     reason: str | None,
     topic: str | None,
@@ -189,18 +190,20 @@ def _wanted(
     every: bool,
     before: datetime | None = None,
 ) -> "DeadLetterFilter":
-    """What the options name. Raises UsageError unless they name something, so that nothing is meant by accident."""
+    """Return the filter that the options give. Raises UsageError without any, so that nobody deletes all by accident."""
     from store.answers.dead_letters import stored_message_id
     from store.writing.dead_letters import DeadLetterFilter
 
     named = [value for value in (message, reason, topic, before) if value is not None]
     if every == bool(named):
-        raise click.UsageError("say which: a message, --reason, --topic … or --all, and not both.")
+        raise click.UsageError(
+            "select dead letters by a message, --reason, --topic …, or use --all; not both."
+        )
     return DeadLetterFilter(reason, topic, stored_message_id(message) if message else None, before)
 
 
-def _demand_one(connection: "psycopg.Connection", message: str, topic: str | None) -> None:
-    """Raises NotFoundError or InputError unless exactly one topic has such a dead letter."""
+def _require_one(connection: "psycopg.Connection", message: str, topic: str | None) -> None:
+    """Check that exactly one topic has this dead letter. Raises NotFoundError or InputError."""
     from store.answers.dead_letters import get_dead_letter
 
     get_dead_letter(connection, message, topic=topic)
@@ -208,7 +211,7 @@ def _demand_one(connection: "psycopg.Connection", message: str, topic: str | Non
 
 @contextmanager
 def _writing() -> "Iterator[psycopg.Connection]":
-    """A connection that writes as the aggregator does, to tables of this release; what fails is a StoreError."""
+    """Connect to write to tables of this release, as the aggregator does. Raises StoreError when the database fails."""
     from derive.fingerprint import VERSION
     from settings.database import DatabaseSettings
     from store.causes import Access, store_errors
@@ -217,7 +220,10 @@ def _writing() -> "Iterator[psycopg.Connection]":
     from store.writing.writer import check_fingerprint_version
 
     settings = DatabaseSettings.load()
-    with store_errors("do it", settings, Access.CHANGE), connect(settings, "jobtrail command") as connection:
+    with (
+        store_errors("change the dead letters", settings, Access.CHANGE),
+        connect(settings, "jobtrail command") as connection,
+    ):
         check_version(connection)
         check_fingerprint_version(connection, VERSION)
         connection.rollback()
@@ -226,10 +232,10 @@ def _writing() -> "Iterator[psycopg.Connection]":
 
 @contextmanager
 def _decoder(schema_file: Path | None, schema_version: int | None) -> "Iterator[LetterDecoder]":
-    """By the schema in a file, or by the broker's registry."""
+    """Return a decoder by the schema in a file, or by the broker's registry."""
     if schema_file is not None:
         if schema_version is not None:
-            raise click.UsageError("--schema-file and --schema-version are two answers to one question.")
+            raise click.UsageError("use --schema-file or --schema-version, not both.")
         from cli.event_files import schema_decoder
 
         by_file = schema_decoder(schema_file)
@@ -247,7 +253,7 @@ def _decoder(schema_file: Path | None, schema_version: int | None) -> "Iterator[
         client.close()
 
 
-def _say_progress(done: "Retried") -> None:
-    """On standard error, and only where a person looks on."""
+def _print_progress(done: "Retried") -> None:
+    """Print progress to standard error, only if that is a terminal."""
     if sys.stderr.isatty():
         click.echo(f"\rtried {done.tried}, stored {done.stored}", err=True, nl=False)

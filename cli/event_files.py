@@ -1,4 +1,4 @@
-"""Files with events, as people who write publishers have them: JSON, JSON Lines, one Avro datum, an Avro container."""
+"""Reads files with events, as authors of publishers have them: JSON, JSON Lines, one Avro datum, an Avro container."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _EXPECTED: Final = "expected events as JSON (one object, a list of them, or one 
 
 
 class Checked(NamedTuple):
-    """One event of a file: where it stands, and what is wrong with it."""
+    """One event of a file: its place, and its problems."""
 
     file: str
     place: str
@@ -31,9 +31,9 @@ class Checked(NamedTuple):
 
 
 def check_file(name: str, decode: Decoder) -> Iterator[Checked]:
-    """Check every event of a file, or of standard input for ``-``; ``decode`` is for a datum without its schema.
+    """Check every event of a file, or of standard input for ``-``. ``decode`` is for a datum without its schema.
 
-    Raises InputError when the file cannot be read, or holds no event.
+    Raises InputError when the file cannot be read or has no event.
     """
     content = read_content(name)
     name = shown_name(name)
@@ -46,7 +46,7 @@ def check_file(name: str, decode: Decoder) -> Iterator[Checked]:
 
 
 def schema_decoder(path: Path) -> Decoder:
-    """Return the decoder of the schema in a file. Raises InputError when it cannot be read or is none of JobEvent."""
+    """Return a decoder by the schema in a file. Raises InputError when it cannot be read or is not a JobEvent schema."""
     try:
         return decoder(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -56,7 +56,7 @@ def schema_decoder(path: Path) -> Decoder:
 
 
 def _check_content(name: str, content: bytes, decode: Decoder) -> Iterator[Checked]:
-    # First, because an event can begin with any byte of the other kinds: that is the length of its first text.
+    # First, because an event can begin with the same bytes as the other kinds: its first byte is the length of a text.
     if is_event(content, decode):
         return iter([Checked(name, "", problems_of_payload(content, decode))])
     content = unpacked(name, content)
@@ -76,7 +76,7 @@ def _check_datum(name: str, content: bytes, decode: Decoder) -> Iterator[Checked
 
 
 def _problems_of_what_it_is(content: bytes, decode: Decoder) -> Iterator[Problem]:
-    """Name what bytes are that are not an event; nothing when that is not known."""
+    """Yield problems that say what the bytes are instead of an event; none when that is not known."""
     found = find_wire_format(content, decode)
     if found is not None:
         says = (
@@ -100,7 +100,7 @@ def _is_text(content: bytes) -> bool:
 
 
 def _check_json(name: str, text: str) -> Iterator[Checked]:
-    """One object, a list of them, or several after each other: one on each line, or over many lines."""
+    """Check one object, a list of them, or several after each other: one on each line, or over many lines."""
     try:
         whole = json.loads(text.strip(BLANKS))
     except (ValueError, RecursionError):
@@ -111,7 +111,7 @@ def _check_json(name: str, text: str) -> Iterator[Checked]:
 
 
 def _check_json_values(name: str, text: str) -> Iterator[Checked]:
-    """After a value that is not JSON the next one is looked for at the beginning of a line."""
+    """Check JSON values one after the other. After an invalid one, continue where a line begins like an event."""
     scanner = json.JSONDecoder()
     at, line = 0, 1
     while True:
@@ -127,9 +127,9 @@ def _check_json_values(name: str, text: str) -> Iterator[Checked]:
         except (ValueError, RecursionError) as error:
             following = _NEXT_EVENT.search(text, at)
             end = following.end() if following else len(text)
-            shown = redact(text[at:end].split("\n", 1)[0])
+            first_line = redact(text[at:end].split("\n", 1)[0])
             says = f"is not JSON ({_reason(error, line)}): {_EXPECTED}"
-            yield Checked(name, place, [Problem(DeadLetterReason.MALFORMED, "", shown[:80], says)])
+            yield Checked(name, place, [Problem(DeadLetterReason.MALFORMED, "", first_line[:80], says)])
         else:
             for inside, one in _each(value, place):
                 yield Checked(name, inside, problems_of_json(one))
@@ -138,7 +138,7 @@ def _check_json_values(name: str, text: str) -> Iterator[Checked]:
 
 
 def _each(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Each event of a JSON value, which is one or a list of them, with its place."""
+    """Yield each event of a JSON value, one object or a list of them, with its place."""
     if not isinstance(value, list):
         yield place, value
         return
@@ -153,7 +153,7 @@ def _reason(error: Exception, line: int) -> str:
 
 
 def _check_container(name: str, content: bytes) -> Iterator[Checked]:
-    """Each event by the schema in the file, and by the bytes that it has there."""
+    """Check each event of a container by the schema in the file."""
     number = 0
     try:
         events = read_container(name, content)

@@ -1,4 +1,4 @@
-"""`jobtrail events …`: for those who write publishers. See events pass by, and check them before they are sent."""
+"""`jobtrail events …`: for authors of publishers. Watch events arrive, and check them before they are sent."""
 
 import os
 from collections.abc import Generator, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from schemas.contract import Event
 
 _WAIT_SECONDS = 0.25
-"""How soon an interruption is noticed, and that nobody reads any more."""
+"""How soon the command notices an interruption, or that its reader has closed the pipe."""
 
 _MOST_SEEN = 10_000
 _NAMES = {"namespace": "namespace", "worker": "worker", "source": "source", "job_id": "job"}
@@ -27,12 +27,12 @@ _NAMES = {"namespace": "namespace", "worker": "worker", "source": "source", "job
 
 @click.group()
 def events() -> None:
-    """Events as they are published; for those who write publishers."""
+    """Watch and check events, for authors of publishers."""
 
 
 @events.command()
-@click.option("--namespace", metavar="NAME", help="Only events of this system.")
-@click.option("--worker", metavar="NAME", help="Only events of this kind of job.")
+@click.option("--namespace", metavar="NAME", help="Only events of this namespace.")
+@click.option("--worker", metavar="NAME", help="Only events of this worker.")
 @click.option("--job", metavar="ID", help="Only events of this job.")
 @click.option("--state", type=click.Choice(STATES), help="Only events of this state.")
 @click.option("--source", metavar="NAME", help="Only events of this source.")
@@ -40,13 +40,13 @@ def events() -> None:
     "--since",
     type=PastTime(),
     metavar="TIME",
-    help="Show those published since 10m, 24h, or a time; then end, unless --follow or --count.",
+    help="Show events published since 10m, 24h, or a time; then end, unless --follow or --count.",
 )
-@click.option("--count", type=click.IntRange(1), metavar="N", help="Wait for N lines, then end.")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="End after N lines.")
 @click.option(
     "--follow/--no-follow",
     default=None,
-    help="Whether to go on with what is published from now on; by default unless --since is given without --count.",
+    help="Whether to wait for new events; the default, except for --since without --count.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
 def tail(
@@ -60,10 +60,10 @@ def tail(
     follow: bool | None,
     as_json: bool,
 ) -> None:
-    """Show the topic's events, one a line, and messages that are not valid events with the reason.
+    """Show the topic's events, one per line, and messages that are not valid events with the reason.
 
-    Follows the topic until Ctrl-C. With --since, shows what there is and ends. Nothing is taken from the consumers: their
-    subscriptions are not touched.
+    Follows the topic until Ctrl-C. With --since, shows what was published and ends. Reads without a subscription, so
+    consumers lose nothing.
     """
     wanted = {
         "namespace": namespace,
@@ -83,7 +83,7 @@ def tail(
 def _lines(
     asked: Mapping[str, str], since: datetime | None, as_json: bool, *, follow: bool
 ) -> Generator[str]:
-    """The lines to show, as their messages come; ends when nobody reads them, and at the topic's end unless it follows."""
+    """Yield a line for each message. End when the output is closed and, unless it follows, at the end of the topic."""
     from broker.client import connect
     from broker.reach import check_reachable
     from broker.registry import WriterSchemas
@@ -105,21 +105,21 @@ def _lines(
                     matched = True
                     yield line
         if asked and not matched and not follow and is_read():
-            _demand_seen(asked, seen)
+            _require_seen(asked, seen)
     finally:
         client.close()
 
 
-def _demand_seen(asked: Mapping[str, str], seen: Mapping[str, set[str]]) -> None:
+def _require_seen(asked: Mapping[str, str], seen: Mapping[str, set[str]]) -> None:
     """Raise NotFoundError if no event has one of the names that were asked for: it may be misspelt."""
     from schemas.errors import NotFoundError
-    from store.answers.names import demand_known
+    from store.answers.names import require_known
 
     for name, what in _NAMES.items():
         if name in asked and not seen[name]:
             raise NotFoundError("no event was published in that time.")
         if name in asked:
-            demand_known(what, asked[name], sorted(seen[name]))
+            require_known(what, asked[name], sorted(seen[name]))
 
 
 def _line(
@@ -129,9 +129,9 @@ def _line(
     seen: Mapping[str, set[str]],
     as_json: bool,
 ) -> str | None:
-    """What to show of a message; None when it was not asked for. What is no event matches whatever was asked.
+    """Return the line for a message; None when the filters exclude it. Invalid messages pass every filter.
 
-    The values of what was asked for are added to ``seen``.
+    The event's values of the fields with a filter are added to ``seen``.
     """
     from cli.render.events import event_json, event_line, invalid_json, invalid_line
     from consumers.receiving.decode import dead_letter
@@ -158,15 +158,15 @@ def _line(
     "--schema-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The schema that Avro data without one were written with; by default the contract of this release.",
+    help="Schema of Avro data that has none in the file; by default the contract of this release.",
 )
 @json_option
 @click.pass_context
 def validate(context: click.Context, files: tuple[str, ...], schema_file: Path | None, as_json: bool) -> None:
     """Check the events in FILES (- is standard input): JSON, JSON Lines, one Avro datum, or an Avro container.
 
-    JSON may be in UTF-8, UTF-16 or UTF-32, and files compressed by gzip, bzip2 or xz. Says of each event that would become
-    a dead letter what is wrong, and ends with 1 if there is any.
+    JSON may be in UTF-8, UTF-16 or UTF-32, and files may be compressed by gzip, bzip2 or xz. Says why an event would become a
+    dead letter, and exits with 1 if any would.
     """
     from cli.event_files import check_file, schema_decoder
     from cli.render.events import advice_only, checked_line, problem_json, problem_line

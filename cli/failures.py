@@ -1,4 +1,4 @@
-"""`jobtrail failures …`: what failed, in which ways, how often."""
+"""`jobtrail failures …`: what failed, how, and how often."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from cli.times import PastTime
 
 @click.group()
 def failures() -> None:
-    """What failed, grouped by what went wrong."""
+    """Show what failed, grouped by cause."""
 
 
 @failures.command("list")
@@ -30,7 +30,7 @@ def list_groups(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List the failure groups, those seen last first."""
+    """List the failure groups, most recently seen first."""
     from cli.render.failures import failures_page
     from store.answers.as_json import row
     from store.answers.failures import get_failure_groups
@@ -42,7 +42,7 @@ def list_groups(
             source=source,
             category=category,
             since=since,
-            limit=limit + 1,  # one more than asked for tells whether there are more
+            limit=limit + 1,  # one more than the limit shows whether there are more
         )
     if as_json:
         say_json([row(group) for group in found[:limit]])

@@ -1,6 +1,6 @@
-"""What a file with events holds: its bytes, unpacked where they are compressed, as text where they are text.
+"""Reads the content of a file with events: its bytes, unpacked if they are compressed, decoded if they are text.
 
-What kind a file is, is seen by its first bytes, never by its name.
+The kind of a file is determined by its first bytes, never by its name.
 """
 
 import bz2
@@ -23,7 +23,7 @@ _UNPACKED: Final = (
     (b"BZh", "bzip2", bz2.open),
     (b"\xfd7zXZ\0", "xz", lzma.open),
 )
-"""First bytes, name and reader of the compressions that Python has itself."""
+"""First bytes, name and reader of the compressions in Python's standard library."""
 
 _NOT_UNPACKED: Final = (
     (b"\x28\xb5\x2f\xfd", "zstandard", "zstd -dc"),
@@ -31,7 +31,7 @@ _NOT_UNPACKED: Final = (
     (b"\xff\x06\0\0sNaPpY", "snappy", "snzip -dc"),
     (b"PK\x03\x04", "zip", "unzip -p"),
 )
-"""First bytes and name of other compressions, and the program that unpacks one."""
+"""First bytes and name of other compressions, and the command that unpacks each."""
 
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -40,7 +40,7 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
-"""Longer ones first: that of UTF-32 begins with that of UTF-16."""
+"""Longer marks first: the mark of UTF-32 begins with that of UTF-16."""
 
 _BY_NULS: Final[dict[tuple[bool, ...], str]] = {
     (False, True, False, True): "utf-16-le",
@@ -48,10 +48,10 @@ _BY_NULS: Final[dict[tuple[bool, ...], str]] = {
     (False, True, True, True): "utf-32-le",
     (True, True, True, False): "utf-32-be",
 }
-"""Which of the first four bytes are 0, to the encoding that has them so."""
+"""Which of the first four bytes are 0, and the encoding that this pattern implies."""
 
 BLANKS: Final = " \t\r\n\x1e\ufeff"
-"""What may stand between JSON texts; also the mark of RFC 7464, and byte order marks of files put together."""
+"""Characters allowed between JSON texts; also the mark of RFC 7464, and byte order marks of concatenated files."""
 
 
 def read_content(name: str) -> bytes:
@@ -65,21 +65,21 @@ def read_content(name: str) -> bytes:
 
 
 def unpacked(name: str, content: bytes) -> bytes:
-    """Return the content, unpacked if it is compressed, also twice. Raises InputError when it cannot be unpacked."""
+    """Return the content, unpacked even if it was compressed twice. Raises InputError when it cannot be unpacked."""
     while (inner := _unpacked_once(name, content)) is not None:
         content = inner
     return content
 
 
 def shown_name(name: str) -> str:
-    """Return what a file is called in messages."""
+    """Return the name of a file for messages."""
     return "standard input" if name == STDIN else name
 
 
 def json_text(name: str, content: bytes) -> str | None:
-    """Return the text when it is JSON by its beginning, in whichever of Unicode's encodings; None when it is not.
+    """Return the text if it begins like JSON, in any Unicode encoding; else None.
 
-    Raises InputError when it begins as JSON, and is not in the encoding it begins with.
+    Raises InputError when it begins like JSON but is not valid in the encoding it begins with.
     """
     encoding = _encoding(content)
     if encoding is None:
@@ -117,11 +117,11 @@ def _unpacked_once(name: str, content: bytes) -> bytes | None:
 
 
 def _encoding(content: bytes) -> str | None:
-    """The encoding of a text that begins with a mark, or with a bracket of JSON; None for anything else."""
+    """Return the encoding of a text that begins with a byte order mark or a bracket of JSON; None for anything else."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return encoding
-    # Without a mark: JSON begins with two characters of ASCII, so its bytes of 0 tell the encoding.
+    # Without a mark: JSON begins with two characters of ASCII, so its 0 bytes determine the encoding.
     encoding = _BY_NULS.get(tuple(byte == 0 for byte in content[:4]), "utf-8")
     beginning = content[:4096].decode(encoding, "ignore").lstrip(BLANKS)
     return encoding if beginning[:1] in ("{", "[") else None

@@ -1,4 +1,4 @@
-"""`jobtrail import …`: recorded executions, replayed through the SDK and the broker."""
+"""`jobtrail import …`: replay recorded executions through the SDK and the broker."""
 
 import sys
 from pathlib import Path
@@ -19,12 +19,16 @@ def import_group() -> None:
 
 @import_group.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--namespace", metavar="NAME", help="The system the runs belong to (or JOBTRAIL_NAMESPACE).")
-@click.option("--speed", type=float, metavar="N", help="N times as fast as it was recorded.")
-@click.option("--instant", is_flag=True, help="Do not wait between the events at all.")
-@click.option("--original-times", is_flag=True, help="Keep the recorded times; else the run ends now.")
+@click.option("--namespace", metavar="NAME", help="Namespace of the runs (default: JOBTRAIL_NAMESPACE).")
+@click.option("--speed", type=float, metavar="N", help="Replay N times as fast as recorded.")
+@click.option("--instant", is_flag=True, help="Do not wait between events.")
 @click.option(
-    "--run-id", metavar="ID", help="The root job's id, for a single file; else a new one each time."
+    "--original-times",
+    is_flag=True,
+    help="Keep the recorded times; by default they are shifted so that the run ends now.",
+)
+@click.option(
+    "--run-id", metavar="ID", help="Id of the root job, for a single file; by default a new one each time."
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
 def wfformat(
@@ -36,7 +40,7 @@ def wfformat(
     run_id: str | None,
     as_json: bool,
 ) -> None:
-    """Import FILES in WfCommons' WfFormat 1.0 to 1.6 (.json or .json.gz), each as a run of its own."""
+    """Import FILES in WfCommons' WfFormat 1.0 to 1.6 (.json or .json.gz), each as a separate run."""
     from cli.render.safe_text import safe
     from publishers.wfformat.play import run
     from schemas.errors import SettingsError
@@ -44,7 +48,7 @@ def wfformat(
 
     name = AnswersSettings.load(namespace=namespace).namespace
     if not name:
-        raise SettingsError("no namespace for the runs: say which with --namespace or JOBTRAIL_NAMESPACE.")
+        raise SettingsError("no namespace for the runs: set --namespace or JOBTRAIL_NAMESPACE.")
     report = run(
         files,
         name,
@@ -52,7 +56,7 @@ def wfformat(
         instant=instant,
         original_times=original_times,
         run_id=run_id,
-        progress=_say_progress,
+        progress=_print_progress,
     )
     if as_json:
         say_json(
@@ -77,8 +81,8 @@ def wfformat(
         )
 
 
-def _say_progress(progress: "Progress") -> None:
-    """On standard error, so that standard output is the answer alone; and only where a person looks on."""
+def _print_progress(progress: "Progress") -> None:
+    """Print progress to standard error, only if that is a terminal; standard output has nothing but the answer."""
     from cli.render.safe_text import safe
 
     if not sys.stderr.isatty():

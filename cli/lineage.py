@@ -1,4 +1,4 @@
-"""`jobtrail lineage …`: where jobs came from and what came of them. Imports inside the commands keep --help quick."""
+"""`jobtrail lineage …`: which jobs spawned which. Imports inside the commands keep --help quick."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from schemas.contract import STATES
 from schemas.errors import InputError
 
 ANCESTORS_SHOWN = 100
-"""On the page, unless --limit says otherwise."""
+"""On the page, without --limit."""
 
 if TYPE_CHECKING:
     from store.answers.walk import Edges
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def lineage() -> None:
-    """Where jobs came from, and what came of them."""
+    """Show which jobs spawned which, and what became of them."""
 
 
 @lineage.command()
@@ -25,13 +25,18 @@ def lineage() -> None:
 @edges_option
 @namespace_option
 @click.option(
-    "--lines", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Most lines to draw."
+    "--lines",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Draw at most N lines.",
 )
 @json_option
 def tree(root: str, edges: "Edges", namespace: str | None, lines: int, as_json: bool) -> None:
     """Draw the run of ROOT, folded by stage.
 
-    ROOT is a job's id, 12345 or '#12345'. Of a job that is no root, what is below it.
+    ROOT is a job's id, 12345 or '#12345'. For a job that is not a root, draws what is below it.
     """
     from cli.render.lineage_tree import picture
     from store.answers import as_json as json_form
@@ -59,7 +64,7 @@ def tree(root: str, edges: "Edges", namespace: str | None, lines: int, as_json: 
 def stats(root: str, namespace: str | None, as_json: bool) -> None:
     """Count the jobs of each stage of the run of ROOT by state.
 
-    With how many were expected, and whether the stage is stuck.
+    Also shows how many were expected, and whether the stage is stuck.
     """
     from cli.render.lineage import stats_page
     from store.answers import as_json as json_form
@@ -86,7 +91,7 @@ def stats(root: str, namespace: str | None, as_json: bool) -> None:
 @limit_option(50, "children")
 @json_option
 def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_json: bool) -> None:
-    """List the jobs one edge below JOB, and count all that are below."""
+    """List the jobs one edge below JOB, and count all jobs below it."""
     from cli.render.lineage import children_page
     from store.answers import as_json as json_form
     from store.answers.lineage import get_children
@@ -115,7 +120,7 @@ def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_jso
     "--limit",
     type=click.IntRange(1, 100_000),
     metavar="N",
-    help="Most ancestors to show, the nearest ones.  [default: 100 on the page, all in JSON]",
+    help="Show at most N ancestors, the nearest.  [default: 100 on the page, all in JSON]",
 )
 @json_option
 def ancestors(job: str, edges: "Edges", namespace: str | None, limit: int | None, as_json: bool) -> None:
@@ -150,7 +155,7 @@ def ancestors(job: str, edges: "Edges", namespace: str | None, limit: int | None
 def jobs(
     root: str, namespace: str | None, worker: str | None, state: str | None, limit: int, as_json: bool
 ) -> None:
-    """List jobs of the run of ROOT: whose children they are, and why they failed."""
+    """List jobs of the run of ROOT, with their parents and why they failed."""
     from cli.render.lineage import jobs_page
     from store.answers import as_json as json_form
     from store.answers.jobs import get_jobs
@@ -175,14 +180,14 @@ def jobs(
 @lineage.command()
 @click.argument("root")
 @namespace_option
-@limit_option(20, "lines of each kind, and jobs of a line,")
+@limit_option(20, "lines of each kind, and N jobs per line")
 @json_option
 @click.pass_context
 def gaps(context: click.Context, root: str, namespace: str | None, limit: int, as_json: bool) -> None:
-    """Say what the run of ROOT lacks; ends with 1 if it lacks something, with 2 if it is too large to know.
+    """Show which jobs the run of ROOT lacks; exit with 1 if any, with 2 if the run is too large to know.
 
-    Jobs that spawned another number of children than they announced, and completed jobs without a child such as their
-    siblings have.
+    Lists jobs that spawned more or fewer children than they announced, and completed jobs without a child of a worker that
+    their siblings spawned.
     """
     from cli.render.gaps import gaps_page
     from store.answers import as_json as json_form

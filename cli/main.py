@@ -1,4 +1,4 @@
-"""The entry point: the commands, and the exit status of each.
+"""The entry point: the list of commands, and their exit statuses.
 
 0: done, or the answer is yes. 1: the answer is no (no such job, gaps, differences). 2: it could not be done; one line on
 standard error says why, and JOBTRAIL_TRACEBACK=1 adds a traceback. 130: interrupted by Ctrl-C; nothing is printed. When the
@@ -37,10 +37,10 @@ INTERRUPTED = 130
 TRACEBACK_VARIABLE = "JOBTRAIL_TRACEBACK"
 
 _SERVICES = {"aggregate": "aggregator", "metrics": "metrics"}
-"""The commands that are services, and the names in their logs. They name unknown settings there, not on standard error."""
+"""The commands that are services, and the names in their logs. They warn of unknown settings there, not on standard error."""
 
 
-def _say_version(context: click.Context) -> None:
+def _print_version(context: click.Context) -> None:
     from settings.version import installed_version
 
     click.echo(f"jobtrail {installed_version()}")
@@ -94,7 +94,7 @@ class _InterruptedError(Exception):
 
 
 class _UnreadError(Exception):
-    """Nobody reads the output any more, and there is nothing else to do."""
+    """The reader of the output has closed it, so nothing is left to do."""
 
 
 @click.group(
@@ -105,7 +105,7 @@ class _UnreadError(Exception):
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=lambda context, _, asked: _say_version(context) if asked else None,
+    callback=lambda context, _, asked: _print_version(context) if asked else None,
     help="Show the version and exit.",
 )
 @click.pass_context
@@ -135,7 +135,7 @@ for _command in (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and end the process with its status."""
+    """Run the command and exit with its status."""
     sys.exit(run(arguments))
 
 
@@ -160,12 +160,14 @@ def run(arguments: list[str] | None = None) -> int:
     except NotFoundError as error:
         return _complain(error, ANSWER_IS_NO, arguments)
     except SettingsError as error:
-        if arguments[0] in _SERVICES:  # it has no log yet, and a missing setting may be misspelt
+        if (
+            arguments[0] in _SERVICES
+        ):  # the service has no log yet, and a missing setting may be a misspelt one
             _warn_of_unknown_names()
         return _complain(error, COULD_NOT_BE_DONE, arguments)
     except JobtrailError as error:
         return _complain(error, COULD_NOT_BE_DONE, arguments)
-    except Exception as error:  # noqa: BLE001 - the last resort: report a defect of ours in one line
+    except Exception as error:  # noqa: BLE001 - the last resort: report a bug of jobtrail in one line
         return _complain(
             f"{type(error).__name__}: {error}. This is a defect of jobtrail; {TRACEBACK_VARIABLE}=1 shows where.",
             COULD_NOT_BE_DONE,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from broker.provision import Difference
 
 _THERE = ("there", "registered", "on every partition")
-"""What is expected of things that either are on the broker or are not."""
+"""Expected values of things that either exist on the broker or do not."""
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`jobtrail rebuild`: the tables made anew from the log, and what came of it."""
+"""`jobtrail rebuild`: derive the tables again from the topic, and report how they differ."""
 
 from datetime import datetime
 
@@ -13,18 +13,18 @@ COULD_NOT_BE_DONE = 2
 
 @click.command()
 @click.option(
-    "--check", "--dry-run", "check", is_flag=True, help="Say what a rebuild would find; change nothing."
+    "--check", "--dry-run", "check", is_flag=True, help="Show what a rebuild would find; change nothing."
 )
 @click.option(
     "--from",
     "history_from",
     type=PastTime(),
     metavar="TIME",
-    help="Read only what was published since: 90d, or 2026-11-22T20:51:03Z. What the tables hold from before may go.",
+    help="Read only what was published since: 90d, or 2026-11-22T20:51:03Z. Older rows of the tables may be lost.",
 )
-@click.option("--accept-loss", is_flag=True, help="Swap although the tables know more than the topic has.")
-@click.option("--restart", is_flag=True, help="Give up the rebuild that was begun, and begin anew.")
-@click.option("--abandon", is_flag=True, help="Give up the rebuild that was begun, and drop its tables.")
+@click.option("--accept-loss", is_flag=True, help="Swap even if the tables have more than the topic.")
+@click.option("--restart", is_flag=True, help="Drop the unfinished rebuild, and begin again.")
+@click.option("--abandon", is_flag=True, help="Drop the unfinished rebuild and its tables.")
 @click.option(
     "--keep-old",
     is_flag=True,
@@ -44,7 +44,7 @@ def rebuild(
     drop_old: bool,
     as_json: bool,
 ) -> None:
-    """Make the tables anew from the topic, beside the live ones, and swap them; goes on where it was interrupted."""
+    """Derive the tables again from the topic, beside the live ones, and swap them. Resumes an interrupted rebuild."""
     from consumers.rebuild import run
     from consumers.rebuild.context import RebuildOptions
     from schemas.errors import InputError
@@ -55,7 +55,11 @@ def rebuild(
     settings = RebuildSettings.load()
     options = RebuildOptions(history_from, restart, keep_old, accept_loss)
     if abandon:
-        say("abandoned; its tables are dropped." if run.abandon(settings) else "no rebuild is under way.")
+        say(
+            "abandoned the rebuild and dropped its tables."
+            if run.abandon(settings)
+            else "no rebuild is under way."
+        )
         return
     if drop_old:
         say("dropped the old tables." if run.drop_old(settings) else "there are no old tables.")
@@ -71,7 +75,7 @@ def rebuild(
         context.exit(ANSWER_IS_NO if found.problems else 0)
     report = run.run(settings, options)
     if report is None:
-        warn("jobtrail: interrupted; `jobtrail rebuild` goes on from there")
+        warn("jobtrail: interrupted; `jobtrail rebuild` resumes it")
         context.exit(COULD_NOT_BE_DONE)
     if as_json:
         say_json(report)

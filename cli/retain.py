@@ -1,4 +1,4 @@
-"""`jobtrail retain`: delete what is older than the tables keep."""
+"""`jobtrail retain`: delete data older than the retention."""
 
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
 @json_option
 def retain(dry_run: bool, as_json: bool) -> None:
-    """Delete what is older than JOBTRAIL_RETENTION_DAYS, and subtract it from the aggregates.
+    """Delete data older than JOBTRAIL_RETENTION_DAYS, and subtract it from the aggregates.
 
-    A run stays as a whole while any of it is newer, or is open and was heard of within JOBTRAIL_RETENTION_OPEN_DAYS.
+    A run is kept as a whole while any of its jobs is newer, or is open with an event within JOBTRAIL_RETENTION_OPEN_DAYS.
     Aggregators do this by themselves, unless JOBTRAIL_RETENTION_IN_AGGREGATOR is false. You may stop it at any time.
     """
     from cli.render import retention as form
@@ -33,7 +33,7 @@ def retain(dry_run: bool, as_json: bool) -> None:
     found: Plan | Done
     with (
         store_errors(
-            "remove all that is older, and its numbers are right all the same", settings, Access.CHANGE
+            "delete everything older; its aggregates are correct all the same", settings, Access.CHANGE
         ),
         connect(settings, "jobtrail retain", autocommit=True) as connection,
     ):

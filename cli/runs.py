@@ -1,4 +1,4 @@
-"""`jobtrail runs …`: which runs there are."""
+"""`jobtrail runs …`: list the runs."""
 
 import click
 
@@ -7,7 +7,7 @@ from cli.asking import asking, json_option, limit_option, namespace_option, say,
 
 @click.group()
 def runs() -> None:
-    """Root jobs, and all below each."""
+    """Show runs: root jobs with everything below them."""
 
 
 @runs.command("list")
@@ -15,13 +15,13 @@ def runs() -> None:
 @limit_option(20, "runs")
 @json_option
 def list_runs(namespace: str | None, limit: int, as_json: bool) -> None:
-    """List the runs, those whose root changed last first."""
+    """List the runs, those with the most recently changed root first."""
     from cli.render.runs import runs_page
     from store.answers.as_json import row
     from store.answers.runs import get_runs
 
     with asking(namespace) as ask:
-        # One more than asked for tells whether there are more.
+        # One more than the limit shows whether there are more.
         found = get_runs(ask.connection, ask.namespace or None, rule=ask.rule, limit=limit + 1)
     if as_json:
         say_json([row(run) for run in found[:limit]])

@@ -1,4 +1,4 @@
-"""`jobtrail sources`: how well each source does."""
+"""`jobtrail sources`: success rates by source."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ from cli.times import PastTime
 )
 @json_option
 def sources(namespace: str | None, since: datetime, as_json: bool) -> None:
-    """Say the success rate of attempts and of jobs per source."""
+    """Show the success rates of attempts and of jobs by source."""
     from cli.render.sources import sources_page
     from store.answers import as_json as json_form
     from store.answers.sources import get_sources

@@ -1,7 +1,7 @@
-"""The times that options take: how long ago, or a point in time, always in the past.
+"""Parses the times that options take: an age, or a point in time in the past.
 
-A time in the future is refused because it does harm: nothing has happened since then, so `verify` finds no differences, and
-everything was published before then, so `purge` would delete all of it. Now is refused for the same reason.
+A time in the future is refused because it does harm: nothing has happened since then, so `verify` would find no differences,
+and everything was published before then, so `purge` would delete everything. The present is refused for the same reason.
 """
 
 import re
@@ -23,7 +23,7 @@ _MIDNIGHT: Final = re.compile(
 )
 _FRACTION: Final = re.compile(r"(\.\d{6})\d+", re.ASCII)
 _SHOWN_CHARACTERS: Final = 60
-# Numbers that are seconds or milliseconds since 1970, from the years 2001 to 2286.
+# Seconds and milliseconds since 1970, for the years 2001 to 2286.
 _EPOCH_SECONDS: Final = range(10**9, 10**10)
 _EPOCH_MILLISECONDS: Final = range(10**12, 10**13)
 
@@ -56,7 +56,7 @@ class Seconds(click.ParamType[float]):
         seconds = duration_seconds(f"{value}s" if value[-1:].isdigit() else value)
         if seconds is None or not 0 < seconds <= self._longest:
             self.fail(
-                f"expected seconds, more than 0 and at most {self._longest:g}, such as 90, 90s or 2m; got {_shown(value)}",
+                f"expected seconds, more than 0 and at most {self._longest:g}, such as 90, 90s or 2m; got {_quoted(value)}",
                 param,
                 ctx,
             )
@@ -66,7 +66,7 @@ class Seconds(click.ParamType[float]):
 def past_time(text: str, now: datetime) -> datetime:
     """Return the point in time that a text names, in UTC.
 
-    Raises ValueError that says what was expected, what was given, and what was probably meant.
+    Raises ValueError with what was expected, what was given, and what was probably meant.
     """
     seconds = duration_seconds(text)
     if seconds == 0:
@@ -97,11 +97,11 @@ def past_time(text: str, now: datetime) -> datetime:
 
 
 def _refused(text: str, why: str) -> ValueError:
-    return ValueError(f"expected {EXPECTED}, got {_shown(text)}: {why}")
+    return ValueError(f"expected {EXPECTED}, got {_quoted(text)}: {why}")
 
 
 def _slip(text: str, now: datetime) -> str:
-    """What is wrong with a text that has the form of neither an age nor a time, and what was meant."""
+    """Return what is wrong with a text in the form of neither an age nor a time, and what was probably meant."""
     plain = plain_text(text)
     if plain.isascii() and plain.isdecimal():
         return _slip_of_number(plain, now)
@@ -126,7 +126,7 @@ def _slip_of_number(digits: str, now: datetime) -> str:
 
 
 def _slip_of_time(text: str, error: ValueError, now: datetime) -> str:
-    """What is wrong with a text that has the form of a time."""
+    """Return what is wrong with a text in the form of a time."""
     midnight = _MIDNIGHT.fullmatch(text)
     if midnight:
         try:
@@ -140,7 +140,7 @@ def _slip_of_time(text: str, error: ValueError, now: datetime) -> str:
 
 
 def _meant_time(text: str, now: datetime) -> str | None:
-    """The time that a text names in another form of ISO 8601, with blanks or other digits; None when it names none."""
+    """Return the time that a text gives in another form of ISO 8601, with blanks or other digits; None if it gives none."""
     plain = plain_text(text).replace("\N{MINUS SIGN}", "-").replace("/", "-").upper()
     spaced = re.sub(r"^(\d{4}-\d\d-\d\d)(?=\d)", r"\1T", plain, flags=re.ASCII)
     try:
@@ -163,5 +163,5 @@ def _time(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…")

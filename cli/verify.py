@@ -1,4 +1,4 @@
-"""`jobtrail verify`: do the tables agree with each other?"""
+"""`jobtrail verify`: check that the tables agree with each other."""
 
 import sys
 from collections import Counter
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--since",
     type=PastTime(),
     metavar="TIME",
-    help="Compare sums of hours, and jobs with their attempts, only since 30m, 24h, 7d, or a time.",
+    help="Compare hourly aggregates, and jobs with their attempts, only since 30m, 24h, 7d, or a time.",
 )
 @limit_option(100, "differences")
 @json_option
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 def verify(
     context: click.Context, tables: tuple[str, ...], since: datetime | None, limit: int, as_json: bool
 ) -> None:
-    """Compare every sum with its rows, and every job and edge with theirs; name the rows that differ.
+    """Compare each aggregate, job and edge with the rows it is computed from, and list those that differ.
 
-    Also names the jobs whose id was used again, which is not counted as a difference. Runs beside the services, in bounded
-    memory. Ends with 1 if anything differs.
+    Also lists the jobs whose id was used again, which do not count as differences. Runs beside the services, in bounded
+    memory. Exits with 1 if anything differs.
     """
     from cli.render.verify import page
     from store.answers import as_json as json_form
@@ -56,7 +56,7 @@ def verify(
     named: list[Difference] = []
     counts: Counter[str] = Counter()
     with _connected() as connection:
-        for difference in differing(connection, tables=asked, since=since, progress=_say_progress):
+        for difference in differing(connection, tables=asked, since=since, progress=_print_progress):
             counts[difference.table] += 1
             if len(named) < limit:
                 named.append(difference)
@@ -88,7 +88,7 @@ def verify(
 
 @contextmanager
 def _connected() -> Iterator["psycopg.Connection"]:
-    """Connect without a limit on one query's time. Raises StoreError that says why the database could not compare."""
+    """Connect without a limit on one query's time. Raises StoreError with the reason why the database could not compare."""
     from settings.database import DatabaseSettings
     from store.causes import Access, store_errors
     from store.connection import connect
@@ -96,15 +96,15 @@ def _connected() -> Iterator["psycopg.Connection"]:
 
     settings = DatabaseSettings.load()
     with (
-        store_errors("compare its tables to the end", settings, Access.READ),
+        store_errors("finish comparing its tables", settings, Access.READ),
         connect(settings, "jobtrail verify", autocommit=True) as connection,
     ):
         check_version(connection)
         yield connection
 
 
-def _say_progress(done: "Progress") -> None:
-    """On standard error, one line written over and over, and only where a person looks on."""
+def _print_progress(done: "Progress") -> None:
+    """Print progress to standard error, on one line that is overwritten, only if that is a terminal."""
     if sys.stderr.isatty():
         of = f" of about {max(done.of, done.number)}" if done.of else ""
         click.echo(f"\r\x1b[K{done.table}: {done.number}{of}", err=True, nl=False)

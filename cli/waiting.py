@@ -1,4 +1,4 @@
-"""--wait: try again while a broker or a database is not running yet or is starting; never for any other error."""
+"""--wait: retry while a broker or a database is not running yet or is starting; never for any other error."""
 
 import math
 import time
@@ -33,10 +33,10 @@ def wait_option(what: str) -> Callable[[Command], Command]:
 
 
 def patiently(attempt: Callable[[float], Result], wait_seconds: float | None) -> Result:
-    """Return what the attempt returns. While its server is away, try again until the time is up.
+    """Return what the attempt returns. While its server is away, retry until the time is up.
 
-    The attempt is called with the seconds left, infinity without waiting. Raises BrokerAwayError or DatabaseAwayError when the
-    time is up, and any other error at once.
+    The attempt is called with the seconds left, or infinity without --wait. Raises BrokerAwayError or DatabaseAwayError when
+    the time is up, and any other error at once.
     """
     deadline = time.monotonic() + (wait_seconds or 0)
     has_said = False
@@ -52,11 +52,13 @@ def patiently(attempt: Callable[[float], Result], wait_seconds: float | None) ->
             if not has_said:
                 from cli.render.safe_text import safe
 
-                warn(f"jobtrail: waits for {left:.0f} s at most: {safe(' '.join(str(error).split()), 2_000)}")
+                warn(
+                    f"jobtrail: waiting for at most {left:.0f} s: {safe(' '.join(str(error).split()), 2_000)}"
+                )
                 has_said = True
             time.sleep(min(_PAUSE_SECONDS, left))
 
 
 def shortened(timeout_seconds: int, left_seconds: float) -> int:
-    """Return the limit of one attempt, so that it ends when the waiting does: whole seconds, at least 1."""
+    """Return the timeout of one attempt, in whole seconds and at least 1, so that it ends when the waiting ends."""
     return max(1, min(timeout_seconds, math.ceil(min(left_seconds, timeout_seconds))))

@@ -1,4 +1,4 @@
-"""Headers that other systems put before an Avro datum. On Pulsar there is none: a message with one is a dead letter."""
+"""Headers that other systems put before an Avro datum. Pulsar uses none: a message with one is a dead letter."""
 
 import struct
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _SINGLE_OBJECT: Final = b"\xc3\x01"
 
 
 class WireFormat(NamedTuple):
-    """A header that was found, and what it is called."""
+    """A header that was found, and its name."""
 
     name: str
     header: bytes
@@ -24,14 +24,14 @@ _FORMATS: Final[tuple[tuple[bytes, int, Callable[[bytes], str]], ...]] = (
     (b"\0", 9, lambda header: f"Apicurio's wire format (schema id {struct.unpack('>Q', header[1:])[0]})"),
     (b"\x03\0", 18, lambda _header: "AWS Glue's wire format"),
 )
-"""First bytes, length and name of headers; each may be the beginning of something else."""
+"""First bytes, length and name of headers. Other content may begin with the same bytes."""
 
 
 def find_wire_format(content: bytes, decode: Decoder) -> WireFormat | None:
-    """Return the header that bytes begin with; None when there is none.
+    """Return the header that the bytes begin with; None when there is none.
 
-    Two bytes say that it is Avro's single-object encoding. Of the others one or two bytes are too few, so what follows must
-    be an event; a 0 alone, where an event has the length of its namespace, is taken for Confluent's.
+    Two bytes identify Avro's single-object encoding. The first bytes of the others are not enough, so an event must follow.
+    A 0 byte without one is taken for Confluent's: in an event it would be an empty namespace.
     """
     if content.startswith(_SINGLE_OBJECT):
         name = f"Avro's single-object encoding (schema fingerprint {content[9:1:-1].hex()})"
@@ -47,7 +47,7 @@ def find_wire_format(content: bytes, decode: Decoder) -> WireFormat | None:
 
 
 def is_event(payload: bytes, decode: Decoder) -> bool:
-    """Whether bytes are a whole event, valid or not."""
+    """Return whether the bytes are a whole event, valid or not."""
     if len(payload) > EVENT_BYTES:
         return False
     try:

@@ -22,7 +22,7 @@ from schemas.contract import Event
 from schemas.dead_letter_reasons import DeadLetterReason
 from schemas.errors import DecodeError
 from settings.broker import BrokerSettings
-from store.failures import REFUSED, one_line, past_others
+from store.failures import REFUSED, one_line, retry_conflicts
 from store.steps import Reached, ignore_step
 from store.writing.dead_letters import DeadLetterFilter, count_matching, next_matching, replace_dead_letters
 from store.writing.writer import HorizonMovedError, prepare_session, read_horizon
@@ -156,7 +156,9 @@ class _Part:
         while True:
             batch = fold(events, staying, self._horizon_us)
             try:
-                past_others(partial(replace_dead_letters, self._connection, batch, leaving, self._reached))
+                retry_conflicts(
+                    partial(replace_dead_letters, self._connection, batch, leaving, self._reached)
+                )
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
             else:

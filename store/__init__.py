@@ -1,1 +1,1 @@
-"""Everything that talks to Postgres: migrations, named queries, the writer of batches, and the answers."""
+"""All access to Postgres: migrations, named queries, the writer of batches, and the answers."""

@@ -1,4 +1,4 @@
-"""Say why the database cannot be used, by cause, with the commands that cure it.
+"""Explains why the database cannot be used, by cause, with the commands that cure it.
 
 Causes are distinguished by SQLSTATE and by what ``diagnosis`` finds, never by the text of a message. The commands can be
 copied into psql as they are.
@@ -46,7 +46,7 @@ class Cause(NamedTuple):
     why: str
     cure: str
     passes: bool = False
-    """It passes by itself: Postgres is not running yet, or is starting."""
+    """Whether it passes by itself: Postgres is not running yet, or is starting."""
 
 
 class Access(Enum):
@@ -59,9 +59,9 @@ class Access(Enum):
 
 
 def connection_error(conninfo: str, error: psycopg.Error) -> StoreError:
-    """Return why a connection could not be made, and what to do: DatabaseAwayError where that passes by itself.
+    """Return why a connection could not be made, and what to do; as DatabaseAwayError if that passes by itself.
 
-    Asks the server again, for some seconds. The text holds no password.
+    Asks the server again, for some seconds. The text does not contain the password.
     """
     options = options_of(conninfo)
     folder = error.pgconn.host.decode() if error.pgconn is not None else ""
@@ -85,14 +85,14 @@ def store_errors(what: str, settings: DatabaseSettings, access: Access) -> Itera
 def statement_error(
     what: str, error: psycopg.Error, settings: DatabaseSettings, access: Access
 ) -> StoreError:
-    """Return why a statement failed, and what to do: DatabaseAwayError where that passes by itself."""
+    """Return why a statement failed, and what to do; as DatabaseAwayError if that passes by itself."""
     cause = _statement_cause(error, settings, access)
     kind = DatabaseAwayError if cause.passes else StoreError
     return kind(f"the database could not {what}: {cause.why}. {cause.cure}.")
 
 
 def role_of(settings: DatabaseSettings) -> str:
-    """Return the role that sessions are of."""
+    """Return the role of our sessions."""
     return options_of(settings.database_url.get_secret_value()).get("user", "")
 
 
@@ -190,7 +190,7 @@ def _cause(conninfo: str, options: Mapping[str, str], address: Address, said: st
 
 
 def _refusal(conninfo: str, options: Mapping[str, str], address: Address, seen: Seen, said: str) -> Cause:
-    """Why a Postgres that is there did not give a session."""
+    """Return why a running Postgres refused the session."""
     answer = _ask(conninfo, address, said)
     if answer.sqlstate:
         return _refusal_by_code(options, address, seen, answer, said)
@@ -275,7 +275,7 @@ def _refusal_by_code(
 
 
 def _refusal_of_tls(options: Mapping[str, str], address: Address, seen: Seen) -> Cause | None:
-    """What TLS is in the way of a session; None if it is not."""
+    """Return how TLS prevents a session; None if it does not."""
     mode = options.get("sslmode", "prefer")
     if mode in ("require", "verify-ca", "verify-full") and seen is not Seen.POSTGRES_WITH_TLS:
         return Cause(
@@ -313,7 +313,7 @@ def _refusal_of_tls(options: Mapping[str, str], address: Address, seen: Seen) ->
 
 @lru_cache(maxsize=16)
 def _ask(conninfo: str, address: Address, _said: str) -> Answer:
-    """Ask once for each refusal: a service that tries again for hours gets the same one, and a trace costs some memory."""
+    """Ask once for each refusal: a service that retries for hours gets the same one, and a trace costs some memory."""
     return ask(conninfo, address)
 
 
@@ -333,7 +333,7 @@ def _grants(settings: DatabaseSettings, access: Access) -> str:
 
 
 def _owner(settings: DatabaseSettings) -> str | None:
-    """The role that owns the tables; None when there are none."""
+    """Return the role that owns the tables; None when there are none."""
     try:
         with psycopg.connect(settings.database_url.get_secret_value(), connect_timeout=5) as connection:
             row = connection.execute(_QUERIES["owner_of_tables"]).fetchone()
@@ -343,7 +343,7 @@ def _owner(settings: DatabaseSettings) -> str | None:
 
 
 def _password_place(options: Mapping[str, str]) -> str:
-    """Where the password that was given comes from."""
+    """Return where the given password comes from."""
     if os.environ.get("PGPASSWORD") and options.get("password") == os.environ["PGPASSWORD"]:
         return "PGPASSWORD"
     return URL_VARIABLE if options.get("password") else options.get("passfile", "~/.pgpass")

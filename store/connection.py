@@ -1,4 +1,4 @@
-"""Connect to Postgres: in UTC, with our schema on the search path, and with limits on how long a session may block others."""
+"""Connects to Postgres: in UTC, with our schema on the search path, and with limits on how long a session may block others."""
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -10,14 +10,14 @@ from store.causes import connection_error
 SCHEMA = "jobtrail"
 """The schema of the derived tables, as named in the headers of the migrations."""
 REBUILD_SCHEMA = "jobtrail_rebuild"
-"""Where a rebuild makes the new tables."""
+"""The schema in which a rebuild creates the new tables."""
 OLD_SCHEMA = "jobtrail_old"
-"""Where the tables that a rebuild replaced stay until they are dropped."""
+"""The schema of the tables that a rebuild replaced, until they are dropped."""
 
-# A writer that stopped (SIGSTOP, a lost host) must lose its locks as soon as the server can notice.
+# A stopped writer (SIGSTOP, a lost host) must lose its locks as soon as the server can notice.
 _CLIENT_CHECK_MS = 10_000
 _TCP_KEEPALIVES_IDLE_SECONDS = 30
-# No keepalives are sent while data is in flight: give up after this when sent data is not acknowledged.
+# No keepalives are sent while data is in flight. So end the session when sent data is not acknowledged for this long.
 _TCP_USER_TIMEOUT_MS = 60 * 1_000
 
 
@@ -31,13 +31,13 @@ def connect(
 ) -> psycopg.Connection:
     """Return a new connection whose ``search_path`` is the schema of the derived tables, or another ``schema``.
 
-    Raises StoreError that says why and what to do, without the password; DatabaseAwayError where waiting helps.
+    Raises StoreError with the reason and what to do, without the password; DatabaseAwayError if waiting helps.
     """
     _check_url(settings)
     options = {
         "search_path": schema,
         "timezone": "UTC",
-        # Messages are acknowledged after the commit, so it must be on disk, whatever role or database are set to.
+        # Messages are acknowledged after the commit, so it must be on disk, whatever the role or the database sets.
         "synchronous_commit": "on",
         "default_transaction_isolation": "read\\ committed",
         "lock_timeout": f"{settings.database_lock_timeout_seconds}s",
@@ -59,13 +59,13 @@ def connect(
     try:
         return psycopg.connect(conninfo, autocommit=autocommit)
     except psycopg.Error as error:
-        # Without its traceback, which holds psycopg's frame, and with it the error and, after a timeout, the half-open
-        # connection. That is a cycle, and a consumer that waits for Postgres makes too little garbage to have it collected.
+        # Without the traceback: its frame refers to the error and, after a timeout, to the half-open connection. That is a
+        # cycle, and a consumer that waits for Postgres makes too little garbage for a collection.
         raise connection_error(conninfo, error) from error.with_traceback(None)
 
 
 def _check_url(settings: DatabaseSettings) -> None:
-    """Raise StoreError for a URL that cannot be used; not in libpq's words, which repeat the password."""
+    """Raise StoreError for a URL that cannot be used, without libpq's message, which repeats the password."""
     try:
         found = conninfo_to_dict(settings.database_url.get_secret_value())
     except psycopg.Error:

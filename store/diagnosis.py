@@ -1,9 +1,9 @@
-"""Looks at a server that could not be connected to, for what libpq says in a message alone.
+"""Finds out why a server could not be connected to, without reading libpq's message.
 
-Of a refused connection libpq gives no SQLSTATE, only text, which may be in the server's language. So the server is asked
+For a refused connection libpq gives no SQLSTATE, only text, which may be in the server's language. So the server is asked
 again, by means that answer in codes: the operating system (is anything there?), one packet of Postgres' protocol (is it
 Postgres, does it offer TLS?), libpq's trace (the SQLSTATE), and a TLS handshake (what is wrong with the certificate?).
-Each takes seconds at most. What these codes mean, and what to do, is said in ``causes``.
+Each takes a few seconds at most. ``causes`` explains these codes, and what to do.
 """
 
 import os
@@ -28,7 +28,7 @@ _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
 _SSL_REQUEST_ANSWERS: Final = {b"S", b"N"}
 
 # "ErrorResponse	 S "FATAL" V "FATAL" C "28P01" M "…" F "auth.c" L "334" R "auth_failed"": the fields have no escapes, but the
-# code stands before the message, and the routine at the end.
+# code comes before the message, and the routine at the end.
 _ERROR_RESPONSE: Final = re.compile(
     r"ErrorResponse\t.*? C \"([0-9A-Z]{5})\"(.*?)(?=\nB\t|\nF\t|\Z)", re.DOTALL | re.ASCII
 )
@@ -36,7 +36,7 @@ _ROUTINE: Final = re.compile(r" R \"(\w+)\"[^\"]*\Z", re.ASCII)
 
 
 class Address(NamedTuple):
-    """Where one server is to be found, and as whom."""
+    """The address of one server, with the database and the role."""
 
     host: str
     """A name or an address; the folder of a Unix socket begins with / or @."""
@@ -56,7 +56,7 @@ class Address(NamedTuple):
 
 
 class Seen(Enum):
-    """What is there."""
+    """What answers at an address."""
 
     NO_SUCH_HOST = auto()
     UNREACHABLE = auto()
@@ -71,12 +71,12 @@ class Seen(Enum):
 
 
 class Answer(NamedTuple):
-    """How the server answered to the attempt to start a session."""
+    """The server's answer to an attempt to start a session."""
 
     sqlstate: str = ""
     """'' when it sent no error: libpq ended the attempt, or it succeeded."""
     routine: str = ""
-    """The server's function that refused; not translated, as its message may be."""
+    """The server's function that refused. Unlike the message, it is never translated."""
     connected: bool = False
     by_tls: bool = False
     password_missing: bool = False
@@ -85,7 +85,7 @@ class Answer(NamedTuple):
 def options_of(conninfo: str) -> dict[str, str]:
     """Return the options that libpq would use: from the URL, else from its variables (PGHOST, …), else its defaults.
 
-    Raises psycopg.ProgrammingError for what is not a conninfo; its message may hold the password.
+    Raises psycopg.ProgrammingError for an invalid conninfo; its message may contain the password.
     """
     defaults = {
         option.keyword.decode(): option.val.decode() for option in pq.Conninfo.get_defaults() if option.val
@@ -97,7 +97,7 @@ def options_of(conninfo: str) -> dict[str, str]:
 
 
 def addresses(options: Mapping[str, str], socket_folder: str = "") -> list[Address]:
-    """Return the servers that the options name; without a host it is the one at the socket."""
+    """Return the servers that the options name; without a host, the one at the socket."""
     role = options.get("user", "")
     database = options.get("dbname") or role
     hosts = options.get("host", "").split(",")
@@ -117,7 +117,7 @@ def addresses(options: Mapping[str, str], socket_folder: str = "") -> list[Addre
 
 
 def look(address: Address) -> tuple[Seen, str]:
-    """See what is at an address, and the operating system's word for it if it says one."""
+    """Return what answers at an address, and the operating system's message, if any."""
     try:
         connection = _open(address)
     except socket.gaierror as error:
@@ -148,7 +148,7 @@ def look(address: Address) -> tuple[Seen, str]:
 
 
 def own_address(address: Address) -> str:
-    """Return the address that this host has on the way to the server; '' if there is none."""
+    """Return this host's address on the route to the server; '' if there is none."""
     try:
         with _open(address) as connection:
             name = connection.getsockname()
@@ -159,12 +159,12 @@ def own_address(address: Address) -> str:
 
 def ask(conninfo: str, address: Address) -> Answer:
     """Try to start a session at one address, and return the code with which the server refused."""
-    if not hasattr(os, "memfd_create"):  # elsewhere libpq cannot trace
+    if not hasattr(os, "memfd_create"):  # without it, libpq cannot trace into memory
         return Answer()
     one = make_conninfo(conninfo, host=address.host, port=address.port, hostaddr=address.hostaddr or None)
     attempt = pq.PGconn.connect_start(one.encode())
     try:
-        # In memory: what is traced holds the password.
+        # In memory, because the trace contains the password.
         trace = os.memfd_create("libpq-trace")
         try:
             if attempt.status == pq.ConnStatus.BAD:
@@ -192,7 +192,7 @@ def ask(conninfo: str, address: Address) -> Answer:
 
 
 def error_in(trace: str) -> tuple[str, str]:
-    """Return SQLSTATE and routine of the first error in a trace of libpq's; '' for what is not there."""
+    """Return SQLSTATE and routine of the first error in a libpq trace; '' for each one missing."""
     error = _ERROR_RESPONSE.search(trace)
     routine = _ROUTINE.search(error[2].rstrip("\n")) if error else None
     return error[1] if error else "", routine[1] if routine else ""
@@ -201,9 +201,9 @@ def error_in(trace: str) -> tuple[str, str]:
 def certificate_problem(
     address: Address, options: Mapping[str, str]
 ) -> ssl.SSLError | FileNotFoundError | None:
-    """Check the server's certificate as the options ask for, and return what is wrong with it; None if nothing is.
+    """Check the server's certificate as the options demand, and return what is wrong with it; None if nothing is.
 
-    FileNotFoundError names the file of the authorities to trust that is not there.
+    Returns FileNotFoundError if the options demand a check, but the file of trusted authorities is missing.
     """
     mode = options.get("sslmode", "")
     root = options.get("sslrootcert", "")
@@ -242,7 +242,7 @@ def _open(address: Address) -> socket.socket:
 
 
 def _finish(attempt: pq.abc.PGconn) -> bool:
-    """Drive an attempt to its end, or until the time is up; return whether it connected."""
+    """Continue an attempt until it finishes or the time is up. Return whether it connected."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     status: int = pq.PollingStatus.WRITING
     while status not in (pq.PollingStatus.OK, pq.PollingStatus.FAILED):
@@ -260,5 +260,5 @@ def _finish(attempt: pq.abc.PGconn) -> bool:
 
 
 def _at(values: list[str], number: int) -> str:
-    """One of several values; a single one is everybody's."""
+    """Return one of several values, by its number; a single value is the same for all numbers."""
     return values[number] if len(values) > 1 and number < len(values) else values[0]

@@ -1,6 +1,6 @@
-"""The ways in which Postgres fails a statement, by what to do about each; and how to try again past other transactions.
+"""Classes of Postgres errors, by what to do about each, and a retry for conflicts with other transactions.
 
-Errors are told apart by psycopg's classes (that is, by SQLSTATE), never by their text.
+Errors are distinguished by psycopg's classes (that is, by SQLSTATE), never by their text.
 """
 
 import random
@@ -23,16 +23,16 @@ log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 TRANSIENT: Final = (SerializationFailure, DeadlockDetected)
-"""Another transaction caused it: the same transaction succeeds when tried again."""
+"""Another transaction caused it: a retry of the same transaction succeeds."""
 
 IN_THE_WAY: Final = (LockNotAvailable, *TRANSIENT)
-"""Another session holds a lock for longer than we are willing to wait, or caused the failure: try again later."""
+"""Another session held a lock for too long, or caused the failure: retry later."""
 
 REFUSED: Final = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded, StatementTooComplex)
-"""Postgres cannot hold something in the batch: trying again does not help, dividing the batch finds it."""
+"""Postgres cannot store something in the batch: a retry does not help, but dividing the batch finds it."""
 
 AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-"""The session or the server is gone, or cannot go on: the batch is written again on a new session.
+"""The session or the server is gone, or cannot continue: write the batch again on a new session.
 
 InternalError, because psycopg counts there what ends an idle transaction (25P03) and what a server in recovery or
 after a failover refuses (25006).
@@ -42,8 +42,8 @@ _TRIES: Final = 20
 _LONGEST_PAUSE_SECONDS: Final = 0.01 * 2**6
 
 
-def past_others(work: Callable[[], Result]) -> Result:
-    """Do the work, a whole transaction; again, after a short random pause, while another transaction is in its way.
+def retry_conflicts(work: Callable[[], Result]) -> Result:
+    """Do the work, a whole transaction. Retry after a short random pause while another transaction is in its way.
 
     Raises what the work raises; a transient failure only after 20 tries.
     """
@@ -58,5 +58,5 @@ def past_others(work: Callable[[], Result]) -> Result:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what the error says, as one line of a log."""
+    """Return the error's message as one line, for a log."""
     return " ".join(str(error).split())

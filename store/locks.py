@@ -1,8 +1,8 @@
 """The advisory locks of the database, and the one order in which they are acquired.
 
-Whoever needs several takes them in the order of `Lock`, and before any lock on a table or a row. Then no two sessions wait for
-each other in a circle. The order goes from work that may wait long to work that must not: `DERIVED` is last, because all writers
-wait while somebody wants it alone.
+A session that needs several takes them in the order of `Lock`, and before any lock on a table or a row. Then sessions never wait
+for each other in a circle. The order goes from work that may wait long to work that must not: `DERIVED` is last, because all
+writers wait while another session waits for it exclusively.
 """
 
 from enum import StrEnum
@@ -21,11 +21,11 @@ class Lock(StrEnum):
     REBUILD = "jobtrail.rebuild"
     """Held by the session of the one rebuild of a database."""
     LOADERS = "jobtrail.rebuild.loaders"
-    """Shared by a rebuild's loading processes. The next rebuild waits until it has it alone: then none is left."""
+    """Shared by a rebuild's loading processes. The next rebuild acquires it exclusively, so it waits until none is left."""
     RETENTION = "jobtrail.retention"
     """Held by the session of the one run of retention."""
     MIGRATION = "jobtrail.migration"
-    """Held while a process migrates, and during a rebuild's swap."""
+    """Held during a migration, and during a rebuild's swap."""
     PARTITIONS = "jobtrail.partitions"
     """Held while partitions of `attempts` are created or dropped, and during a rebuild's swap."""
     DERIVED = "jobtrail.derived"
@@ -36,13 +36,13 @@ class Lock(StrEnum):
 def acquire(connection: psycopg.Connection, lock: Lock) -> None:
     """Acquire a lock until the transaction ends.
 
-    Raises psycopg.errors.LockNotAvailable after the session's lock_timeout, as all of these do that wait.
+    Raises psycopg.errors.LockNotAvailable after the session's lock_timeout. So do the others that wait.
     """
     connection.execute(_LOCKS["acquire"], {"lock": lock.value})
 
 
 def acquire_shared(connection: psycopg.Connection, lock: Lock) -> None:
-    """Acquire a lock until the transaction ends, beside others that share it. New ones queue behind a session that wants it alone."""
+    """Acquire a shared lock until the transaction ends. New sharers queue behind a session that waits for it exclusively."""
     connection.execute(_LOCKS["acquire_shared"], {"lock": lock.value})
 
 
@@ -52,16 +52,16 @@ def acquire_for_session(connection: psycopg.Connection, lock: Lock) -> None:
 
 
 def acquire_shared_for_session(connection: psycopg.Connection, lock: Lock) -> None:
-    """Acquire a lock until the session ends, beside others that share it."""
+    """Acquire a shared lock until the session ends."""
     connection.execute(_LOCKS["acquire_shared_for_session"], {"lock": lock.value})
 
 
 def try_acquire_for_session(connection: psycopg.Connection, lock: Lock) -> bool:
-    """Acquire a lock as `acquire_for_session` does, without waiting. Return whether the session has it."""
+    """Acquire a lock like `acquire_for_session`, but without waiting. Return whether the session has it."""
     row = connection.execute(_LOCKS["try_acquire_for_session"], {"lock": lock.value}).fetchone()
     return bool(row and row[0])
 
 
 def release(connection: psycopg.Connection, lock: Lock) -> None:
-    """Release a lock that the session holds alone."""
+    """Release an exclusive lock of the session."""
     connection.execute(_LOCKS["release"], {"lock": lock.value})

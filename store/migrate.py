@@ -1,7 +1,7 @@
-"""Apply migrations: each file is one transaction, together with its row in ``jobtrail_control.migrations``.
+"""Applies migrations: each file in one transaction, together with its row in ``jobtrail_control.migrations``.
 
 The header of a file names its schema, and the oldest release of the code (counted in migrations) that can still work with the
-database afterwards. So replicas of the previous release go on, and code that is too old refuses to start.
+database afterwards. So replicas of the previous release continue, and code that is too old refuses to start.
 """
 
 import re
@@ -36,7 +36,7 @@ class Migration:
 
 
 def released() -> list[Migration]:
-    """Return the migrations that this code knows, in order. Raises StoreError when a file has no valid name or header."""
+    """Return the migrations of this code, in order. Raises StoreError when a file has no valid name or header."""
     found = []
     for entry in files("store").joinpath("migrations").iterdir():
         named = _FILE.match(entry.name)
@@ -49,7 +49,9 @@ def released() -> list[Migration]:
                 f"{entry.name}: expected the lines `-- schema: …` and `-- minimum compatible: …` at its top"
             )
         found.append(
-            Migration(int(named[1]), named[2], header[1], int(header[2]), text)  # a file of ours
+            Migration(
+                int(named[1]), named[2], header[1], int(header[2]), text
+            )  # trusted: a file of this package
         )
     found.sort(key=lambda migration: migration.version)
     if [migration.version for migration in found] != list(range(1, len(found) + 1)):
@@ -60,15 +62,15 @@ def released() -> list[Migration]:
 def migrate(connection: psycopg.Connection) -> list[str]:
     """Bring the database to this code's version, and return the names of the migrations applied.
 
-    Two processes that migrate at once take turns. Raises StoreError when the database is too new for this code, is not in
-    UTF-8, or is too busy to take new partitions.
+    Processes that migrate at the same time take turns. Raises StoreError when the database is too new for this code, is not
+    in UTF-8, or is too busy to create partitions.
     """
     connection.rollback()
-    _demand_postgres_15(connection)
-    _demand_utf8(connection)
+    _require_postgres_15(connection)
+    _require_utf8(connection)
     applied = []
     with connection.transaction():
-        # Waiting for another process that migrates must not end in lock_timeout.
+        # Waiting for another migrating process must not fail with lock_timeout.
         connection.execute("SET LOCAL lock_timeout = 0")
         acquire_for_session(connection, Lock.MIGRATION)
     try:
@@ -89,7 +91,7 @@ def migrate(connection: psycopg.Connection) -> list[str]:
 
 
 def create_derived(connection: psycopg.Connection, schema: str) -> None:
-    """Create the derived tables of this release, empty, in a schema of another name; in the caller's transaction.
+    """Create the derived tables of this release, empty, in a schema of another name, in the caller's transaction.
 
     Raises psycopg.errors.DuplicateSchema when the schema exists.
     """
@@ -132,7 +134,7 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> None:
 
 
 def _create_partitions(connection: psycopg.Connection) -> None:
-    """Create the partitions of the coming days. What is created stays, so each try has less to do; writers go on between tries."""
+    """Create the partitions of the coming days. Each try keeps what it created; writers continue between tries."""
     for left in reversed(range(_PARTITION_TRIES)):
         try:
             partitions.ensure_near_days(connection)
@@ -149,7 +151,7 @@ def _create_partitions(connection: psycopg.Connection) -> None:
 
 
 def _version(connection: psycopg.Connection) -> tuple[int, int]:
-    """Return (newest migration applied, oldest that code must know); (0, 0) for an empty database."""
+    """Return (newest migration applied, oldest migration that code must know); (0, 0) for an empty database."""
     exists = connection.execute("SELECT to_regclass('jobtrail_control.migrations') IS NOT NULL").fetchone()
     if exists is None or not exists[0]:
         return 0, 0
@@ -160,12 +162,12 @@ def _version(connection: psycopg.Connection) -> tuple[int, int]:
     return row[0], row[1]
 
 
-def _demand_postgres_15(connection: psycopg.Connection) -> None:
+def _require_postgres_15(connection: psycopg.Connection) -> None:
     if connection.info.server_version < 150_000:
         raise StoreError(f"expected Postgres 15 or later, got {connection.info.server_version // 10_000}")
 
 
-def _demand_utf8(connection: psycopg.Connection) -> None:
+def _require_utf8(connection: psycopg.Connection) -> None:
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise StoreError(

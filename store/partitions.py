@@ -1,10 +1,10 @@
-"""Partitions of ``attempts``: one per UTC day, created before the day comes; rows of other days go to the default partition.
+"""Partitions of ``attempts``: one per UTC day, created before the day begins. Rows of other days go to the default partition.
 
-Creating one takes ACCESS EXCLUSIVE on the default partition and scans it twice, without an index: once to move out the rows of
-the day, once in Postgres's check that none is left. Until it commits, everybody who reads `attempts`, or writes a row without
-a partition, waits. When days are created in time the default partition is empty, and that takes milliseconds; with a
-million rows in it, seconds. A queued lock request blocks everyone behind it, so it is given up soon (LockNotAvailable), and
-the caller tries again later.
+Creating one locks the default partition (ACCESS EXCLUSIVE) and scans it twice, without an index: once to move out the rows of
+the day, once in Postgres's check that none is left. Until it commits, all sessions wait that read `attempts` or write a row
+without a partition. If days are created in time, the default partition is empty and this takes milliseconds; with a million
+rows in it, seconds. A queued lock request blocks everyone behind it, so it fails soon (LockNotAvailable), and the caller
+retries later.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -25,18 +25,19 @@ LOCK_TIMEOUT = "2s"
 def ensure_near_days(connection: psycopg.Connection, now: datetime | None = None) -> list[str]:
     """Create the missing partitions of the days around now, each in a transaction; return their names.
 
-    Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; those before it stay.
+    Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; the partitions created before
+    that stay.
     """
     today = (now or datetime.now(UTC)).date()
     return ensure_days(connection, today - timedelta(days=DAYS_BACK), today + timedelta(days=DAYS_AHEAD))
 
 
 def ensure_days(connection: psycopg.Connection, first: date, last: date) -> list[str]:
-    """Create the missing partitions of these days, both ends included, each in a transaction of its own.
+    """Create the missing partitions of these days, the last one included, each in its own transaction.
 
-    Returns the names of those created, in order of time. Days before the horizon get none, because no row of theirs will
-    come. Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; those before it
-    stay.
+    Returns the names of those created, in order of time. Days before the horizon get none, because no rows of those days will
+    arrive. Raises psycopg.errors.LockNotAvailable when the default partition was in use for too long; the partitions created
+    before that stay.
     """
     with connection.transaction():
         known = connection.execute(_RETENTION["read_horizon_day"]).fetchone()
@@ -64,7 +65,7 @@ def _create(connection: psycopg.Connection, day: date) -> str | None:
     with connection.transaction():
         if _exists(connection, name):
             return None
-        # One at a time; and rows that came before their partition are moved out of the default one.
+        # One process at a time. Rows that came before their partition are moved out of the default one.
         acquire(connection, Lock.PARTITIONS)
         if _exists(connection, name):
             return None

@@ -1,7 +1,7 @@
-"""The steps of a batch, a rebuild and a retry at which a test may hold a process: their names, and the type of the callback.
+"""Names of the steps at which a test may hold a process (in a batch, a rebuild or a retry), and the type of the callback.
 
-The callback is called ``reached`` everywhere. `consumers.process.barriers` has the one that services use; without a test it does
-nothing. Merge statements are steps as well, by their names in merge.sql; retention names its steps itself.
+The callback is called ``reached`` everywhere. Services use that of `consumers.process.barriers`, which does nothing outside
+tests. Merge statements are also steps, by their names in merge.sql; retention names its own steps.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,17 @@ Reached = Callable[[str], None]
 
 
 class Step(StrEnum):
-    """A place in the work where a process may be held or killed."""
+    """A point in the work at which a test may hold or kill the process."""
 
     AFTER_RECEIVE = "after receive"
     AFTER_FOLD = "after fold"
     DURING_COPY = "during copy"
-    """In the middle of the stream, once for each stage."""
+    """In the middle of the stream, once for each stage table."""
     BEFORE_COMMIT = "before commit"
     AFTER_COMMIT = "after commit"
     """Before any message of the batch is acknowledged."""
     DURING_ACK = "during ack"
-    """Half of the batch's messages are acknowledged."""
+    """After half of the batch's messages are acknowledged."""
 
     BEFORE_START = "before start"
     STARTED = "started"

@@ -1,1 +1,1 @@
-"""How an answer looks: for a terminal (tree, tables, safe text) and for a program (JSON). Pure; no I/O."""
+"""Formats answers: for a terminal (tree, tables, safe text) and for a program (JSON). Pure; no I/O."""

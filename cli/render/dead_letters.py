@@ -1,4 +1,4 @@
-"""Dead letters as pages and as JSON. Whatever came with the message is escaped, its bytes are shown as hex."""
+"""Formats dead letters as pages and as JSON. Text from the message is escaped; its bytes are shown as hex."""
 
 import json
 from typing import Any
@@ -9,20 +9,20 @@ from cli.render.words import plural, when
 from consumers.retry import Retried
 from schemas.look import Looked, look
 from store.answers.as_json import row
-from store.answers.dead_letters import DeadLetters, WholeLetter, shown_message_id
+from store.answers.dead_letters import DeadLetters, WholeLetter, format_message_id
 
 _BYTES_A_LINE = 16
 _LINES_SHOWN = 32
 
 
 def letters_page(found: DeadLetters) -> str:
-    """How many for which reason, and the newest of them."""
+    """Return the counts by reason, and the newest dead letters."""
     if not found.total:
         return "no dead letters."
     counts = [(count.reason, count.messages, when(count.last_published_at)) for count in found.counts]
     rows = [
         (
-            shown_message_id(letter.message_id),
+            format_message_id(letter.message_id),
             letter.reason,
             when(letter.published_at),
             letter.payload_bytes,
@@ -46,7 +46,7 @@ def letters_page(found: DeadLetters) -> str:
 
 
 def letters_json(found: DeadLetters) -> dict[str, Any]:
-    """The shape of `dead-letters list`."""
+    """Return the JSON of `dead-letters list`."""
     return {
         "total": found.total,
         "reasons": [row(count) for count in found.counts],
@@ -55,12 +55,12 @@ def letters_json(found: DeadLetters) -> dict[str, Any]:
 
 
 def letter_page(found: WholeLetter) -> str:
-    """All about one: why, whence, its bytes, and what they read as."""
+    """Return everything about one dead letter: its reason, its origin, its bytes, and what they decode to."""
     lines = [
         f"reason          {safe(found.reason)}",
         f"detail          {safe(found.detail, 2_000)}",
         f"topic           {safe(found.topic, 200)}",
-        f"message         {safe(shown_message_id(found.message_id), 200)}",
+        f"message         {safe(format_message_id(found.message_id), 200)}",
         f"key             {safe(found.message_key, 200)}",
         f"published       {when(found.published_at)}",
         f"schema version  {'none' if found.schema_version < 0 else found.schema_version}",
@@ -72,13 +72,13 @@ def letter_page(found: WholeLetter) -> str:
     ]
     looked = look(found.payload)
     if looked is None:
-        return "\n".join([*lines, "No released schema reads these bytes."])
-    shown = json.dumps(looked.event, indent=2).replace("\x7f", "\\u007f")
-    return "\n".join([*lines, f"{_reading(looked)}:", "", *(_cut(line) for line in shown.splitlines())])
+        return "\n".join([*lines, "No released schema can decode these bytes."])
+    event = json.dumps(looked.event, indent=2).replace("\x7f", "\\u007f")
+    return "\n".join([*lines, f"{_decoded_by(looked)}:", "", *(_cut(line) for line in event.splitlines())])
 
 
 def letter_json(found: WholeLetter) -> dict[str, Any]:
-    """The shape of `dead-letters show`: the payload as hex, and as it reads by a released schema, or null."""
+    """Return the JSON of `dead-letters show`: the payload as hex, and decoded by a released schema, or null."""
     looked = look(found.payload)
     read = None
     if looked is not None:
@@ -91,12 +91,10 @@ def letter_json(found: WholeLetter) -> dict[str, Any]:
 
 
 def retried_page(done: Retried) -> str:
-    """What became of them."""
+    """Return how many dead letters were stored, removed and left."""
     lines = [f"tried {plural(done.tried, 'dead letter')}: {plural(done.stored, 'event')} stored"]
     if done.expired:
-        lines.append(
-            f"{done.expired} removed without being stored: what they tell of is from before the horizon"
-        )
+        lines.append(f"{done.expired} removed without being stored: their events are from before the horizon")
     if done.left:
         reasons = ", ".join(f"{safe(reason)} {count}" for reason, count in done.left.most_common())
         lines.append(f"{done.left.total()} left: {reasons}")
@@ -104,7 +102,7 @@ def retried_page(done: Retried) -> str:
 
 
 def retried_json(done: Retried) -> dict[str, Any]:
-    """The shape of `dead-letters retry`."""
+    """Return the JSON of `dead-letters retry`."""
     return {
         "tried": done.tried,
         "stored": done.stored,
@@ -113,13 +111,13 @@ def retried_json(done: Retried) -> dict[str, Any]:
     }
 
 
-def _reading(looked: Looked) -> str:
+def _decoded_by(looked: Looked) -> str:
     left = f", with {plural(looked.bytes_left, 'byte')} left over" if looked.bytes_left else ""
-    return f"By the released schema {looked.release:04} they read{left}"
+    return f"Decoded by the released schema {looked.release:04}{left}"
 
 
 def _hex_lines(payload: bytes) -> list[str]:
-    """Place, bytes, and the printable ASCII among them, like `xxd`."""
+    """Return lines of offset, bytes, and the printable ASCII among them, like `xxd`."""
     lines = []
     for start in range(0, min(len(payload), _LINES_SHOWN * _BYTES_A_LINE), _BYTES_A_LINE):
         part = payload[start : start + _BYTES_A_LINE]
@@ -133,5 +131,5 @@ def _hex_lines(payload: bytes) -> list[str]:
 
 
 def _cut(line: str) -> str:
-    """A line of JSON in ASCII: printable already, but maybe long."""
+    """Indent and cut a line of JSON. It is ASCII, so printable already, but may be long."""
     return f"    {safe(line, 200)}"

@@ -1,4 +1,4 @@
-"""Events as they pass by, one line each, for people and as JSON; and what was found wrong with events in files."""
+"""Formats events, one line each, for people and as JSON, and the problems of events in files."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from schemas.redacted_event import masked_payload, redacted_event
 from schemas.redaction import redact
 from schemas.validate import Problem, is_advice
 from store.answers.as_json import moment
-from store.answers.dead_letters import shown_message_id
+from store.answers.dead_letters import format_message_id
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = ("occurred_at", "enqueued_at", "scheduled_at", "started_at")
@@ -20,7 +20,7 @@ _STATE_WIDTH = len("suspended")
 
 
 def event_line(event: Event) -> str:
-    """When, which state, which job, and what else there is to say of it."""
+    """Return the time, state and job of an event, and whatever else it has."""
     fields = redacted_event(event._asdict())
     error = fields["error"]
     said = [
@@ -37,14 +37,14 @@ def event_line(event: Event) -> str:
 
 
 def invalid_line(letter: DeadLetter) -> str:
-    """A message that is no valid event: published when, and why it is none."""
+    """Return the line of a message that is not a valid event: when it was published, and the reason."""
     published = f"{_time(letter.publish_time_us):%Y-%m-%d %H:%M:%S.%f}"[:-3] + "Z"
-    reason, message = safe(letter.reason), safe(shown_message_id(letter.message_id), 80)
+    reason, message = safe(letter.reason), safe(format_message_id(letter.message_id), 80)
     return f"{published}  ⚠ {reason}  message {message}, {plural(len(letter.payload), 'byte')}: {safe(redact(letter.detail), 400)}"
 
 
 def event_json(event: Event, topic: str, message_id: str) -> str:
-    """One line: where it stands in the topic, and all its fields, times in RFC 3339 (null: not known)."""
+    """Return one line: its place in the topic, and all its fields, with times in RFC 3339 (null: not known)."""
     fields = redacted_event(event._asdict())
     for name in _TIMES:
         fields[name] = moment(_time(fields[name])) if fields[name] else None
@@ -52,7 +52,7 @@ def event_json(event: Event, topic: str, message_id: str) -> str:
 
 
 def invalid_json(letter: DeadLetter) -> str:
-    """One line: where it stands, why it is no event, and its bytes."""
+    """Return one line: its place in the topic, the reason why it is not valid, and its bytes."""
     read_as = look(letter.payload)
     return _one_line(
         {
@@ -66,25 +66,25 @@ def invalid_json(letter: DeadLetter) -> str:
 
 
 def problem_line(file: str, place: str, problem: Problem) -> str:
-    """File, place, field, value and cure."""
+    """Return the file, place, field, value and cure of a problem."""
     where = ": ".join(safe(part, 120) for part in (file, place, problem.field) if part)
     value = f' "{safe(problem.value)}":' if problem.value else ""
     return f"{where}:{value} {safe(problem.says, 400)} ({problem.reason})"
 
 
 def problem_json(file: str, place: str, problem: Problem) -> dict[str, object]:
-    """The same for programs."""
+    """Return the same for programs."""
     return {"file": file, "place": place, **problem._asdict()}
 
 
 def checked_line(events: int, invalid: int, advised: int) -> str:
-    """The sum at the end."""
+    """Return the totals, for the last line."""
     valid = f"{plural(events, 'event')}: {events - invalid} valid, {invalid} not"
     return f"{valid}; advice on {advised} of the valid ones" if advised else valid
 
 
 def advice_only(problems: list[Problem]) -> bool:
-    """Is there something to say of an event that is valid all the same?"""
+    """Return whether an event is valid but has advice."""
     return bool(problems) and all(is_advice(problem) for problem in problems)
 
 

@@ -1,4 +1,4 @@
-"""The pages of `jobtrail failures`."""
+"""Formats the pages of `jobtrail failures`."""
 
 from cli.render.safe_text import safe, safe_lines
 from cli.render.tables import table
@@ -7,9 +7,9 @@ from store.answers.failures import FailureGroup, FailureGroupDetail, full_title
 
 
 def failures_page(found: list[FailureGroup], more: bool = False, namespace: str | None = None) -> str:
-    """Return a line for each group; ``more``: there are others that are not listed. Columns without a value are left out.
+    """Return a line for each group, without empty columns. ``more``: there are others that are not listed.
 
-    A list since a time counts since then, and has the totals in a column of their own.
+    With --since, counts are since then, and the totals have a separate column.
     """
     if not found:
         return "no failures."
@@ -36,7 +36,7 @@ def failures_page(found: list[FailureGroup], more: bool = False, namespace: str 
 
 
 def failure_page(found: FailureGroupDetail) -> str:
-    """All about one group."""
+    """Return everything about one group."""
     group = found.group
     lines = [
         safe(full_title(group.error_type, group.title), 200),

@@ -1,4 +1,4 @@
-"""The page of `jobtrail lineage gaps`."""
+"""Formats the page of `jobtrail lineage gaps`."""
 
 from cli.render.marks import page_text
 from cli.render.safe_text import safe, safe_name
@@ -7,7 +7,7 @@ from store.answers.gaps import Announced, Childless, Gaps
 
 
 def gaps_page(found: Gaps) -> str:
-    """Return a sentence for each gap; then for each thing that looks like a gap, why it is not one."""
+    """Return a line for each gap, and for what looks like a gap, with the reason why it is not one."""
     lines = [f"run #{safe(found.root)} of {safe(found.namespace)}"]
     if found.none and found.cut_at is not None:
         lines.append("no gap among the jobs found; whether the others have one is not known.")
@@ -60,5 +60,5 @@ def _childless(group: Childless) -> str:
     return f"· {what} ({why[group.why_not]}): {named}"
 
 
-def _left(total: int, shown: int) -> list[str]:
-    return [f"  … and {total - shown} more like these (--limit)"] if total > shown else []
+def _left(total: int, listed: int) -> list[str]:
+    return [f"  … and {total - listed} more like these (--limit)"] if total > listed else []

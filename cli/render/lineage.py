@@ -1,4 +1,4 @@
-"""The pages of `jobtrail lineage`, but for the tree and the gaps: stages, children, ancestors and jobs of a run."""
+"""Formats the pages of `jobtrail lineage` except the tree and the gaps: stages, children, ancestors and jobs of a run."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from store.answers.stages import in_order
 
 
 def stats_page(found: PipelineStats) -> str:
-    """A line a stage, and below it why stages are stuck, and which have lost jobs."""
+    """Return a line for each stage, and below them which stages are stuck or have lost jobs, and why."""
     rows = [
         (
             "?" if stage.depth < 0 else stage.depth,
@@ -44,7 +44,7 @@ def stats_page(found: PipelineStats) -> str:
 
 
 def children_page(found: Children) -> str:
-    """The children counted by worker and state, then the first of them."""
+    """Return the children counted by worker and state, then a list of the first ones."""
     total = sum(count.jobs for count in found.counts)
     head = (
         f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, "
@@ -82,13 +82,13 @@ def children_page(found: Children) -> str:
 
 
 def ancestors_page(found: Ancestors) -> str:
-    """From the farthest ancestor down to the job."""
-    own = (
+    """Return the ancestors, from the farthest down."""
+    job = (
         f"{safe_name(found.job.worker)} #{safe(found.job.job_id)} of {safe(found.namespace)}, "
         f"{state_with_marks(found.job.state, found.job_lost, found.job_reused_id)}"
     )
     count = plural(found.total, "ancestor")
-    lines = [f"{own}: {'at least ' if found.cut_at is not None else ''}{count} ({found.edges})"]
+    lines = [f"{job}: {'at least ' if found.cut_at is not None else ''}{count} ({found.edges})"]
     if found.ancestors:
         rows = [
             (
@@ -111,7 +111,7 @@ def ancestors_page(found: Ancestors) -> str:
 
 
 def jobs_page(found: RunJobs, worker: str | None, state: str | None) -> str:
-    """A job a line, with whose child it is and why it failed. What was asked for stands above, and is no column."""
+    """Return a line for each job, with its parent and why it failed. Filters are named in the first line, not in columns."""
     asked = {"worker": worker, "state": state}
     what = "".join(f", {safe_name(value)}" for value in asked.values() if value)
     lines = [f"run #{safe(found.root)} of {safe(found.namespace)}: {plural(found.total, 'job')}{what}"]
@@ -163,5 +163,5 @@ def _is_marked(job: RunJob) -> bool:
     return job.lost or job.reused_id is not None
 
 
-def _more(total: int, shown: int) -> list[str]:
-    return [f"… and {total - shown} more (--limit)"] if total > shown else []
+def _more(total: int, listed: int) -> list[str]:
+    return [f"… and {total - listed} more (--limit)"] if total > listed else []

@@ -1,4 +1,4 @@
-"""The picture of a run: its stages as a tree, one line each, however many jobs there are."""
+"""Draws a run: its stages as a tree, one line each, however many jobs there are."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -20,16 +20,16 @@ class _Line(NamedTuple):
 
 
 def picture(tree: JobTree, most_lines: int = 100) -> str:
-    """The whole text. Of more lines than ``most_lines`` the rest is counted, not shown."""
+    """Return the tree as text, with at most ``most_lines`` lines; further lines are only counted."""
     lines = list(_lines(tree))
-    shown = lines[:most_lines]
-    # A line that stands for one job says its id where the others have a count, so it does not widen that column.
-    counted = [line for line in shown if line.jobs]
+    drawn = lines[:most_lines]
+    # The line of a single job has its id where the others have a count, so it must not widen that column.
+    counted = [line for line in drawn if line.jobs]
     name_width = max((columns(line.name) for line in counted), default=0)
     count_width = max((len(line.jobs) for line in counted), default=0)
     state_width = max((columns(line.states) for line in counted if line.marks), default=0)
     text = []
-    for line in shown:
+    for line in drawn:
         if line.jobs:
             said = f"{pad(line.name, name_width)}   {line.jobs:>{count_width}}   "
             said += pad(line.states, state_width) if line.marks else line.states
@@ -47,7 +47,7 @@ def _lines(tree: JobTree) -> Iterator[_Line]:
     if not tree.tops:
         yield _Line(f"#{safe_name(tree.root)}", "", "no event about it", "")
     elif not any(node.job_id == tree.root for node in tree.tops):
-        # Its jobs name a root that no event was about (or that shares its stage with others): say so first.
+        # The jobs name a root without an event of its own (or one that shares its stage with others): say so first.
         yield _Line(f"run #{safe_name(tree.root)}", "", "", "")
     # A stack, not recursion: a lineage may be deeper than Python's stack.
     waiting = [(node, "", "") for node in reversed(tree.tops)]

@@ -1,4 +1,4 @@
-"""What several pages say in the same way: marks beside a state, and that an answer was cut."""
+"""Text that several pages share: marks beside a state, and the line for a cut answer."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ def state_with_marks(state: str, is_lost: bool, reused_id: ReusedId | None) -> s
 
 
 def reused_lines(found: Iterable[ReusedId | None]) -> list[str]:
-    """Return why some states are marked: a line for each job whose id was used again."""
+    """Return a line for each job whose id was used again, which explains its mark."""
     return [
         f"⚠ {safe_name(job.worker)} #{safe(job.job_id)} of {safe(job.namespace)}: {reused(job)}"
         for job in found
@@ -22,5 +22,5 @@ def reused_lines(found: Iterable[ReusedId | None]) -> list[str]:
 
 
 def page_text(lines: list[str], cut_at: int | None) -> str:
-    """Return the lines of a page; the last one says so when the answer was cut."""
+    """Return the lines of a page as text, with a last line if the answer was cut."""
     return "\n".join(lines + cut(cut_at))

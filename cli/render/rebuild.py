@@ -1,4 +1,4 @@
-"""The pages of `jobtrail rebuild`: what it would find, and what came of it."""
+"""Formats the pages of `jobtrail rebuild`: what it would find, and its result."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def preflight_page(found: Preflight) -> str:
 
 
 def report_page(report: dict[str, Any]) -> str:
-    """Return how the new tables compare with the old ones."""
+    """Return the comparison of the new tables with the old ones."""
     lines: list[str] = []
     numbers = ("equal", "says more", "only new", "given up", "only old", "different")
     columns = ("equal", "more", "only_new", "given_up", "only_old", "different")

@@ -1,4 +1,4 @@
-"""Shows what retention did or would do, as a page and as JSON."""
+"""Formats what retention did or would do, as a page and as JSON."""
 
 from datetime import date
 from typing import Any

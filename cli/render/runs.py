@@ -1,4 +1,4 @@
-"""The page of `jobtrail runs list`."""
+"""Formats the page of `jobtrail runs list`."""
 
 from cli.render.marks import reused_lines, state_with_marks
 from cli.render.safe_text import safe
@@ -8,7 +8,7 @@ from store.answers.runs import Run
 
 
 def runs_page(found: list[Run], more: bool = False) -> str:
-    """A line a run; ``more``: there are others that are not listed."""
+    """Return a line for each run. ``more``: there are others that are not listed."""
     if not found:
         return "no runs yet. A run is listed once an event about its root is stored."
     rows = [

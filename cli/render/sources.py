@@ -1,4 +1,4 @@
-"""The page of `jobtrail sources`."""
+"""Formats the page of `jobtrail sources`."""
 
 from cli.render.tables import table
 from cli.render.words import rate, when
@@ -6,7 +6,7 @@ from store.answers.sources import Sources
 
 
 def sources_page(found: Sources) -> str:
-    """A line a source."""
+    """Return a line for each source."""
     if not found.sources:
         return f"no attempt has ended since {when(found.since)}."
     rows = [

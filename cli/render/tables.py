@@ -1,4 +1,4 @@
-"""Tables for a terminal. Cells are made safe here, so no caller can forget it."""
+"""Formats tables for a terminal. Cells are made safe here, so that no caller can forget it."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,10 +11,10 @@ _NAMES = frozenset({"job", "root", "worker", "parent"})
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[str] = ()) -> str:
-    """Rows under headers; the columns named in ``numbers`` stand to the right."""
-    shown = [safe_name if header in _NAMES else safe for header in headers]
+    """Return a table of rows under headers; the columns named in ``numbers`` are aligned to the right."""
+    escapes = [safe_name if header in _NAMES else safe for header in headers]
     return tabulate(
-        [[cell(value) for cell, value in zip(shown, row, strict=True)] for row in rows],
+        [[escape(value) for escape, value in zip(escapes, row, strict=True)] for row in rows],
         headers=headers,
         tablefmt="simple",
         disable_numparse=True,

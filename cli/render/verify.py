@@ -1,4 +1,4 @@
-"""The page of `jobtrail verify`: a line for each value, or row, that is not what its rows say."""
+"""Formats the page of `jobtrail verify`: a line for each value or row that differs from the rows it is computed from."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def page(
     reused: Sequence[ReusedId],
     reused_total: int,
 ) -> str:
-    """What differs, or that nothing does; what was compared, and what is no difference but good to know."""
+    """Return the differences or that there are none, what was compared, and what else is worth knowing."""
     total = sum(counts.values())
     lines = [_line(difference) for difference in named]
     if total > len(named):
@@ -30,14 +30,14 @@ def page(
         lines.append(f"no difference in {', '.join(tables)}.")
     if unknown_upstreams:
         lines.append(
-            f"{unknown_upstreams} edges come from jobs that no event told of; that is no difference: "
-            "they may still come, or be older than the horizon."
+            f"{unknown_upstreams} edges come from jobs without an event. They are not differences: the events may still "
+            "arrive, or be older than the horizon."
         )
     if reused_total:
         lines += [
             "",
-            f"⚠ {plural(reused_total, 'id was', 'ids were')} used again; that is no difference, but such a job is not"
-            " what it seems: give each run an id of its own, or a higher attempt.",
+            f"⚠ {plural(reused_total, 'id was', 'ids were')} used again. That is not a difference, but such a job mixes several"
+            " runs: give each run its own id, or a higher attempt.",
         ]
         lines += [
             f"{safe_name(job.worker)} #{safe(job.job_id)} of {safe(job.namespace)}, {job.state}: {reused_words(job)}"

@@ -32,12 +32,12 @@ from store.rebuild.state import (
     add_partitions,
     find_open,
     keep_report,
-    note_start,
     read_positions,
     read_report,
+    record_start,
     set_state,
 )
-from store.rebuild.tables import create, drop, make_indexes, schemas_there, vacuum_and_analyze
+from store.rebuild.tables import create, drop, existing_schemas, make_indexes, vacuum_and_analyze
 from store.retention.run import remove_expired_runs
 from store.retention.session import Pace, RetentionStoppedError
 from store.steps import Step
@@ -168,7 +168,7 @@ def _start(context: Context) -> Rebuild:
         deferred = create(control, VERSION)
         copy_default_privileges(control)
         copy_privileges(control)
-        note_start(
+        record_start(
             control,
             topic=settings.topic,
             migration=applied_version(control),
@@ -189,7 +189,7 @@ def _drop_kept(context: Context) -> None:
     Raises StoreError when somebody reads them.
     """
     control = context.control
-    if OLD_SCHEMA not in schemas_there(control):
+    if OLD_SCHEMA not in existing_schemas(control):
         return
     log.warning(
         "dropping_kept_tables",

@@ -21,8 +21,15 @@ from consumers.rebuild.context import Broker, RebuildOptions
 from schemas.errors import BrokerError, DecodeError
 from settings.rebuild import RebuildSettings
 from store.connection import OLD_SCHEMA, REBUILD_SCHEMA
-from store.rebuild.cover import Cover, RowsBefore, foreign_objects, read_cover, rights_problems, rows_before
-from store.rebuild.tables import schemas_there
+from store.rebuild.cover import (
+    Cover,
+    RowsBefore,
+    foreign_objects,
+    privilege_problems,
+    read_cover,
+    rows_before,
+)
+from store.rebuild.tables import existing_schemas
 
 _FIRST_MESSAGES = 200
 _FIRST_WAIT_MS = 2_000
@@ -96,9 +103,9 @@ def preflight(
     log = _topic_cover(settings, broker)
     tables = read_cover(connection)
     older = rows_before(connection, log.begins or datetime.now(UTC))
-    schemas = schemas_there(connection)
+    schemas = existing_schemas(connection)
     problems = [
-        *rights_problems(connection),
+        *privilege_problems(connection),
         *_left_over(schemas, is_open),
         *_foreign_objects_problems(connection),
     ]

@@ -24,7 +24,7 @@ from store.connection import OLD_SCHEMA, REBUILD_SCHEMA, connect
 from store.failures import AWAY, one_line
 from store.migrate import check_version
 from store.rebuild.state import State, acquire_rebuild_lock, find_open
-from store.rebuild.tables import drop, schemas_there
+from store.rebuild.tables import drop, existing_schemas
 
 
 def check(settings: RebuildSettings, options: RebuildOptions) -> Preflight:
@@ -69,7 +69,7 @@ def abandon(settings: RebuildSettings) -> bool:
 def drop_old(settings: RebuildSettings) -> bool:
     """Drop the old tables that were kept; False when there are none. Raises JobtrailError."""
     with _exclusive_session(settings) as control:
-        there = OLD_SCHEMA in schemas_there(control)
+        there = OLD_SCHEMA in existing_schemas(control)
         found = find_open(control)
         if found is not None and found.state is State.SWAPPED:
             raise InputError(

@@ -11,7 +11,7 @@ from derive.fold import fold
 from derive.rows import Batch, DeadLetter, Written
 from schemas.contract import Event
 from schemas.dead_letter_reasons import DeadLetterReason
-from store.failures import REFUSED, one_line, past_others
+from store.failures import REFUSED, one_line, retry_conflicts
 from store.writing.writer import write_batch
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ def _divided(received: Received) -> list[Received]:
 
 def _write_past_others(connection: psycopg.Connection, batch: Batch) -> Written:
     """Write one batch; again, after a short random pause, as long as another transaction is in its way."""
-    return past_others(lambda: write_batch(connection, batch, REACHED_IF_ENABLED))
+    return retry_conflicts(lambda: write_batch(connection, batch, REACHED_IF_ENABLED))
 
 
 def _give_up(

@@ -1,4 +1,4 @@
-"""Functions that answer questions from the tables: each takes a connection and the question, and returns a value.
+"""Functions that answer questions from the tables. Each takes a connection and the question, and returns a value.
 
 Nothing here writes, prints or reads a setting. Every answer reads one snapshot of the database.
 """

@@ -1,4 +1,4 @@
-"""Answers as JSON: times in RFC 3339 and UTC, ids as text, everything beyond ASCII escaped."""
+"""Formats answers as JSON: times in RFC 3339 and UTC, ids as text, everything beyond ASCII escaped."""
 
 import json
 from datetime import UTC, datetime
@@ -15,25 +15,25 @@ from store.answers.verdicts import Lost, Stuck
 
 
 def dumps(value: object) -> str:
-    """JSON, indented, in the order of the fields. ASCII alone: nothing in it can act on a terminal."""
+    """Return indented JSON, in the order of the fields. Only ASCII, so nothing in it can control a terminal."""
     return json.dumps(value, indent=2, default=_plain).replace("\x7f", "\\u007f")
 
 
 def moment(time: datetime) -> str:
     """2026-11-22T20:51:03.123456Z"""
-    # Not strftime, whose %Y does not fill up years before 1000.
+    # Not strftime: its %Y does not pad years before 1000.
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def row(record: Any) -> dict[str, Any]:
-    """A NamedTuple as an object, and those within it as well."""
+    """Return a NamedTuple, and those within it, as an object."""
     return {
         name: row(value) if hasattr(value, "_asdict") else value for name, value in record._asdict().items()
     }
 
 
 def stats(found: PipelineStats) -> dict[str, Any]:
-    """The shape of `lineage stats`."""
+    """Return the JSON of `lineage stats`."""
     stages = [
         {
             "depth": stage.depth,
@@ -52,13 +52,13 @@ def stats(found: PipelineStats) -> dict[str, Any]:
 
 
 def tree(found: JobTree) -> dict[str, Any]:
-    """The shape of `lineage tree`: nodes in nodes."""
+    """Return the JSON of `lineage tree`: nodes in nodes."""
     head = {"root": found.root, "namespace": found.namespace, "edges": found.edges}
     return head | {"tree": [_node(node) for node in found.tops]} | cut(found.cut_at)
 
 
 def children(found: Children) -> dict[str, Any]:
-    """The shape of `lineage children`."""
+    """Return the JSON of `lineage children`."""
     return {
         "job_id": found.job.job_id,
         "namespace": found.namespace,
@@ -75,7 +75,7 @@ def children(found: Children) -> dict[str, Any]:
 
 
 def ancestors(found: Ancestors) -> dict[str, Any]:
-    """The shape of `lineage ancestors`."""
+    """Return the JSON of `lineage ancestors`."""
     return {
         "job_id": found.job.job_id,
         "namespace": found.namespace,
@@ -90,7 +90,7 @@ def ancestors(found: Ancestors) -> dict[str, Any]:
 
 
 def gaps(found: Gaps) -> dict[str, Any]:
-    """The shape of `lineage gaps`."""
+    """Return the JSON of `lineage gaps`."""
     return {
         "root": found.root,
         "namespace": found.namespace,
@@ -106,19 +106,19 @@ def gaps(found: Gaps) -> dict[str, Any]:
 
 
 def jobs(found: RunJobs) -> dict[str, Any]:
-    """The shape of `lineage jobs`."""
+    """Return the JSON of `lineage jobs`."""
     head = {"root": found.root, "namespace": found.namespace, "total": found.total}
     return head | {"jobs": [row(job) for job in found.jobs]} | cut(found.cut_at)
 
 
 def failure_group(found: FailureGroupDetail) -> dict[str, Any]:
-    """The shape of `failures show`."""
+    """Return the JSON of `failures show`."""
     newest = {"newest": [row(failure) for failure in found.newest]}
     return row(found.group) | newest | {"hours": [row(hour) for hour in found.hours]}
 
 
 def sources(found: Sources) -> dict[str, Any]:
-    """The shape of `sources`."""
+    """Return the JSON of `sources`."""
     return {
         "since": moment(found.since),
         "sources": [
@@ -175,7 +175,7 @@ def _lost(found: Lost | None) -> dict[str, Any] | None:
 
 
 def cut(cut_at: int | None) -> dict[str, Any]:
-    """What to add to an answer that is of a part only: the limit that cut it, and the setting that raises it."""
+    """Return what an answer about a part only has in addition: the limit that cut it, and the setting that raises it."""
     if cut_at is None:
         return {}
     return {"cut": True, "cut_at_jobs": cut_at, "cut_by": "JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS"}

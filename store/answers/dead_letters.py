@@ -12,7 +12,7 @@ import psycopg
 from schemas.errors import InputError, NotFoundError
 from schemas.look import look
 from schemas.redacted_event import masked_payload
-from store.answers.names import demand_topic
+from store.answers.names import require_topic
 from store.answers.reading import read, snapshot
 from store.queries import queries
 
@@ -76,23 +76,23 @@ def get_dead_letters(
 ) -> DeadLetters:
     """Return dead letters published at or after ``since``, by the publisher's clock, the newest first.
 
-    Raises NotFoundError when nothing is found because no dead letter is of the topic.
+    Raises NotFoundError when nothing is found because the topic has no dead letters.
     """
     asked = {"reason": reason, "topic": topic, "since": since}
     with snapshot(connection):
         counts = read(connection, ReasonCount, _QUERIES["counts_by_reason"], **asked)
         newest = read(connection, Letter, _QUERIES["newest_letters"], **asked, limit=limit)
         if not counts:
-            demand_topic(connection, topic)
+            require_topic(connection, topic)
     return DeadLetters(counts, newest)
 
 
 def get_dead_letter(
     connection: psycopg.Connection, message_id: str, *, topic: str | None = None
 ) -> WholeLetter:
-    """Return one dead letter by its message id; if its topic was created again, the one published last.
+    """Return one dead letter by its message id. If the topic was created again, return the one published last.
 
-    Secrets in its bytes are overwritten by asterisks.
+    Secrets in its bytes are replaced by asterisks.
 
     Raises NotFoundError when there is none, InputError when several topics have that id.
     """
@@ -118,14 +118,14 @@ def get_dead_letter(
     return letter._replace(payload=masked_payload(letter.payload, read_as.event if read_as else None))
 
 
-def stored_message_id(said: str) -> str:
-    """Return a message id as the table stores it, ``(6,1,0,-1)``, from what a person types: ``6:1:0:-1`` or ``6,1,0,-1``.
+def stored_message_id(typed: str) -> str:
+    """Return a message id as the table stores it, ``(6,1,0,-1)``, from what a person typed: ``6:1:0:-1`` or ``6,1,0,-1``.
 
     A message that came in chunks has two ids, ``6:1:0:-1+6:3:0:-1``.
     """
-    return ";".join(f"({one.strip('()').replace(':', ',')})" for one in said.replace("+", ";").split(";"))
+    return ";".join(f"({one.strip('()').replace(':', ',')})" for one in typed.replace("+", ";").split(";"))
 
 
-def shown_message_id(stored: str) -> str:
+def format_message_id(stored: str) -> str:
     """Return a stored message id in the form that needs no quotes in a shell: ``6:1:0:-1``."""
     return "+".join(one.strip("()").replace(",", ":") for one in stored.split(";"))

@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 
 from schemas.errors import InputError, NotFoundError
-from store.answers.names import demand_category, demand_namespace, demand_source
+from store.answers.names import require_category, require_namespace, require_source
 from store.answers.reading import read, snapshot
 from store.hours import start_of_hour
 from store.queries import queries
@@ -28,7 +28,7 @@ _PLACEHOLDER: Final = re.compile(r"<[a-z]+>")
 class FailureGroup(NamedTuple):
     """A group, with workers and external ids of its newest failures.
 
-    ``…_since`` count from the hour that the list was asked for; None where it was asked for everything.
+    ``…_since`` count from the hour of the query's ``since``; None without it.
     """
 
     id: UUID
@@ -96,7 +96,7 @@ class FailureGroupDetail:
 
 
 def full_title(error_type: str, title: str) -> str:
-    """Return the title; with the error's type before it where it holds nothing but placeholders, as KeyError's does."""
+    """Return the title. Put the error's type before one that has only placeholders, such as KeyError's."""
     said = _PLACEHOLDER.sub("", title)
     if any(map(str.isalnum, said)) or error_type in ("", title):
         return title
@@ -116,7 +116,7 @@ def get_failure_groups(
     since: datetime | None = None,
     limit: int = 50,
 ) -> list[FailureGroup]:
-    """Return groups seen at or after ``since``, those seen last first; counted from the hour of UTC that it lies in.
+    """Return groups seen at or after ``since``, most recently seen first. Counts begin with the hour of UTC that has ``since``.
 
     Raises NotFoundError when nothing is found because the namespace, the source or the category does not exist.
     """
@@ -134,16 +134,16 @@ def get_failure_groups(
             samples=SAMPLED_ATTEMPTS,
         )
         if not found:
-            demand_namespace(connection, namespace)
-            demand_source(connection, source, namespace)
-            demand_category(connection, category, namespace)
+            require_namespace(connection, namespace)
+            require_source(connection, source, namespace)
+            require_category(connection, category, namespace)
     return found
 
 
 def get_failure_group(
     connection: psycopg.Connection, group_id: str, *, limit: int = 10
 ) -> FailureGroupDetail:
-    """Return one group by its id or the first digits of it, with its newest failures.
+    """Return one group by its id or the id's first digits, with its newest failures.
 
     Raises NotFoundError when there is none, InputError when the text is not hexadecimal or several groups match.
     """
@@ -172,7 +172,7 @@ def get_failure_group(
 
 
 def _range_of(group_id: str) -> dict[str, UUID]:
-    """Return the least and the greatest id that begin with these digits. Raises InputError."""
+    """Return the lowest and the highest id that begin with these digits. Raises InputError."""
     digits = group_id.replace("-", "").lower()
     if not 4 <= len(digits) <= _UUID_DIGITS or not set(digits) <= set("0123456789abcdef"):
         raise InputError(

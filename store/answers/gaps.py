@@ -1,14 +1,14 @@
-"""What a run lacks: children that were announced and not spawned, and jobs without the children their siblings have.
+"""Finds what a run lacks: children that were announced but not spawned, and jobs without children such as their siblings'.
 
-Of the second kind nobody announced anything, so a warning needs more than a difference. There is one where
+In the second case nothing was announced, so a difference alone is not enough for a warning. There is one where
 
 * at least three quarters of the siblings spawned such a child, and
 * the publisher reports these jobs as soon as they wait (one of them waits now), or the run is at rest: no job waits or
-  executes, and none changed within the floor of "stuck". Else the child may be there already, and start later.
+  executes, and none changed within the floor of "stuck". Else the child may already exist, and start later.
 
-Siblings are the jobs of one stage whose parents are of one worker. Where never more than one of a parent's children
-spawned such a job, as the last one of a chord does, the children of one parent are counted together, once all of them
-have completed. A recursion (both workers are found at several depths) ends somewhere: it is left out.
+Siblings are the jobs of one stage whose parents have the same worker. Where at most one child of each parent spawned such a
+job, as in a chord, the children of one parent are counted together, once all of them have completed. A recursion (both
+workers occur at several depths) ends at some depth, so it is left out.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from store.queries import queries
 _QUERIES = queries("answers_gaps")
 
 _TELLING: Final = 3
-"""So many times as many siblings must have such a child as have none."""
+"""Siblings with such a child, for each one without: a warning needs at least this ratio."""
 
 _REPORTED_WAITING: Final = frozenset({"available", "scheduled", "suspended"})
 
@@ -34,7 +34,7 @@ WhyNot = Literal["", "siblings", "at_work"]
 
 
 class MissingChildren(NamedTuple):
-    """A job that spawned another number of children of a worker than it announced: fewer and it is over, or more."""
+    """A job that spawned more children of a worker than it announced, or is over and spawned fewer."""
 
     job_id: str
     depth: int
@@ -47,14 +47,14 @@ class MissingChildren(NamedTuple):
 
     @property
     def missing(self) -> int:
-        """Announced less spawned; negative where there are too many."""
+        """Announced minus spawned; negative if too many were spawned."""
         return self.expected - self.spawned
 
 
 class Announced(NamedTuple):
     """Jobs of a stage that announced children of a worker, and how many of these they spawned.
 
-    ``job_id`` is the least of the jobs.
+    ``job_id`` is the lowest id of these jobs.
     """
 
     job_id: str
@@ -69,8 +69,8 @@ class Announced(NamedTuple):
 class Childless(NamedTuple):
     """Completed jobs of a stage (``without``) that spawned no ``child_worker``, as ``with_some`` of their siblings did.
 
-    With ``of_parents`` they are jobs of whose children none spawned one, as one child of each of the others did.
-    ``job_ids`` names them, up to the limit. ``why_not`` says why it is no warning; it is one where that is empty.
+    With ``of_parents``, they are the parents: none of their children spawned one, while one child of each other parent did.
+    ``job_ids`` names them, up to the limit. ``why_not`` is the reason why this is not a warning; it is empty for a warning.
     """
 
     depth: int
@@ -85,9 +85,9 @@ class Childless(NamedTuple):
 
 @dataclass(frozen=True)
 class Gaps:
-    """The gaps of a run, and what is as it was announced (``kept``) or may still become so (``pending``).
+    """The gaps of a run, and the announcements that were kept (``kept``) or may still be (``pending``).
 
-    Each list holds up to the limit; the totals count the whole of it: jobs and workers that are missing, stages for the
+    Each list has entries up to the limit; the totals count all: pairs of job and worker for ``missing``, stages for the
     others. ``cut_at``: the limit of jobs that ended the walk; then there may be other gaps, and ``childless`` is empty.
     """
 
@@ -105,7 +105,7 @@ class Gaps:
 
     @property
     def none(self) -> bool:
-        """Whether no gap was found. Of a walk that was cut this says nothing about the rest of the run."""
+        """Whether no gap was found. If the walk was cut, the rest of the run is not known."""
         return not self.missing and not any(group.why_not == "" for group in self.childless)
 
 
@@ -148,7 +148,7 @@ def get_gaps(
     limit: int = 20,
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> Gaps:
-    """Return the gaps of a run, the widest first. Raises NotFoundError."""
+    """Return the gaps of a run, the largest first. Raises NotFoundError."""
     with snapshot(connection):
         scope = find_scope(connection, namespace, root, limit_jobs)
         announced = read(
@@ -210,7 +210,7 @@ def _is_at_rest(
     now: datetime,
     rule: StuckRule,
 ) -> bool:
-    """Whether no job waits or executes, and none changed within the floor of "stuck"."""
+    """Return whether no job waits or executes, and none changed within the floor of "stuck"."""
     if any("executing" in counts or MAY_WAIT & counts.keys() for counts in states.values()):
         return False
     query = queries("answers_lineage")["last_change"]

@@ -1,4 +1,4 @@
-"""The jobs of a run, one by one: the state of each, its parent, and why it failed."""
+"""Lists the jobs of a run: the state of each, its parent, and why it failed."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 
 from store.answers.judging import find_lost_jobs, may_be_lost, read_states
-from store.answers.names import demand_worker
+from store.answers.names import require_worker
 from store.answers.reading import read, snapshot
 from store.answers.reused_ids import ReusedId, get_reused_ids
 from store.answers.scope import DEFAULT_WALK_LIMIT, find_scope, whole_run
@@ -19,9 +19,9 @@ _QUERIES = queries("answers_jobs")
 
 
 class RunJob(NamedTuple):
-    """One job. ``since``: when it entered its state. The error is that of the attempt which brought it there.
+    """One job. ``since``: when it entered its state. The error is that of the attempt that ended in this state.
 
-    ``lost``: it says it executes, and does not. ``reused_id``: how it shows that its id was used again.
+    ``lost``: its last event says it executes, but it does not. ``reused_id``: the evidence that its id was used again.
     """
 
     job_id: str
@@ -97,7 +97,7 @@ def get_jobs(
         total = read(connection, _Count, _QUERIES["count_of_run"], **asked)[0].jobs
         rows = read(connection, _Row, _QUERIES["jobs_of_run"], **asked, limit=limit)
         if not total:
-            demand_worker(worker, sorted({key.worker for key in read_states(connection, scope)}), scope.root)
+            require_worker(worker, sorted({key.worker for key in read_states(connection, scope)}), scope.root)
         lost: frozenset[str] = frozenset()
         if any(may_be_lost(row.state, row.started_at, row.since, now, rule) for row in rows):
             lost = find_lost_jobs(connection, whole_run(connection, scope, limit_jobs), now, rule)

@@ -1,6 +1,6 @@
-"""Read what the verdicts need, with the cheapest query first, and judge the stages of a run.
+"""Reads what the verdicts need, with the cheapest query first, and judges the stages of a run.
 
-A stage is judged as a whole, also when the question is about a part of the run. So every answer gives a stage, and a job,
+A stage is judged as a whole, even when the question is about a part of the run. So every answer gives a stage, and a job,
 the same verdict. In a run at work few jobs are read: a stage in which no job has been executing for longer than the floor
 of "lost", and one is executing, is at work.
 """
@@ -31,12 +31,12 @@ from store.queries import queries
 MAY_WAIT: Final = frozenset({"available", "retryable", "suspended", "scheduled"})
 
 PACE_JOBS: Final = 1_000
-"""A stage's pace is read from this many of its newest jobs."""
+"""A stage's pace is computed from this many of its newest jobs."""
 
 _EARLIER_RUNS: Final = 20
 _EARLIER_JOBS_A_STAGE: Final = 1_000
 _JOBS_BELOW: Final = 20_000
-"""Below jobs that may be lost, at most this many are looked at for a sign of life."""
+"""At most this many jobs below those that may be lost are read for a sign of life."""
 
 _QUERIES = queries("answers_verdicts")
 
@@ -74,7 +74,9 @@ class Judged:
             lost = [job for job in self.lost.get(key, ()) if job.job_id in job_ids]
             whole = self.verdicts.get(key)
             if whole is not None:
-                found[key] = _of_part(whole, counts, _described(lost, self.kinds.get(key, Kind()), now))
+                found[key] = _of_part(
+                    whole, counts, _describe_lost_jobs(lost, self.kinds.get(key, Kind()), now)
+                )
         return found
 
 
@@ -206,7 +208,7 @@ def judge_run(
     verdicts = {}
     for key, known in facts.items():
         stuck = find_stuck(known, now, rule)
-        described = _described(lost.get(key, []), kinds.get(key, Kind()), now)
+        described = _describe_lost_jobs(lost.get(key, []), kinds.get(key, Kind()), now)
         verdicts[key] = Verdict(judge(known, now, rule), stuck, described)
     return Judged(verdicts, lost, kinds)
 
@@ -230,7 +232,7 @@ def _of_part(whole: Verdict, counts: Mapping[str, int], lost: Lost | None) -> Ve
     return Verdict("waiting" if whole.name == "waiting" else "at_work")
 
 
-def _described(lost: list[LostJob], kind: Kind, now: datetime) -> Lost | None:
+def _describe_lost_jobs(lost: list[LostJob], kind: Kind, now: datetime) -> Lost | None:
     if not lost:
         return None
     return describe_lost(len(lost), min(job.started_at for job in lost), kind, now)
@@ -250,7 +252,7 @@ def _facts_of_waiting(
         )
         for row in _of_stages(connection, _Facts, "stage_facts", run, candidates, now=now)
     }
-    # Which of the ready jobs wait for others, rightly.
+    # Which of the ready jobs rightly wait for others.
     due = [key for key, facts in found.items() if facts.ready]
     ready = {
         Key(row.depth, row.worker): row
@@ -363,7 +365,7 @@ def _alive_below(
         for row in below:
             changed = row.changed_at is not None and row.changed_at >= befores[overdue[row.job_id][0]]
             works = any(job_id not in overdue for job_id in row.executing_ids)
-            # If not all jobs below could be looked at, the answer is not known: then the job is not called lost.
+            # If not all jobs below could be read, the answer is not known, so the job does not count as lost.
             if row.is_open or changed or works or not row.is_whole:
                 alive.add(row.job_id)
     return alive

@@ -1,4 +1,4 @@
-"""Where jobs came from and what came of them: the tree of a run, its stages, a job's children and ancestors."""
+"""Answers questions of lineage: the tree of a run, its stages, a job's children and ancestors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -61,9 +61,9 @@ class JobTree:
 
 
 class Child(NamedTuple):
-    """A job one edge below another; ``kinds`` says which kinds of edge. ``lost``: it says it executes, and does not.
+    """A job one edge below another; ``kinds`` are the kinds of edge. ``lost``: its last event says it executes, but it does not.
 
-    ``reused_id``: how it shows that its id was used again.
+    ``reused_id``: the evidence that its id was used again.
     """
 
     job_id: str
@@ -87,7 +87,7 @@ class ChildCount(NamedTuple):
 
 @dataclass(frozen=True)
 class Children:
-    """The jobs one edge below a job: all of them counted, ``jobs`` up to the limit.
+    """The jobs one edge below a job: counts of all, and ``jobs`` up to the limit.
 
     ``descendants``: all jobs below it, up to ``cut_at`` if that is set.
     """
@@ -104,7 +104,7 @@ class Children:
 
 
 class Ancestor(NamedTuple):
-    """A job above another, ``distance`` edges away at the least. Empty worker: no event about it is stored."""
+    """A job above another; ``distance`` counts the edges of the shortest way. Empty worker: no event about it is stored."""
 
     job_id: str
     distance: int
@@ -118,7 +118,7 @@ class Ancestor(NamedTuple):
 
 @dataclass(frozen=True)
 class Ancestors:
-    """The jobs above one, the farthest first: over ``spawned`` that is the path from the root.
+    """The jobs above one, the farthest first: along ``spawned`` edges that is the path from the root.
 
     ``total`` counts them, up to ``cut_at`` if that is set; ``ancestors`` holds the nearest, up to the limit.
     """
@@ -190,9 +190,9 @@ def get_pipeline_stats(
     rule: StuckRule = StuckRule(),  # noqa: B008 - frozen, and the documented default
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> PipelineStats:
-    """Return for each stage of the run its jobs, how many were announced, states, and its verdict at ``now``.
+    """Return each stage of the run: its jobs, how many were announced, their states, and its verdict at ``now``.
 
-    Raises NotFoundError when the namespace knows no such job.
+    Raises NotFoundError when the namespace has no such job.
     """
     with snapshot(connection):
         scope = find_scope(connection, namespace, root, limit_jobs)
@@ -210,9 +210,9 @@ def get_job_tree(
     rule: StuckRule = StuckRule(),  # noqa: B008 - frozen, and the documented default
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> JobTree:
-    """Return the stages of the run as a tree: by who spawned whom, or by what had to finish first, or both.
+    """Return the stages of the run as a tree: by who spawned whom, by what had to finish first, or both.
 
-    With ``all`` the tree is that of spawning, and each line names the stages it had to wait for. Raises NotFoundError.
+    With ``all``, the tree is by who spawned whom, and each line names the stages it had to wait for. Raises NotFoundError.
     """
     with snapshot(connection):
         scope = find_scope(connection, namespace, root, limit_jobs)
@@ -244,7 +244,7 @@ def get_children(
     limit: int = 100,
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> Children:
-    """Return the jobs one edge below a job, and how many there are below it in all. Raises NotFoundError."""
+    """Return the jobs one edge below a job, and count all jobs below it. Raises NotFoundError."""
     with snapshot(connection):
         found = find_job(connection, namespace, job)
         asked = {"namespace": namespace, "job_id": found.job_id, "kinds": kinds_of(edges)}
@@ -293,7 +293,7 @@ def get_ancestors(
     limit: int | None = None,
     limit_jobs: int = DEFAULT_WALK_LIMIT,
 ) -> Ancestors:
-    """Return the jobs above one, those in a circle once, the farthest first; the nearest ``limit`` of them.
+    """Return the nearest ``limit`` jobs above one, the farthest first. Jobs in a circle are returned once.
 
     Raises NotFoundError.
     """
@@ -393,14 +393,14 @@ def _failure_marks(connection: psycopg.Connection, scope: Scope) -> dict[Key, tu
 
 
 def _named(node: Node, single: dict[Key, str]) -> Node:
-    """Return the same tree, with the id where a line stands for one job."""
+    """Return the same tree, with the job's id on each line of a single job."""
     children = tuple(_named(child, single) for child in node.children)
     job_id = single.get(Key(node.depth, node.worker)) if node.total == 1 else None
     return replace(node, job_id=job_id, children=children)
 
 
 def _waiting(node: Node, waits: dict[Key, tuple[After, ...]], order: dict[Key, int]) -> Node:
-    """Return the same tree, with the stages that each had to wait for, and siblings in the order that follows from it."""
+    """Return the same tree, with the stages that each stage had to wait for, and its siblings in that order."""
     below = sorted(
         node.children, key=lambda child: (child.depth, order.get(Key(child.depth, child.worker), 0))
     )

@@ -1,4 +1,4 @@
-"""How an answer reads: several queries of one snapshot, each row a typed value."""
+"""Reads for answers: several queries in one snapshot, each row as a typed value."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from schemas.redaction import Redactor
 
 Row = TypeVar("Row")
 
-# Sent as one. A run of 1,000,000 jobs is joined and grouped in memory instead of in files. Compiling a query of this kind
-# takes longer than it saves. Of fresh tables the planner knows nothing: it takes a run for one row and would compare each
+# Sent in one round trip. With this work_mem a run of 1,000,000 jobs is joined and grouped in memory, not in files. JIT would take
+# longer than it saves. The planner has no statistics of fresh tables: it estimates one row for a run, and would compare each
 # row of a join with each. Without nested loops it hashes; lookups of single rows are written LATERAL and still loop.
 _SESSION: Final = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
@@ -32,7 +32,7 @@ _redact_trace: Final = Redactor().trace
 
 @contextmanager
 def snapshot(connection: psycopg.Connection) -> Iterator[None]:
-    """Hold one read-only view of the database for all queries inside; in a transaction of the caller's, that one's."""
+    """Give all queries inside one read-only snapshot; within a transaction of the caller, its snapshot."""
     if connection.info.transaction_status != TransactionStatus.IDLE:
         yield
         return
@@ -46,7 +46,7 @@ def read(
 ) -> list[Row]:
     """Return all rows of a named query as values of a class whose fields are the query's columns.
 
-    Secrets in texts that publishers wrote are redacted, because not every publisher does it. What is stored stays as it is.
+    Secrets in texts from publishers are redacted, because not every publisher does it. Stored rows are not changed.
     """
     with connection.cursor(row_factory=class_row(row_type)) as cursor:
         rows = cursor.execute(query, parameters).fetchall()

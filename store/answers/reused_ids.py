@@ -1,7 +1,7 @@
-"""Jobs whose id was used again: several runs of a fixed id (cron, unique jobs) that are one job in the tables.
+"""Describes jobs whose id was used again: several runs under a fixed id (cron, unique jobs) are one job in the tables.
 
-The state of such a job is that of its highest attempt and of the greatest rank within it, which may be long ago. What the
-tables know beside it is said here: how often an attempt ended, how the last one ended, and what came after that.
+The state of such a job comes from its highest attempt, and from the highest rank within it, which may be long ago. So this
+reads what else the tables have: how often an attempt ended, how the last one ended, and what came after that.
 """
 
 from collections.abc import Iterable
@@ -22,10 +22,10 @@ JobKey = tuple[str, str]
 
 
 class ReusedId(NamedTuple):
-    """How it shows that the id of a job was used again.
+    """The evidence that the id of a job was used again.
 
-    ``attempt`` is the one that ended most often, ``ends`` times: 1 where only its start was published again, 0 where its ends
-    are older than what is kept. ``open_again_at``: the job was waiting or executing then, after its last end; None otherwise.
+    ``attempt`` is the one that ended most often, ``ends`` times: 1 if only its start was published again, 0 if its ends have
+    been deleted. ``open_again_at``: when the job was waiting or executing after its last end; None if it was not.
     """
 
     namespace: str
@@ -57,14 +57,14 @@ class _OfStage(NamedTuple):
 
 
 def get_reused_ids(connection: psycopg.Connection, jobs: Iterable[JobKey]) -> dict[JobKey, ReusedId]:
-    """Return those of the jobs whose id was used again. Jobs that do not exist are left out."""
+    """Return the evidence for each of these jobs whose id was used again. The others are left out."""
     with snapshot(connection):
         found = read(connection, _Key, _QUERIES["reused_among"], **_columns(jobs))
         return describe_reused_ids(connection, found) if found else {}
 
 
 def describe_reused_ids(connection: psycopg.Connection, jobs: Iterable[JobKey]) -> dict[JobKey, ReusedId]:
-    """Return how it shows, of jobs that are known to share an id."""
+    """Return the evidence for jobs whose id is known to be used again."""
     with snapshot(connection):
         rows = read(connection, ReusedId, _QUERIES["reuse_of"], **_columns(jobs))
     return {(row.namespace, row.job_id): row for row in rows}

@@ -1,4 +1,4 @@
-"""The runs of a namespace, or of all: a run is a root job and all below it.
+"""Lists the runs of one namespace or of all. A run is a root job and everything below it.
 
 A job is a root when it names itself as the root, or when nothing above it is known (`Job.is_root`). A run is listed once
 an event about its root is stored.
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import psycopg
 
 from store.answers.judging import MAY_WAIT, Key, judge_run, read_states
-from store.answers.names import demand_namespace
+from store.answers.names import require_namespace
 from store.answers.reading import read, snapshot
 from store.answers.reused_ids import ReusedId, count_reused_ids_of_runs, get_reused_ids
 from store.answers.scope import Scope, has_unplaced_jobs, scope_of_run
@@ -19,10 +19,10 @@ from store.answers.verdicts import Name, StuckRule, worst
 from store.queries import queries
 
 LARGEST_RUN_READ: Final = 200_000
-"""A larger run is not read job by job only to tell when it last changed."""
+"""A larger run is not read job by job just to find when it last changed."""
 
 LISTED_WALK_LIMIT: Final = 10_000
-"""In a list, no more jobs of a run that do not say their root are looked for."""
+"""In a list, at most this many jobs of a run are searched for that do not say their root."""
 
 _QUERIES = queries("answers_runs")
 
@@ -30,12 +30,12 @@ States = dict[Key, dict[str, int]]
 
 
 class Run(NamedTuple):
-    """A run: its root job, and how many of its jobs stand where.
+    """A run: its root job, and the number of its jobs by state.
 
-    ``waiting`` are the available, scheduled, suspended and retryable ones. ``verdict`` is the worst of its stages'; None
-    where jobs are missing from the counts. ``cut_at`` is set there: more jobs than that do not say their root.
-    ``last_change_at`` is None for a run of more than ``LARGEST_RUN_READ`` jobs. ``reused_id`` says how it shows that the
-    root's id was used again, None if it was not; ``reused_ids`` counts the jobs of the run whose id was.
+    ``waiting`` counts available, scheduled, suspended and retryable jobs. ``verdict`` is the worst of its stages; None
+    if jobs are missing from the counts. Then ``cut_at`` is set: more jobs than that do not say their root.
+    ``last_change_at`` is None for a run of more than ``LARGEST_RUN_READ`` jobs. ``reused_id`` is the evidence that the
+    root's id was used again, or None; ``reused_ids`` counts such jobs of the run.
     """
 
     root: str
@@ -97,7 +97,7 @@ def get_runs(
     rule: StuckRule = StuckRule(),  # noqa: B008 - frozen, and the documented default
     limit: int = 20,
 ) -> list[Run]:
-    """Return the runs of one namespace, or of all, those whose root changed last first.
+    """Return the runs of one namespace, or of all, those with the most recently changed root first.
 
     Raises NotFoundError when nothing is found because the namespace does not exist.
     """
@@ -105,7 +105,7 @@ def get_runs(
     with snapshot(connection):
         roots = read(connection, _Root, _QUERIES["roots"], namespace=namespace, limit=limit)
         if not roots:
-            demand_namespace(connection, namespace)
+            require_namespace(connection, namespace)
         known = _known_runs(connection, roots)
         changes = _last_changes(
             connection,
@@ -137,12 +137,12 @@ class _Known(NamedTuple):
 
     @property
     def is_walked(self) -> bool:
-        """Whether its last change is to be read job by job, since not all of its jobs name the root."""
+        """Whether its last change must be read job by job, because not all of its jobs name the root."""
         return bool(self.scope.walked)
 
 
 def _known_runs(connection: psycopg.Connection, roots: list[_Root]) -> dict[_Root, _Known]:
-    """Return the jobs of each run by stage and state: at once for those whose jobs all say their place."""
+    """Return the jobs of each run by stage and state. Runs whose jobs all say their place take one query together."""
     states: dict[tuple[str, str], States] = {}
     for row in read(connection, _StateCount, _QUERIES["states_of_runs"], **_columns(roots)):
         stages = states.setdefault((row.namespace, row.root), {})

@@ -1,7 +1,7 @@
-"""Which jobs a question about ROOT is about: the job named, its namespace, and the extent of its run.
+"""Finds the jobs that a query for ROOT covers: the job itself, its namespace, and the extent of its run.
 
-Jobs that say their root and depth are found by an index and never listed here. The others are walked to, within a
-limit, and carried as a list; so a run of a million jobs that all say where they belong costs nothing extra.
+Jobs that say their root and depth are found by an index and are not listed here. The others are found by walking, within
+a limit, and kept as a list. So a run of a million jobs that all say their place costs nothing extra.
 """
 
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ from typing import Any, Final, NamedTuple
 import psycopg
 
 from schemas.errors import InputError, NotFoundError
-from store.answers.names import demand_namespace
+from store.answers.names import require_namespace
 from store.answers.reading import read, snapshot
 from store.answers.walk import DOWNSTREAM, UPSTREAM, walk
 from store.queries import queries
 
 DEFAULT_WALK_LIMIT = 100_000
 
-# From the members of a run as small as this it is cheaper to look below each of them for unplaced jobs; for a larger run,
-# to look above each unplaced job of the namespace.
+# In a run of up to this many members, it is cheaper to search below each member for unplaced jobs; in a larger one, to search
+# above each unplaced job of the namespace.
 _FEW_MEMBERS: Final = 5_000
 
 _QUERIES = queries("answers_scope")
 
 
 class Job(NamedTuple):
-    """What a question needs to know of the job it names. Not known: '' for root and parent, -1 for depth."""
+    """What a query needs to know about its job. Not known: '' for root and parent, -1 for depth."""
 
     job_id: str
     worker: str
@@ -44,7 +44,7 @@ class Job(NamedTuple):
     def is_root(self) -> bool:
         """Whether it is the root of a run: it names itself as the root, or nothing above it is known.
 
-        The indexes of `store/migrations/0004_answer_indexes.sql` say the same.
+        The indexes of `store/migrations/0004_answer_indexes.sql` have the same condition.
         """
         if self.root_job_id:
             return self.root_job_id == self.job_id
@@ -80,10 +80,10 @@ class _Place(NamedTuple):
 class Scope:
     """The jobs of a run, or of the part of it below one job.
 
-    ``root`` is the job asked about. ``run`` is the root whose placed jobs all count (None: only the walked ones do);
-    ``walked`` maps the other jobs to their depth, -1 where it is not known. ``cut_at`` is the limit of jobs that ended
-    the walk: then the answer is of a part, and nothing may be concluded from what is not in it. None: it is whole.
-    ``run_root`` is the root of the run that all this is part of; None where it is not known.
+    ``root`` is the job in the query. ``run`` is the root whose placed jobs all count (None: only the walked ones do).
+    ``walked`` maps the other jobs to their depth, -1 if not known. ``cut_at`` is the limit of jobs that ended the walk: then
+    the answer covers a part, and nothing may be concluded from what it lacks. None: it is whole. ``run_root`` is the root of
+    the run that all of this belongs to; None if not known.
     """
 
     namespace: str
@@ -94,7 +94,7 @@ class Scope:
     run_root: str | None
 
     def parameters(self) -> dict[str, Any]:
-        """Return what the named queries over a run take."""
+        """Return the parameters of the named queries about a run."""
         return {
             "namespace": self.namespace,
             "run": self.run,
@@ -104,7 +104,7 @@ class Scope:
 
 
 def find_namespace(connection: psycopg.Connection, job: str) -> str:
-    """Return the one namespace that knows the job. Raises NotFoundError when none does, InputError when several do."""
+    """Return the one namespace that has the job. Raises NotFoundError when none has, InputError when several have."""
     found: list[str] = []
     for job_id in _spellings(job):
         found = found or [
@@ -116,18 +116,18 @@ def find_namespace(connection: psycopg.Connection, job: str) -> str:
     if len(found) > 1:
         raise InputError(
             f"job {job!r} exists in {len(found)} namespaces: {', '.join(found)}. "
-            "Say which with --namespace or JOBTRAIL_NAMESPACE."
+            "Choose one with --namespace or JOBTRAIL_NAMESPACE."
         )
     return found[0]
 
 
 def find_job(connection: psycopg.Connection, namespace: str, job: str) -> Job:
-    """Return the job by its id, or by its id with a # before it. Raises NotFoundError."""
+    """Return the job with this id, which may have a # before it. Raises NotFoundError."""
     for job_id in _spellings(job):
         found = read_job(connection, namespace, job_id)
         if found is not None:
             return found
-    demand_namespace(connection, namespace)
+    require_namespace(connection, namespace)
     raise NotFoundError(_no_job(job, f"the namespace {namespace!r}"))
 
 
@@ -147,12 +147,12 @@ def find_scope(
                 return _below(connection, namespace, job, limit_jobs)
             if job is not None or _is_named_by_others(connection, namespace, job_id):
                 return scope_of_run(connection, namespace, job_id, limit_jobs)
-    demand_namespace(connection, namespace)
+    require_namespace(connection, namespace)
     raise NotFoundError(_no_job(root, f"the namespace {namespace!r}"))
 
 
 def whole_run(connection: psycopg.Connection, scope: Scope, limit_jobs: int) -> Scope | None:
-    """Return the scope of the whole run that a scope is part of, itself if it is whole; None where it is not known."""
+    """Return the scope of the whole run that a scope is part of; None if not known."""
     if scope.run is not None:
         return scope
     if scope.run_root is None:
@@ -161,17 +161,17 @@ def whole_run(connection: psycopg.Connection, scope: Scope, limit_jobs: int) -> 
 
 
 def run_root_of(connection: psycopg.Connection, namespace: str, job: Job, limit_jobs: int) -> str | None:
-    """Return the root of the run that the job belongs to; None where it is not known."""
+    """Return the root of the run that the job belongs to; None if not known."""
     return _place_of(connection, namespace, job, limit_jobs)[0]
 
 
 def has_unplaced_jobs(connection: psycopg.Connection, namespace: str, root: str | None = None) -> bool:
-    """Return whether a job of the namespace names a parent and no root, or one of the run names no depth."""
+    """Return whether a job of the namespace has a parent and no root, or a job of the run has no depth."""
     return read(connection, _Answer, _QUERIES["has_unplaced_jobs"], namespace=namespace, root=root)[0].answer
 
 
 def scope_of_run(connection: psycopg.Connection, namespace: str, root: str, limit_jobs: int) -> Scope:
-    """Return the run of a root, which no event need have been about."""
+    """Return the run of a root, even if no event about the root is stored."""
     asked = {"namespace": namespace, "root": root}
     job = read_job(connection, namespace, root)
     root_is_placed = job is None or (job.root_job_id == root and job.depth >= 0)
@@ -183,7 +183,7 @@ def scope_of_run(connection: psycopg.Connection, namespace: str, root: str, limi
         if len({row.job_id for row in rows}) <= limit_jobs:
             return Scope(namespace, root, root, _adopted(root, rows, root_is_placed), None, root)
     if members > limit_jobs:
-        # Too many to look below each of them, and too many others to look above each.
+        # Too many members to search below each, and too many unplaced jobs to search above each.
         return Scope(namespace, root, root, {}, limit_jobs, root)
     bound = 1 + members + limit_jobs + 1
     rows = read(connection, _Unplaced, _QUERIES["unplaced_below"], **asked, bound=bound)
@@ -194,7 +194,7 @@ def scope_of_run(connection: psycopg.Connection, namespace: str, root: str, limi
 
 
 def _spellings(job: str) -> list[str]:
-    """Return the ids to look for: the text itself, then without a leading #, as people write #12345."""
+    """Return the ids to look up: the text itself, then the text without a leading #, because people write #12345."""
     return [job, job[1:]] if job.startswith("#") and len(job) > 1 else [job]
 
 
@@ -223,9 +223,9 @@ def _below(connection: psycopg.Connection, namespace: str, job: Job, limit_jobs:
 def _place_of(
     connection: psycopg.Connection, namespace: str, job: Job, limit_jobs: int
 ) -> tuple[str | None, int]:
-    """Return the root of the job's run (None: not known) and its depth there; as it says, else by its ancestors.
+    """Return the root of the job's run (None: not known) and the job's depth: from the job's row, else from its ancestors.
 
-    A job in a circle of parents that nothing leads into is its own root.
+    A job in a circle of parents that no other job leads into is its own root.
     """
     if job.is_root:
         return job.job_id, 0
@@ -252,16 +252,16 @@ def _place_of(
 
 
 def _top_of(connection: psycopg.Connection, namespace: str, job: Job, distances: Mapping[str, int]) -> str:
-    """Return the farthest job above one; the job itself where there is none, or only a circle."""
+    """Return the farthest job above one; the job itself if there is none, or only a circle."""
     farthest = min(distances, key=lambda job_id: (-distances[job_id], job_id), default=job.job_id)
     known = read_job(connection, namespace, farthest)
     return farthest if known is None or known.is_root else job.job_id
 
 
 def _adopted(root: str, rows: list[_Unplaced], root_is_placed: bool) -> dict[str, int]:
-    """Return the unplaced jobs of this run with their least depth: below a job of the run, and so on down.
+    """Return the unplaced jobs of this run, found below its jobs and in turn below those, with their least depth.
 
-    One that names the run but is reached by no edge has depth -1.
+    A job that names the run but is reached by no edge has depth -1.
     """
     children: dict[str, list[str]] = {}
     due: dict[int, list[str]] = {0: [root]}

@@ -1,8 +1,8 @@
-"""How well each source does: success rates of attempts and of final outcomes, from the hourly aggregates.
+"""Computes success rates by source, of attempts and of final outcomes, from the hourly aggregates.
 
 A job that failed twice and then completed has three attempts, two failures and one success, and has *recovered*.
-A *final outcome* is an end that no retry follows: completed or discarded. Most jobs have one, but not all: an id that is
-used again, or a job that is run again by hand, has several. So these are not called jobs.
+A *final outcome* is an end without a retry: completed or discarded. Most jobs have one, but an id that is used again, or a
+job that is run again by hand, has several. So these are not called jobs.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from store.answers.names import demand_namespace
+from store.answers.names import require_namespace
 from store.answers.reading import read, snapshot
 from store.hours import start_of_hour
 from store.queries import queries
@@ -35,22 +35,22 @@ class Source(NamedTuple):
 
     @property
     def attempts(self) -> int:
-        """Attempts that ended and count: all but the cancelled ones."""
+        """All attempts that ended, except cancelled ones."""
         return self.completed + self.retryable + self.discarded
 
     @property
     def final_outcomes(self) -> int:
-        """Ends that no retry follows: completed or discarded."""
+        """Ends without a retry: completed or discarded."""
         return self.completed + self.discarded
 
     @property
     def attempts_rate(self) -> float | None:
-        """completed / attempts; None where none ended."""
+        """completed / attempts; None if no attempt ended."""
         return self.completed / self.attempts if self.attempts else None
 
     @property
     def final_rate(self) -> float | None:
-        """completed / final outcomes; None where there is none."""
+        """completed / final outcomes; None if there is none."""
         return self.completed / self.final_outcomes if self.final_outcomes else None
 
 
@@ -63,7 +63,7 @@ class Sources:
 
 
 def get_sources(connection: psycopg.Connection, since: datetime, namespace: str | None = None) -> Sources:
-    """Return success rates per source since the hour that ``since`` lies in: the aggregates are hourly.
+    """Return success rates by source from the hour that has ``since``: the aggregates are hourly.
 
     Raises NotFoundError when nothing is found because the namespace does not exist.
     """
@@ -71,5 +71,5 @@ def get_sources(connection: psycopg.Connection, since: datetime, namespace: str 
     with snapshot(connection):
         found = read(connection, Source, _QUERIES["sources"], since=hour, namespace=namespace)
         if not found:
-            demand_namespace(connection, namespace)
+            require_namespace(connection, namespace)
     return Sources(hour, found)

@@ -17,7 +17,7 @@ from store.answers.scope import Scope
 from store.answers.verdicts import Lost, Name, Stuck, StuckRule, Verdict
 from store.queries import queries
 
-# In the order people ask: what is done, what went wrong, what waits, what runs.
+# In the order of interest: what is done, what went wrong, what waits, what runs.
 STATES = (
     "completed",
     "discarded",
@@ -34,12 +34,12 @@ _QUERIES = queries("answers_lineage")
 
 @dataclass(frozen=True)
 class Stage:
-    """Jobs of one worker at one depth of a run; depth -1 where nobody knows it.
+    """Jobs of one worker at one depth of a run; depth -1 if not known.
 
-    ``expected``: how many the parents announced, None if none did. ``spawned``: how many of this stage those parents
-    spawned; None where it need not differ from what was announced. ``states``: only those that occur. ``verdict``: None
-    for a stage without a job, and where jobs may lack from it because a walk was cut. ``reused_ids``: of how many jobs the id
-    was used again.
+    ``expected``: how many the parents announced, None if none did. ``spawned``: how many jobs of this stage those parents
+    spawned; None if it need not differ from ``expected``. ``states``: only those that occur. ``verdict``: None for a stage
+    without a job, and if jobs may be missing because a walk was cut. ``reused_ids``: how many jobs have an id that was used
+    again.
     """
 
     depth: int
@@ -58,7 +58,7 @@ class Stage:
 
     @property
     def stuck(self) -> Stuck | None:
-        """Since when and why it is stuck; None if it is not."""
+        """Why and since when it is stuck; None if it is not."""
         return None if self.verdict is None else self.verdict.stuck
 
     @property
@@ -83,7 +83,7 @@ class _Spawned(NamedTuple):
 def read_stages(
     connection: psycopg.Connection, scope: Scope, now: datetime, rule: StuckRule, limit_jobs: int
 ) -> list[Stage]:
-    """Return all stages by depth and worker; one that was announced, and has no job yet, has a total of 0."""
+    """Return all stages by depth and worker. An announced stage without a job has a total of 0."""
     states = read_states(connection, scope)
     announced = {
         Key(row.depth, row.worker): row
@@ -121,10 +121,10 @@ def _spawned(
     states: Mapping[Key, Mapping[str, int]],
     announced: Mapping[Key, _Expectation],
 ) -> dict[Key, int]:
-    """Return what the announcing parents spawned, of the stages whose total differs from what was announced.
+    """Return how many jobs the announcing parents spawned, for each stage whose total differs from the announced number.
 
-    A parent that is not over may still spawn the rest, so with one among them too few is no difference. A cut walk may
-    have missed jobs, so then nothing is.
+    If one of the parents is not over, it may still spawn the rest, so too few jobs are not a difference. A cut walk may have
+    missed jobs, so then there are no differences.
     """
     if scope.cut_at is not None:
         return {}

@@ -1,8 +1,8 @@
-"""Build the tree of stages: which stage hangs below which, from the links between them. Pure; no I/O.
+"""Builds the tree of stages from the links between them. Pure; no I/O.
 
-A stage is drawn with what is below it under its main parent stage: the one most of its jobs came from, or, of stages that
-had to finish first, the last in their order. Where jobs of one stage were spawned by several stages, it also has a line
-under each of the others, with the jobs from there alone.
+A stage is drawn, with everything below it, under its main parent stage: the one that spawned most of its jobs, or the last
+of the stages that had to finish first. If several stages spawned jobs of a stage, it also has a line under each of the
+others, with only the jobs from there.
 """
 
 from collections import defaultdict
@@ -14,12 +14,12 @@ from store.answers.judging import Key
 from store.answers.stages import Stage, in_order
 from store.answers.verdicts import Verdict
 
-# A crawler's jobs may spawn each other a thousand levels down. No person reads that as a tree, and JSON parsers refuse it.
+# A crawler's jobs may spawn each other a thousand levels deep. Nobody reads that as a tree, and JSON parsers refuse it.
 MAX_NESTING = 100
 
 
 class FailureMark(NamedTuple):
-    """Jobs of a stage that stand failed now, of one error category, and in how many failure groups."""
+    """Jobs of a stage that are failed now with one error category, and the number of their failure groups."""
 
     category: str
     jobs: int
@@ -27,7 +27,7 @@ class FailureMark(NamedTuple):
 
 
 class After(NamedTuple):
-    """A stage whose jobs had to finish first, and by how many edges."""
+    """A stage whose jobs had to finish first, and the number of edges from it."""
 
     depth: int
     worker: str
@@ -35,7 +35,7 @@ class After(NamedTuple):
 
 
 class Link(NamedTuple):
-    """Jobs of a stage that came from one parent stage (None: not known) and stand in one state."""
+    """Jobs of a stage in one state that one parent stage spawned (None: not known)."""
 
     parent: Key | None
     child: Key
@@ -55,11 +55,11 @@ class Dependency(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """A line of the tree. ``main``: the stage's own line, which carries its marks and what is below it.
+    """A line of the tree. ``main``: the stage's main line, with its marks and what is below it.
 
-    ``job_id`` is set where the line stands for a single job. ``parent_known`` is False for jobs that hang below the
-    root only because nobody said who spawned them. ``deeper`` counts the lines below it that are left out: a tree nests no
-    deeper than ``MAX_NESTING``.
+    ``job_id`` is set on the line of a single job. ``parent_known`` is False for jobs that are drawn below the root only
+    because it is not known who spawned them. ``deeper`` counts the lines below it that are left out: a tree nests no deeper
+    than ``MAX_NESTING``.
     """
 
     depth: int
@@ -79,7 +79,7 @@ class Node:
     children: tuple["Node", ...] = field(default=())
 
 
-# The parent stages of each stage (None: not known), each with its weight: the greater pair becomes the main parent.
+# The parent stages of each stage (None: not known), each with its weight: the parent with the greatest weight is the main one.
 Weights = dict[Key, dict[Key | None, tuple[int, int]]]
 
 
@@ -112,7 +112,7 @@ def spawn_tree(
             or (root is not None and key.depth == root.depth + 1),
         )
     by_key = {Key(stage.depth, stage.worker): stage for stage in stages}
-    for key in by_key:  # announced, and none seen
+    for key in by_key:  # announced, but none seen
         if key not in weights:
             weights[key][_expecting(key, by_key, root)] = (0, 0)
             lines[_expecting(key, by_key, root), key] = Node(key.depth, key.worker, 0, {})
@@ -145,7 +145,7 @@ def dependency_tree(
     marks: Mapping[Key, tuple[FailureMark, ...]],
     root: Key | None,
 ) -> tuple[Node, ...]:
-    """Return the stages by what had to finish first: each once, under the last stage it waited for, with the others named."""
+    """Return the stages by what had to finish first: each once, under the last stage it waited for, naming the others."""
     after = afters(links)
     place = order_of(after)
     weights: Weights = {}
@@ -191,7 +191,7 @@ def _expecting(key: Key, by_key: dict[Key, Stage], root: Key | None) -> Key | No
 
 
 def order_of(after: Mapping[Key, tuple[After, ...]]) -> dict[Key, int]:
-    """Return the longest way to each stage from one that waits for none. Stages in or behind a circle are left out."""
+    """Return the longest path to each stage from one that waits for none. Stages in or behind a circle are left out."""
     open_waits = {key: len(ups) for key, ups in after.items()}
     below: dict[Key, list[Key]] = defaultdict(list)
     for key, ups in after.items():
@@ -210,13 +210,13 @@ def order_of(after: Mapping[Key, tuple[After, ...]]) -> dict[Key, int]:
 
 
 def _main_parents(weights: Weights, root: Key | None) -> dict[Key, Key | None]:
-    """Return the main parent of each stage: by the heaviest link that does not close a circle."""
+    """Return the main parent of each stage: the heaviest link that does not close a circle."""
     main: dict[Key, Key | None] = {} if root is None else {root: None}
 
     above: dict[Key | None, Key | None] = {}
 
     def top(key: Key | None) -> Key | None:
-        """Return the top of the tree that the stage is in so far, and shorten the way for the next call."""
+        """Return the top of the tree that the stage is in so far, and shorten the path for the next call."""
         path = []
         while key in above:
             path.append(key)
@@ -257,7 +257,7 @@ def _assemble(
         return replace(node, children=tuple(grown(child, level + 1) for child in children))
 
     tops = [grown(node) for node in sorted(below.pop(None, []), key=_place)]
-    while below:  # lines below a stage that has no line of its own
+    while below:  # lines below a stage without a main line
         _, orphans = below.popitem()
         tops.extend(grown(node) for node in orphans)
     return tuple(tops)
@@ -268,7 +268,7 @@ def _place(node: Node) -> tuple[int, str]:
 
 
 def _count(node: Node, below: dict[Key | None, list[Node]]) -> int:
-    """Remove all lines below one from ``below``, and return how many they are."""
+    """Remove all lines below one from ``below``, and return their number."""
     waiting, count = [node], 0
     while waiting:
         line = waiting.pop()

@@ -1,9 +1,9 @@
-"""The rule of the verdicts: a pure function of what is known of a stage's jobs, and of the time of the question.
+"""The rule for verdicts: a pure function of what is known about a stage's jobs, and of the time of the query.
 
 Every stage with a job gets **one** verdict, the first of these that holds:
 
 * **stuck**: jobs are ready, none is at work, and none has started or ended for longer than the stage's pace explains.
-  New jobs are no movement: a stage that only grows is no less stuck.
+  New jobs do not count as movement: a stage that only grows is still stuck.
 * **lost**: at least one executing job is lost.
 * **at work**: a job executes, or jobs are ready and the stage has moved as lately as its pace explains.
 * **waiting**: jobs wait, and all of them wait rightly.
@@ -11,7 +11,7 @@ Every stage with a job gets **one** verdict, the first of these that holds:
 
 The words:
 
-* *Ready*: available, retryable, suspended, or scheduled, for a time that has come, and not waiting rightly.
+* *Ready*: available, retryable, suspended or scheduled, its time has come, and it does not rightly wait for another job.
 * *Waiting rightly*: scheduled for a later time, or with a dependency that is known and not over.
 * *Lost*: executing for more than ten times as long as the longest job of its kind took, and for longer than a floor; if
   none of its kind is known to have completed, for longer than a day. Its worker was killed, and no event will say so. A
@@ -29,7 +29,7 @@ LOST_FACTOR: Final = 10
 PACE_FACTOR: Final = 3
 
 ENOUGH_COMPLETED: Final = 10
-"""From this many completed jobs on a run alone says how long its jobs take."""
+"""With at least this many completed jobs, a run alone shows how long its jobs take."""
 
 Name = Literal["stuck", "lost", "at_work", "waiting", "over"]
 
@@ -38,7 +38,7 @@ WORST_FIRST: Final[tuple[Name, ...]] = ("stuck", "lost", "at_work", "waiting", "
 
 @dataclass(frozen=True)
 class StuckRule:
-    """The floors, in seconds (settings/answers.py says what they mean)."""
+    """The floors, in seconds; settings/answers.py explains them."""
 
     floor_seconds: float = 300.0
     lost_floor_seconds: float = 3_600.0
@@ -47,7 +47,7 @@ class StuckRule:
 
 @dataclass(frozen=True)
 class Kind:
-    """How long jobs of a kind take: how many are known to have completed, and the longest of all that ended."""
+    """How long jobs of a kind take: the number known to have completed, and the longest duration of all that ended."""
 
     completed: int = 0
     longest_seconds: float | None = None
@@ -58,16 +58,16 @@ class Kind:
 
     @property
     def is_known(self) -> bool:
-        """Whether any of them completed. One that failed at once does not tell how long the others take."""
+        """Whether any of them completed. A job that failed at once does not show how long the others take."""
         return self.completed > 0
 
 
 @dataclass(frozen=True)
 class StageFacts:
-    """What the rule needs to know of one stage; None if no job tells. Knowing its pace can only clear it of being stuck.
+    """What the rule needs to know about one stage; None: not known. A known pace can only clear a stage of being stuck.
 
-    ``waiting`` counts the jobs in a waiting state, ``ready`` those of them that are ready. ``executing`` counts the jobs that
-    say so, ``lost`` those of them that are lost.
+    ``waiting`` counts the jobs in a waiting state, ``ready`` the ready ones among them. ``executing`` counts the jobs in
+    that state, ``lost`` the lost ones among them.
     """
 
     ready: int = 0
@@ -82,7 +82,7 @@ class StageFacts:
 
 @dataclass(frozen=True)
 class Stuck:
-    """Since when and why. ``executing`` counts the jobs that are at work, so it is 0; ``lost`` those that only say so."""
+    """Since when and why. ``executing`` counts the jobs at work, so it is 0; ``lost`` those that only have that state."""
 
     since: datetime
     for_seconds: float
@@ -94,7 +94,7 @@ class Stuck:
 
 @dataclass(frozen=True)
 class Lost:
-    """How many jobs are lost, since when the first of them executes, and why they count as lost."""
+    """How many jobs are lost, when the first of them started, and why they count as lost."""
 
     jobs: int
     since: datetime
@@ -104,7 +104,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The one verdict of a stage. ``lost`` is set beside ``stuck`` too, when jobs of a stuck stage are lost."""
+    """The one verdict on a stage. ``lost`` is also set with ``stuck`` if jobs of a stuck stage are lost."""
 
     name: Name
     stuck: Stuck | None = None
@@ -112,7 +112,7 @@ class Verdict:
 
 
 def judge(facts: StageFacts, now: datetime, rule: StuckRule) -> Name:
-    """Return the verdict of a stage at ``now``."""
+    """Return the verdict on a stage at ``now``."""
     if find_stuck(facts, now, rule) is not None:
         return "stuck"
     if facts.lost:
@@ -123,7 +123,7 @@ def judge(facts: StageFacts, now: datetime, rule: StuckRule) -> Name:
 
 
 def find_stuck(facts: StageFacts, now: datetime, rule: StuckRule) -> Stuck | None:
-    """Return whether and why the stage is stuck at ``now``; None if it is not."""
+    """Return why the stage is stuck at ``now``; None if it is not."""
     if facts.ready == 0 or facts.oldest_ready_at is None or facts.executing > facts.lost:
         return None
     since = max(facts.oldest_ready_at, facts.last_movement_at or facts.oldest_ready_at)
@@ -147,13 +147,13 @@ def find_stuck(facts: StageFacts, now: datetime, rule: StuckRule) -> Stuck | Non
 
 
 def longest_allowed_seconds(kind: Kind, rule: StuckRule) -> float:
-    """Return for how long a job of the kind may execute before it counts as lost."""
+    """Return how long a job of the kind may execute before it counts as lost."""
     allowed = max(rule.lost_floor_seconds, LOST_FACTOR * (kind.longest_seconds or 0.0))
     return allowed if kind.is_known else max(allowed, rule.lost_without_history_seconds)
 
 
 def describe_lost(jobs: int, since: datetime, kind: Kind, now: datetime) -> Lost:
-    """Return the words for lost jobs of one kind; ``since`` is when the first of them started."""
+    """Return a description of lost jobs of one kind; ``since`` is when the first of them started."""
     for_seconds = (now - since).total_seconds()
     if kind.longest_seconds is None:
         pace = "how long its kind takes is not known"
@@ -164,12 +164,12 @@ def describe_lost(jobs: int, since: datetime, kind: Kind, now: datetime) -> Lost
 
 
 def worst(names: "set[Name]") -> Name | None:
-    """Return the verdict of a run whose stages have these; None if it has none."""
+    """Return the verdict on a run from those on its stages; None without any."""
     return next((name for name in WORST_FIRST if name in names), None)
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it, cut to its greatest unit: 45 s, 6 min, 3 h, 2 d."""
+    """Return a duration in its largest unit, rounded down: 45 s, 6 min, 3 h, 2 d."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= (2 * size if unit != "min" else size):
             return f"{int(seconds // size)} {unit}"

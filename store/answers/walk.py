@@ -1,6 +1,6 @@
-"""Walk along the edges from one job, up or down, however deep: circles end, and a limit of jobs is kept.
+"""Walks along the edges from one job, up or down, to any depth. Circles end, and the number of jobs is limited.
 
-A query takes many levels at once, so a chain of thousands costs a few round trips.
+A query reads many levels at once, so a chain of thousands of jobs takes a few round trips.
 """
 
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class _Reached(NamedTuple):
 
 @dataclass(frozen=True)
 class Walk:
-    """The jobs reached, each with its least distance from the start, which is left out.
+    """The jobs reached, each with its shortest distance from the start. The start itself is left out.
 
-    ``cut_at``: the limit of jobs that ended the walk; None when it went to the end.
+    ``cut_at``: the limit of jobs that ended the walk; None if it reached all.
     """
 
     distances: dict[str, int]
@@ -37,7 +37,7 @@ class Walk:
 
 
 def kinds_of(edges: Edges) -> list[str]:
-    """Return the kinds of edges that a choice of them stands for."""
+    """Return the kinds of edges in a choice."""
     return ["spawned", "depends_on"] if edges == "all" else [edges]
 
 
@@ -49,7 +49,7 @@ def walk(
     edges: Edges,
     limit_jobs: int,
 ) -> Walk:
-    """Return at most ``limit_jobs`` jobs below (``DOWNSTREAM``) or above (``UPSTREAM``) one, the nearest ones."""
+    """Return the jobs below (``DOWNSTREAM``) or above (``UPSTREAM``) one, at most the ``limit_jobs`` nearest."""
     distances = {job_id: 0}
     frontier, level = [job_id], 0
     while frontier:
@@ -76,7 +76,7 @@ def _next_levels(
     edges: Edges,
     most_jobs: int,
 ) -> tuple[list[_Reached], int]:
-    """Read the levels after the frontier, and how many of them are whole: one at least."""
+    """Read the levels after the frontier, and how many of them are whole: at least one."""
     asked = {"namespace": namespace, "frontier": frontier, "kinds": kinds_of(edges)}
     levels = max(1, _ROWS_A_QUERY // len(frontier))
     most_rows = len(frontier) + _ROWS_A_QUERY

@@ -1,14 +1,14 @@
 -- schema: jobtrail
 -- minimum compatible: 5
 --
--- One job id used for several jobs: its events contradict each other, and the latest state of an attempt that has ended
--- hides what happened since. Aggregators of the release before would not notice it.
+-- If one id is used for several jobs, its events contradict each other, and the latest state of an attempt that has ended
+-- hides what happened since. Aggregators of the previous release would not notice this.
 
 -- True: the job's attempt ended twice, or was executing again after its end. NULL otherwise, so that it takes no space.
 ALTER TABLE jobs ADD COLUMN is_repeated boolean;
 
--- Do two rows of one attempt contradict each other? An attempt ends once: two ends differ in their state or their time. And
--- it does not execute after its end; a minute is left for clocks of two hosts that differ.
+-- Whether two rows of one attempt contradict each other. An attempt ends once, so its ends may not differ in state or time. And
+-- it does not execute after its end; a minute is allowed for different clocks of two hosts.
 CREATE FUNCTION contradicts(one jobs, other jobs) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE
@@ -21,12 +21,12 @@ CREATE FUNCTION contradicts(one jobs, other jobs) RETURNS boolean
         ELSE false
     END;
 
--- Was the job's id used again? Either its attempt is repeated, or the last event of the job is from more than a minute after
--- the event that its state comes from, and is
---   an end: of an earlier attempt, which had ended before (ended once, its end was only noticed late); or
---   no end, although the job is completed, discarded or cancelled.
--- It reads `attempts`, so ask it only of the few jobs that jobs_reused_ids_idx holds. What is before the horizon is not asked
--- about: the attempts that would tell are gone.
+-- Whether the job's id was used again. Either its attempt is repeated, or the last event of the job is from more than a minute
+-- after the event that its state comes from, and is
+--   an end of an earlier attempt that had ended before (if it ended only once, its end was just noticed late); or
+--   not an end, although the job is completed, discarded or cancelled.
+-- This reads `attempts`, so call it only for the few jobs in jobs_reused_ids_idx. Ends from before the horizon are ignored,
+-- because those attempts have been deleted.
 CREATE FUNCTION has_reused_id(job jobs) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (job).is_repeated IS TRUE OR (
@@ -55,7 +55,7 @@ CREATE FUNCTION has_reused_id(job jobs) RETURNS boolean
         END
     );
 
--- What the attempts in the tables tell already; that a repeated attempt was executing, only a rebuild can find.
+-- What the attempts in the tables show. Only a rebuild can find that an attempt was executing again after its end.
 UPDATE jobs
 SET is_repeated = true
 FROM (
@@ -66,6 +66,6 @@ FROM (
 ) AS repeated
 WHERE jobs.job_id = repeated.job_id AND jobs.namespace = repeated.namespace AND jobs.attempt = repeated.attempt;
 
--- The few jobs of which `has_reused_id` may be true, by run.
+-- The few jobs for which `has_reused_id` may be true, by run.
 CREATE INDEX jobs_reused_ids_idx ON jobs (namespace, root_job_id)
     WHERE is_repeated OR latest_at - occurred_at > interval '1 minute';

@@ -2,7 +2,7 @@
 -- minimum compatible: 7
 --
 -- The horizon of open jobs, which are kept for longer than those that ended: it is never after the other horizon. The
--- release before does not know it, and would delete what is to be kept.
+-- previous release does not know it, and would delete too much.
 
 ALTER TABLE horizon ADD COLUMN open_horizon_at timestamptz NOT NULL DEFAULT '-infinity';
 ALTER TABLE horizon ADD CONSTRAINT horizon_open_check CHECK (

@@ -1,4 +1,4 @@
--- Who may do what, for the cure of a refusal. `store/causes.py` asks.
+-- Privileges, for the cure of a refusal. `store/causes.py` runs these queries.
 
 -- name: owner_of_tables
 SELECT pg_get_userbyid(nspowner)

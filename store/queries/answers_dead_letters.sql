@@ -21,7 +21,7 @@ ORDER BY publish_time DESC, topic, message_id
 LIMIT %(limit)s;
 
 -- name: letters_by_id
--- Several if the broker was set up again, or if several topics have the message id.
+-- Several rows if the broker was set up again, or if several topics have the message id.
 SELECT topic, message_id, reason, detail, payload, message_key, publish_time AS published_at, schema_version
 FROM dead_letters
 WHERE message_id = ANY(%(message_ids)s)

@@ -1,7 +1,7 @@
 -- Failure groups: failures of one kind.
 
 -- name: groups
--- With the newest samples of each. The times of a group limit the partitions of `attempts` to read.
+-- Groups with their newest samples. The times of a group limit which partitions of `attempts` are read.
 WITH asked AS (
     SELECT id, namespace, source, error_category, error_type, fingerprint, title, occurrence_count, job_count,
            first_seen_at, last_seen_at
@@ -55,7 +55,7 @@ LEFT JOIN LATERAL (
 ORDER BY asked.last_seen_at DESC, asked.occurrence_count DESC, asked.id;
 
 -- name: groups_like
--- The groups whose id begins with the given digits; two are enough to know that there are several.
+-- The groups whose id begins with the given digits; two rows are enough to know that there are several.
 SELECT id
 FROM failure_groups
 WHERE id BETWEEN %(lowest)s AND %(highest)s

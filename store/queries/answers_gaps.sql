@@ -5,7 +5,7 @@
 --   'missing'  one job that spawned too many, or that is over and spawned too few; `rows` counts all of these;
 --   'kept'     the jobs of a stage that spawned just as many as they announced; `rows` counts such stages;
 --   'pending'  the jobs of a stage that spawned too few so far, and are not over; `rows` counts such stages.
--- Each with the first ones, up to the limit.
+-- Each kind has its first rows, up to the limit.
 WITH expecting AS (
     SELECT job_id, depth, worker, state, external_id, expected_children
     FROM jobs
@@ -93,11 +93,11 @@ UNION ALL
 );
 
 -- name: childless
--- Completed jobs without a child of a worker that siblings spawned. Siblings are the jobs of one stage whose parents are
--- of one worker. A job that announced a number of that worker is judged by that alone (announced_children).
--- Where never more than one of a parent's children spawned such a job (the body of a chord), no single job can lack it:
--- then the children of one parent are counted together (`of_parents`), those that all completed.
--- A worker that is found at several depths spawning another such one is a recursion, which ends somewhere: left out.
+-- Completed jobs without a child of a worker that siblings spawned. Siblings are the jobs of one stage whose parents have
+-- the same worker. A job that announced a number for that worker is judged by its announcement alone (announced_children).
+-- Where at most one child of each parent spawned such a job (the body of a chord), no single job can lack it: then the
+-- children of one parent are counted together (`of_parents`), if all of them have completed.
+-- A pair of workers that both occur at several depths is a recursion, which ends at some depth: it is left out.
 WITH placed AS (
     SELECT job_id, parent_job_id, depth, worker, state, expected_children
     FROM jobs
@@ -142,7 +142,7 @@ parents AS (
         OFFSET 0
     ) AS job
 ),
--- Each job with the set of siblings that it is of: the children of its parent; itself where no parent is known.
+-- Each job with its set of siblings: the children of its parent; the job itself if no parent is known.
 members AS MATERIALIZED (
     SELECT
         run_jobs.job_id, run_jobs.depth, run_jobs.worker, run_jobs.state, run_jobs.expected_children,
@@ -244,6 +244,6 @@ SELECT
     count(*) OVER () AS rows
 FROM numbered
 GROUP BY of_parents, depth, worker, child_worker, parent_worker, with_some
--- What most siblings did comes first: there a lack says most.
+-- What most siblings did comes first: there a missing child means most.
 ORDER BY count(*)::double precision / with_some, depth, worker, child_worker, of_parents, parent_worker
 LIMIT %(limit)s;

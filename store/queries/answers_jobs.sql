@@ -1,8 +1,8 @@
--- Jobs of a run, one row each. Parameters as in answers_lineage.sql.
+-- Jobs of a run, one row each. Parameters: see answers_lineage.sql.
 
 -- name: jobs_of_run
--- With the parent, and why the job's last attempt failed: that attempt ended when the job entered its state, so the
--- partition of `attempts` is known.
+-- Jobs with their parent, and why their last attempt failed: it ended when the job entered its state, so the partition of
+-- `attempts` is known.
 WITH chosen AS (
     SELECT job_id, depth, worker, state, attempt, occurred_at, started_at, source, external_id, parent_job_id,
            error_category, error_type, failure_group_id

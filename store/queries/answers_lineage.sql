@@ -1,6 +1,6 @@
 -- Questions about a run. Its jobs are those that name it as their root and say their depth (%(run)s, by index), and
--- those that were walked to (%(walked_ids)s with %(walked_depths)s; usually none). Lookups of one job are written LATERAL
--- with OFFSET 0: so they go by the index, whatever the planner believes of fresh tables.
+-- those found by walking (%(walked_ids)s with %(walked_depths)s; usually none). Lookups of one job are written LATERAL
+-- with OFFSET 0, so that they use the index even if the planner has no statistics of fresh tables.
 
 -- name: stage_states
 -- Jobs of each stage in each state. Answered by jobs_run_stage_state_idx alone.
@@ -111,7 +111,7 @@ CROSS JOIN LATERAL (
 GROUP BY asked.depth, asked.worker;
 
 -- name: spawn_links
--- Which stage spawned which, in what states. A parent that is not of the run, or not known, is NULL.
+-- Which stage spawned which, by state. A parent that is outside the run, or not known, is NULL.
 WITH walked AS (
     SELECT job_id, depth
     FROM unnest(%(walked_ids)s::text[], %(walked_depths)s::integer[]) AS place (job_id, depth)
@@ -183,7 +183,7 @@ GROUP BY 1, 2, depth, worker, state
 ORDER BY 1, 2, depth, worker, state;
 
 -- name: dependency_links
--- Which stage's jobs had to finish before which: edges and jobs between each two stages.
+-- Which stages had to finish before which others: the edges and jobs between each two stages.
 WITH run_jobs AS MATERIALIZED (
     SELECT job_id, depth, worker
     FROM jobs
@@ -226,7 +226,7 @@ GROUP BY upstream.depth, upstream.worker, edges.depth, edges.worker
 ORDER BY upstream.depth, upstream.worker, edges.depth, edges.worker;
 
 -- name: stage_failures
--- Jobs that stand failed now, by stage and category.
+-- Jobs that are failed now, by stage and category.
 WITH failed AS (
     SELECT depth, worker, error_category, failure_group_id
     FROM jobs
@@ -251,7 +251,7 @@ GROUP BY depth, worker, error_category
 ORDER BY depth, worker, jobs DESC, error_category;
 
 -- name: children
--- The jobs that an edge leads to from one job, by worker and state, each once with its kinds of edges.
+-- The jobs one edge below a job, by worker and state, each once with its kinds of edges.
 SELECT
     child.job_id, job.worker, job.state, job.attempt, job.occurred_at, job.started_at, job.external_id, child.kinds
 FROM (

@@ -1,4 +1,4 @@
--- Which names the tables know: asked only when an answer is empty, to tell "nothing failed" from "nothing is called so".
+-- The names in the tables: read only when an answer is empty, to distinguish "nothing failed" from "no such name".
 
 -- name: namespaces
 -- One step through the index for each namespace, however many jobs there are.
@@ -15,7 +15,7 @@ WHERE namespace IS NOT NULL
 ORDER BY namespace;
 
 -- name: sources
--- Those of attempts that ended, and those of failure groups.
+-- The sources of attempts that ended, and those of failure groups.
 SELECT source AS name
 FROM outcomes_hourly
 WHERE %(namespace)s::text IS NULL OR namespace = %(namespace)s

@@ -1,8 +1,8 @@
--- Jobs whose id was used again. Which they are, `has_reused_id` says (migration 0005): it is asked only of jobs that
--- jobs_reused_ids_idx holds. Lookups are written LATERAL, as in answers_lineage.sql.
+-- Jobs whose id was used again, by `has_reused_id` (migration 0005). It is called only for jobs in jobs_reused_ids_idx.
+-- Lookups are written LATERAL, as in answers_lineage.sql.
 
 -- name: reused_among
--- Of these jobs those whose id was used again. Each is looked up by its key before anything else is asked of it.
+-- Those of these jobs whose id was used again. Each is looked up by its key before anything else is checked.
 SELECT (found.job).namespace, (found.job).job_id
 FROM unnest(%(namespaces)s::text[], %(job_ids)s::text[]) AS asked (namespace, job_id)
 CROSS JOIN LATERAL (
@@ -16,7 +16,7 @@ WHERE ((found.job).is_repeated OR (found.job).latest_at - (found.job).occurred_a
   AND has_reused_id(found.job);
 
 -- name: reuse_of
--- How it shows: the attempt that ended most often, the last end of any attempt, and what came after that.
+-- The evidence: the attempt that ended most often, the last end of any attempt, and what came after that.
 SELECT
     job.namespace,
     job.job_id,
@@ -49,7 +49,7 @@ LEFT JOIN LATERAL (
 ORDER BY job.namespace, job.job_id;
 
 -- name: reused_ids_of_runs
--- How many such jobs each of these runs has, of the jobs that name the root.
+-- How many such jobs each of these runs has, among the jobs that name the root.
 SELECT run.namespace, run.root, reused.jobs
 FROM unnest(%(namespaces)s::text[], %(roots)s::text[]) AS run (namespace, root)
 CROSS JOIN LATERAL (
@@ -63,8 +63,8 @@ CROSS JOIN LATERAL (
 WHERE reused.jobs > 0;
 
 -- name: stage_reused_ids
--- How many such jobs each stage of a run has. Parameters as in answers_lineage.sql. Few jobs of a namespace are in
--- jobs_reused_ids_idx, so these are read once, where jobs were found by walking, instead of looking at every place.
+-- How many such jobs each stage of a run has. Parameters: see answers_lineage.sql. Few jobs of a namespace are in
+-- jobs_reused_ids_idx. So for jobs found by walking, those few are read once, instead of looking up every walked job.
 WITH few AS MATERIALIZED (
     SELECT job.job_id, job.worker
     FROM jobs AS job

@@ -1,8 +1,8 @@
--- The runs there are. Lookups are written LATERAL, as in answers_lineage.sql.
+-- The list of runs. Lookups are written LATERAL, as in answers_lineage.sql.
 
 -- name: roots
--- The roots of runs (jobs_roots_idx), the newest first by what was last said of them. Hops from namespace to namespace by
--- the index, and takes the newest of each.
+-- The roots of runs (jobs_roots_idx), those with the newest event first. Hops from namespace to namespace by the index,
+-- and takes the newest of each.
 WITH RECURSIVE namespaces AS (
     (
         SELECT namespace
@@ -35,7 +35,7 @@ ORDER BY root.occurred_at DESC, namespaces.namespace, root.job_id
 LIMIT %(limit)s;
 
 -- name: states_of_runs
--- Jobs of each stage in each state, of many runs: of all jobs that name the root.
+-- Jobs of each stage in each state, for many runs: only jobs that name the root.
 SELECT run.namespace, run.root, stage.depth, stage.worker, stage.state, stage.jobs
 FROM unnest(%(namespaces)s::text[], %(roots)s::text[]) AS run (namespace, root)
 CROSS JOIN LATERAL (
@@ -46,7 +46,7 @@ CROSS JOIN LATERAL (
 ) AS stage;
 
 -- name: last_changes
--- When a job of each of these runs last changed: of the jobs that name the root.
+-- When a job of each of these runs last changed: only jobs that name the root.
 SELECT run.namespace, run.root, job.changed_at
 FROM unnest(%(namespaces)s::text[], %(roots)s::text[]) AS run (namespace, root)
 CROSS JOIN LATERAL (

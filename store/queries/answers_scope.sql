@@ -1,10 +1,10 @@
 -- Which jobs belong to a run. Most say so themselves (root_job_id, depth). The others ("unplaced": they name only a
--- parent, or a root without a depth) are found by their edges. Lookups of one job are written LATERAL with OFFSET 0: so
--- they go by the index, whatever the planner believes of fresh tables.
+-- parent, or a root without a depth) are found by their edges. Lookups of one job are written LATERAL with OFFSET 0, so
+-- that they use the index even if the planner has no statistics of fresh tables.
 
 -- name: namespaces_of_job
--- Every namespace that knows the job, or jobs that name it as their root or parent. Hops from namespace to namespace by
--- the index.
+-- Every namespace that has the job, or jobs that name it as their root or parent. Hops from namespace to namespace by the
+-- index.
 WITH RECURSIVE namespaces AS (
     (SELECT namespace FROM jobs ORDER BY namespace LIMIT 1)
     UNION ALL
@@ -43,7 +43,7 @@ SELECT
     ) AS answer;
 
 -- name: has_unplaced_jobs
--- Whether any job of the namespace, or of the run, does not say where in a run it belongs.
+-- Whether any job of the namespace, or of the run, does not say its place in a run.
 SELECT
     EXISTS (
         SELECT FROM jobs WHERE namespace = %(namespace)s AND root_job_id = '' AND parent_job_id <> ''
@@ -60,8 +60,8 @@ FROM (
 ) AS members;
 
 -- name: unplaced_jobs
--- The unplaced jobs of the namespace and of the run, each with those who spawned it: one row an edge. For a run of many
--- jobs in a namespace with few of these.
+-- The unplaced jobs of the namespace and of the run, each with the jobs that spawned it: one row per edge. For a run of many
+-- jobs in a namespace with few unplaced ones.
 WITH unplaced AS (
     (SELECT job_id, false AS in_run FROM jobs
      WHERE namespace = %(namespace)s AND root_job_id = '' AND parent_job_id <> '' LIMIT %(bound)s)
@@ -94,8 +94,8 @@ LEFT JOIN LATERAL (
 ) AS parent ON true;
 
 -- name: unplaced_below
--- The same, of the unplaced jobs below the root and below all jobs that name it, however deep, the nearest first. For a
--- run of few jobs that say their place, or of none but unplaced ones.
+-- The same for the unplaced jobs below the root and below all jobs that name it, at any depth, the nearest first. For a run
+-- with few jobs that say their place, or with only unplaced ones.
 WITH RECURSIVE below (job_id) AS (
     SELECT first.job_id COLLATE "C"
     FROM (
@@ -159,7 +159,7 @@ LEFT JOIN LATERAL (
 ) AS parent ON true;
 
 -- name: places_of_jobs
--- Where jobs say that they belong.
+-- The places that jobs say.
 SELECT job_id, root_job_id, depth
 FROM unnest(%(job_ids)s::text[]) AS asked (id)
 CROSS JOIN LATERAL (

@@ -1,8 +1,8 @@
--- How well each source does.
+-- Success rates by source.
 
 -- name: sources
--- Ends of attempts since an hour of UTC, and jobs that have recovered since then: that failed, completed in a later
--- attempt, and have not failed again. By the source of the failure.
+-- Ends of attempts since an hour of UTC, and jobs that have recovered since then: they failed, completed in a later
+-- attempt, and have not failed again. A recovery counts for the source of the failure.
 WITH outcomes AS (
     SELECT
         namespace, source,
@@ -15,7 +15,7 @@ WITH outcomes AS (
       AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
     GROUP BY namespace, source
 ),
--- By attempts_late_success_idx alone.
+-- Answered by attempts_late_success_idx alone.
 completed_late AS (
     SELECT namespace, job_id, attempt, started_at
     FROM attempts
@@ -24,8 +24,8 @@ completed_late AS (
       AND finished_at >= %(since)s
       AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
 ),
--- With the groups that the job has met. When its last failure of each ended before this attempt began, it has recovered,
--- and no attempt need be looked at. Else the failure may be of this attempt or of a later one, or its host's clock is ahead.
+-- With the groups in which the job failed. If its last failure of each group ended before this attempt began, it has recovered,
+-- and no attempt must be read. Else the failure may be of this attempt or of a later one, or its host's clock is ahead.
 met AS MATERIALIZED (
     SELECT
         failure.namespace, failure.source, failure.id AS failure_group_id, late.job_id, late.attempt,

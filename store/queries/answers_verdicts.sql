@@ -1,8 +1,8 @@
--- What the rule of the verdicts (store/answers/verdicts.py) needs to know of the stages of a whole run. Parameters as in
--- answers_lineage.sql; %(depths)s with %(workers)s name the stages asked about.
+-- What the rule for verdicts (store/answers/verdicts.py) needs to know about the stages of a whole run. Parameters: see
+-- answers_lineage.sql; %(depths)s with %(workers)s are the stages in the query.
 
 -- name: oldest_executions
--- Since when the oldest executing job of each of these stages executes: the executing jobs alone are read.
+-- When the oldest executing job of each of these stages started. Reads only executing jobs.
 WITH executing AS (
     SELECT candidate.depth, candidate.worker, job.at
     FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
@@ -32,8 +32,8 @@ FROM executing
 GROUP BY depth, worker;
 
 -- name: stage_durations
--- How long the jobs of these stages took: how many completed, and the longest of all that ended. The start and the end may
--- come from different events of the job, whose clocks differ by more than any job runs.
+-- How long the jobs of these stages took: how many completed, and the longest duration of all that ended. Start and end may
+-- come from different events of the job, whose clocks may differ by more than any job runs.
 WITH candidates AS (
     SELECT depth, worker
     FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
@@ -80,8 +80,8 @@ FROM ended
 GROUP BY depth, worker;
 
 -- name: earlier_durations
--- The same, of the same stages of earlier runs: those of the same worker's newest roots. A root's own duration counts at
--- depth 0 wherever it says that it belongs; below it only jobs that say their place do.
+-- The same for the same stages of earlier runs: those of the same worker's newest roots. A root's own duration counts at
+-- depth 0 whatever place it says; below it only jobs that say their place count.
 WITH earlier AS (
     SELECT job_id, state, occurred_at - started_at AS took
     FROM jobs
@@ -123,7 +123,7 @@ FROM ended
 GROUP BY depth, worker;
 
 -- name: overdue_executions
--- The jobs of these stages that have been executing since before a moment, given for each stage (%(befores)s).
+-- The jobs of these stages that have been executing since before a time, given for each stage (%(befores)s).
 WITH candidates AS (
     SELECT depth, worker, before
     FROM unnest(%(depths)s::integer[], %(workers)s::text[], %(befores)s::timestamptz[])
@@ -160,9 +160,9 @@ JOIN candidates USING (depth, worker)
 WHERE walked.at < candidates.before;
 
 -- name: life_below
--- What goes on below jobs, for each of them: when a job there last changed, whether one is ready or held up by another,
--- and which ones say that they execute. Jobs scheduled for later do not count. At most %(bound)s jobs are looked at:
--- `is_whole` says whether those were all.
+-- For each job, what happens below it: when a job there last changed, whether one is ready or waits for another, and which
+-- ones say that they execute. Jobs scheduled for later do not count. At most %(bound)s jobs are read: `is_whole` shows
+-- whether those were all.
 WITH RECURSIVE below (job_id, below_id) AS (
     SELECT asked.job_id COLLATE "C", asked.job_id COLLATE "C"
     FROM unnest(%(job_ids)s::text[]) AS asked (job_id)
@@ -200,7 +200,7 @@ LEFT JOIN LATERAL (
 GROUP BY found.job_id;
 
 -- name: life_of_run
--- The same of the root: of all jobs of the run but itself. Which ones execute is known without it.
+-- The same for the root: for all jobs of the run except itself. Which ones execute is already known.
 SELECT max(occurred_at) AS changed_at, coalesce(bool_or(is_open), false) AS is_open
 FROM (
     SELECT
@@ -227,8 +227,8 @@ FROM (
 ) AS others;
 
 -- name: stage_facts
--- What the rule of "stuck" needs to know of a stage, in one pass over its jobs: how many have a time that has come, since
--- when, and the last movement. Whether they wait for others, and the stage's pace, is asked separately, where it matters.
+-- What the rule for "stuck" needs to know about a stage, in one pass over its jobs: for how many the time has come, since
+-- when, and the last movement. Whether they wait for others, and the stage's pace, are read separately, only if it matters.
 WITH candidates AS (
     SELECT depth, worker
     FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
@@ -261,7 +261,7 @@ stage_jobs AS (
     FROM walked
     JOIN candidates USING (depth, worker)
 ),
--- Jobs in one state are alike in what is asked of them, so each is looked at for what concerns its state alone.
+-- Only the columns that matter in a job's state are read for it.
 by_state AS (
     SELECT
         depth,
@@ -296,8 +296,8 @@ GROUP BY depth, worker
 ORDER BY depth, worker;
 
 -- name: stage_ready
--- Of the jobs of these stages whose time has come those that do not wait for a job that is known and not over, and since
--- when. A dependency that was discarded or cancelled is over.
+-- The jobs of these stages whose time has come and that do not wait for a job that is known and not over, and since when. A
+-- dependency that was discarded or cancelled is over.
 WITH candidates AS (
     SELECT depth, worker
     FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
@@ -364,8 +364,8 @@ WHERE dependency.unfinished IS NOT TRUE
 GROUP BY due.depth, due.worker;
 
 -- name: stage_pace
--- A stage's own pace, from the newest of its jobs that started: the usual (95th percentile) time between two starts or
--- ends, and the usual wait from being ready to being started.
+-- The pace of a stage, from the newest of its jobs that started: the usual (95th percentile) time between two starts or
+-- ends, and the usual wait between being ready and starting.
 WITH candidates AS (
     SELECT depth, worker
     FROM unnest(%(depths)s::integer[], %(workers)s::text[]) AS candidate (depth, worker)
@@ -440,7 +440,7 @@ usual_waits AS (
            percentile_cont(0.95) WITHIN GROUP (
                ORDER BY greatest(extract(epoch FROM started_at - ready_at)::double precision, 0)
            ) FILTER (
-               -- Two hosts' clocks may differ by a little. A job that is ready later than it started is to run again.
+               -- The clocks of two hosts may differ a little. A job that is ready later than it started will run again.
                WHERE started_at - ready_at BETWEEN interval '-5 minutes' AND interval '366 days'
            ) AS seconds
     FROM newest

@@ -1,7 +1,7 @@
--- Walk along the edges, several levels a query. Parameters: the jobs to start from (%(frontier)s), the most levels, and
--- the most rows. The rows come level by level, so that where the limit cuts, all levels but the last one are whole.
--- A job is in each level at which it is reached; a circle ends with the levels. Each step looks up one job by the index:
--- OFFSET 0 keeps the planner, which knows nothing of fresh tables, from joining in another way.
+-- Walk along the edges, several levels per query. Parameters: the jobs to start from (%(frontier)s), the most levels, and
+-- the most rows. The rows come level by level, so if the limit cuts, all levels except the last one are whole. A job is in
+-- each level at which it is reached; a circle ends with the last level. Each step looks up one job by the index: OFFSET 0
+-- keeps the planner, which has no statistics of fresh tables, from joining in another way.
 
 -- name: downstream
 WITH RECURSIVE wave (level, job_id) AS (

@@ -1,4 +1,4 @@
--- Dead letters as they are retried and purged: by `store/writing/dead_letters.py`, which also sends the writes among the merges.
+-- Retry and purge dead letters. `store/writing/dead_letters.py` runs these queries, some of them among the merges.
 
 -- name: count_matching
 SELECT count(*)
@@ -9,7 +9,7 @@ WHERE (%(reason)s::text IS NULL OR reason = %(reason)s)
   AND (%(before)s::timestamptz IS NULL OR publish_time < %(before)s)
 
 -- name: next_matching
--- In the order of the key, from behind a given one; no more than so many rows and bytes, yet always one.
+-- The next rows after a given key, in the order of the key, up to a number of rows and bytes, but at least one row.
 WITH next_rows AS (
     SELECT topic, message_id, publish_time, octet_length(payload) AS bytes
     FROM dead_letters
@@ -39,7 +39,7 @@ WHERE bounded.bytes_so_far <= %(bytes)s OR bounded.number = 1
 ORDER BY letter.topic, letter.message_id, letter.publish_time
 
 -- name: lock_letters
--- In the order of the key, as all writers take their rows.
+-- In the order of the key, in which all writers take their rows.
 SELECT
 FROM dead_letters
 WHERE (topic, message_id, publish_time) IN (

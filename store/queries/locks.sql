@@ -1,4 +1,4 @@
--- Advisory locks. `store/locks.py` has their names and their order.
+-- Advisory locks. `store/locks.py` defines their names and their order.
 
 -- name: acquire
 SELECT pg_advisory_xact_lock(hashtext(%(lock)s))

@@ -1,6 +1,6 @@
 -- Write one batch: these statements in this order, the aggregates last. `store/writing/writer.py` runs them. Every statement
 -- takes its rows in the order of the key, so that two writers never wait for each other in a circle. The namespace comes last in
--- that order: it is nearly always the same, and sorting then compares first what differs.
+-- that order: it is nearly always the same, so sorting compares what differs first.
 
 -- name: read_horizon
 -- Also the version of the fingerprint: since this session began, a rebuild may have replaced the tables.
@@ -14,8 +14,8 @@ SELECT fingerprint_version
 FROM derivation
 
 -- name: lock_known_jobs
--- Those of the jobs that are there, each with the time of its earliest event (NULL: not known), locked in the order of
--- `merge_jobs` so that none is removed before it is merged into. One look by the key for each: a join might read the table.
+-- Those of the jobs that exist, each with the time of its earliest event (NULL: not known), locked in the order of
+-- `merge_jobs` so that none is removed before the merge. One lookup by the key for each: a join might read the table.
 SELECT
     stored.job_id, stored.namespace,
     CASE WHEN stored.earliest_at <> '-infinity' THEN (extract(epoch FROM stored.earliest_at) * 1000000)::bigint END
@@ -32,7 +32,7 @@ CROSS JOIN LATERAL (
 ) AS stored
 
 -- name: merge_jobs
--- Returns how many of these jobs have a repeated attempt.
+-- Return how many of these jobs have a repeated attempt.
 WITH merged AS (
     INSERT INTO jobs AS stored (
         namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts, scheduled_at, release,
@@ -74,7 +74,7 @@ WITH merged AS (
             WHEN excluded.attempt < stored.attempt THEN stored.is_repeated
             WHEN stored.is_repeated OR excluded.is_repeated OR contradicts(excluded, stored) THEN true
         END,
-        -- LEAST ignores NULL: a value wins over none, and of two values the lesser wins.
+        -- LEAST ignores NULL: a value wins over none, and the lesser of two values wins.
         enqueued_at = CASE
             WHEN excluded.attempt > stored.attempt THEN excluded.enqueued_at
             WHEN excluded.attempt = stored.attempt THEN least(stored.enqueued_at, excluded.enqueued_at)
@@ -162,7 +162,7 @@ WITH added AS (
     ORDER BY failure_group_id, job_id
     ON CONFLICT (failure_group_id, job_id) DO UPDATE SET
         last_finished_at = greatest(stored.last_finished_at, excluded.last_finished_at)
-    -- An updated row was locked before, and its new version keeps the locker in xmax; an inserted row has none.
+    -- An updated row was locked before, and its new version has the locker in xmax; an inserted row has none.
     RETURNING failure_group_id, xmax = 0 AS is_new
 )
 INSERT INTO added_group_jobs (failure_group_id)

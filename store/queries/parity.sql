@@ -1,11 +1,11 @@
--- How the rebuilt tables compare with those they replaced: one view a table, in `store/rebuild/parity.py`'s session.
+-- Compare the rebuilt tables with those they replaced: one view per table, in the session of `store/rebuild/parity.py`.
 --
 -- A row of a view is a row of either table: in_old, in_new, and
 --   same   both tables have it, and it is equal
---   ahead  the new row says what the old one said, and more: events came meanwhile. Whatever a merge may change as events are
---          added has to be here, else a rebuild beside live traffic finds differences that are none
---   aged   the old row is of a time before the bound: it was deleted, or the topic was not read from then
---   key    names the row
+--   ahead  the new row has all of the old one, and more: events came meanwhile. This must cover whatever a merge may change when
+--          events are added, else a rebuild beside live traffic reports false differences
+--   aged   the old row is from before the bound: it was deleted, or the topic was not read from then on
+--   key    identifies the row
 
 -- name: create_rules
 -- Rows from before `bound` may be missing; open jobs, and jobs of runs that are kept, only from before `history_bound`.
@@ -18,7 +18,7 @@ CREATE TEMPORARY TABLE parity_rules (
 
 -- name: create_parity_jobs
 -- Retention deletes a run as a whole. So the horizon explains a missing job only if it is expired and no job that names the
--- same root is left. Rows with earliest_at '-infinity' do not know their earliest event.
+-- same root is left. earliest_at is '-infinity' if the earliest event is not known.
 CREATE TEMPORARY VIEW parity_jobs AS
 SELECT
     o.job_id IS NOT NULL AS in_old,
@@ -52,7 +52,7 @@ FROM jobtrail_old.jobs AS o
 FULL JOIN jobtrail.jobs AS n ON n.job_id = o.job_id AND n.namespace = o.namespace
 
 -- name: create_parity_attempts
--- An attempt that is over never changes. Only times that cannot be (schemas/times.py), which an earlier release stored, go.
+-- An attempt that has ended never changes, except that impossible times (schemas/times.py) of an earlier release are removed.
 CREATE TEMPORARY VIEW parity_attempts AS
 SELECT
     o.job_id IS NOT NULL AS in_old,
@@ -83,7 +83,7 @@ FULL JOIN jobtrail.attempts AS n
     AND n.digest = o.digest AND n.namespace = o.namespace
 
 -- name: create_parity_lineage_edges
--- Aged: the edge went with the job that it leads to, or the event that said it is from before the bound.
+-- Aged: the edge was deleted with the job it leads to, or its event is from before the bound.
 CREATE TEMPORARY VIEW parity_lineage_edges AS
 SELECT
     o.job_id IS NOT NULL AS in_old,
@@ -107,7 +107,7 @@ FULL JOIN jobtrail.lineage_edges AS n
     ON n.upstream_job_id = o.upstream_job_id AND n.job_id = o.job_id AND n.kind = o.kind AND n.namespace = o.namespace
 
 -- name: create_parity_dead_letters
--- This release may have another reason for one. Every message was read: what is not a dead letter any more is an event now.
+-- This release may have another reason for a dead letter. Every message was read: one that is no longer a dead letter is an event.
 CREATE TEMPORARY VIEW parity_dead_letters AS
 SELECT
     o.topic IS NOT NULL AS in_old,
@@ -137,7 +137,7 @@ FROM jobtrail_old.failure_groups AS o
 FULL JOIN jobtrail.failure_groups AS n ON n.id = o.id
 
 -- name: create_parity_failure_group_jobs
--- Ahead: the job failed so again.
+-- Ahead: the job failed with this group again.
 CREATE TEMPORARY VIEW parity_failure_group_jobs AS
 SELECT
     o.job_id IS NOT NULL AS in_old,

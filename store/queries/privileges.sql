@@ -1,8 +1,8 @@
 -- Owners and privileges of the live schema, as statements that give the rebuilt one the same. `store/rebuild/privileges.py`
--- runs them. What people granted is in no migration, and would be gone with the tables that it was granted on.
+-- runs them. Grants that people made are in no migration, and would be lost with their tables.
 
 -- name: default_privileges
--- For tables that are made from now on: the partitions.
+-- For tables created from now on: the partitions.
 SELECT format(
     'ALTER DEFAULT PRIVILEGES FOR ROLE %%I IN SCHEMA %%I GRANT %%s ON %%s TO %%s%%s',
     pg_get_userbyid(defaclrole), %(target)s::text, privilege_type,

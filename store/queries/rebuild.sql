@@ -1,4 +1,4 @@
--- What a rebuild notes of itself, and what it asks before it starts. `store/rebuild*.py` run them.
+-- The state of a rebuild, and its checks before it starts. `store/rebuild/` runs these queries.
 
 -- name: open_rebuild
 SELECT id, topic, state, migration, fingerprint_version, history_from, started_at, deferred_indexes
@@ -45,7 +45,8 @@ WHERE rebuild_id = %(rebuild)s
 ORDER BY partition_index
 
 -- name: advance_position
--- From the position before only, so that two processes cannot both go on; and again, when a commit's answer was lost.
+-- Only from the previous position, so that two processes cannot both continue. A repetition is allowed, because the answer
+-- to a commit may have been lost.
 UPDATE jobtrail_control.rebuild_positions
 SET
     ledger_id = %(ledger)s,
@@ -61,7 +62,7 @@ WHERE rebuild_id = %(rebuild)s AND partition_index = %(partition)s AND (ledger_i
 )
 
 -- name: secondary_indexes
--- Those that no constraint needs; of a partitioned table the parent's, whose children go and come with it.
+-- The indexes that no constraint needs. For a partitioned table only the parent's: its children are dropped and created with it.
 SELECT index.relname, replace(pg_get_indexdef(index.oid), ' ON ONLY ', ' ON ')
 FROM pg_index
 JOIN pg_class AS index ON index.oid = pg_index.indexrelid
@@ -71,8 +72,8 @@ WHERE index.relnamespace = %(schema)s::text::regnamespace
 ORDER BY index.relname
 
 -- name: rows_before
--- What the tables cover, within the horizon, that is older than a time: attempts, jobs and dead letters. An hour counts when
--- it has ended by then; an open job also when it is older than the horizon.
+-- Attempts, jobs and dead letters within the horizon that are older than a time. An hour counts if it has ended by then, an
+-- open job even if it is older than the horizon.
 SELECT
     (SELECT coalesce(sum(completed + retryable + discarded + cancelled), 0)::bigint
      FROM jobtrail.outcomes_hourly, jobtrail_control.horizon
@@ -104,13 +105,13 @@ SELECT
 FROM pg_namespace
 WHERE nspname = 'jobtrail'
 
--- name: schemas_there
+-- name: existing_schemas
 SELECT nspname::text
 FROM pg_namespace
 WHERE nspname IN ('jobtrail_rebuild', 'jobtrail_old')
 
 -- name: foreign_objects
--- What people attached to the live tables and would stay behind on the old ones.
+-- Objects that people attached to the live tables, and that would stay behind on the old ones.
 SELECT DISTINCT 'view ' || view.oid::regclass::text
 FROM pg_depend
 JOIN pg_rewrite ON pg_rewrite.oid = objid
@@ -150,7 +151,7 @@ WHERE relnamespace = 'jobtrail'::regnamespace
 ORDER BY 1
 
 -- name: missing_hours
--- Hours of a namespace of which the live tables know more ends than the new ones, which the session names without a schema.
+-- Hours of a namespace in which the live tables have more ends than the new ones, which the session names without a schema.
 WITH ends AS (
     SELECT namespace, hour, completed + retryable + discarded + cancelled AS ends
     FROM jobtrail.outcomes_hourly
@@ -169,7 +170,7 @@ FROM (
 ) AS less
 
 -- name: bound
--- Rows from before this may be missing: the horizon, or the hour in which the log is read from.
+-- Rows from before this time may be missing: the horizon, or the hour in which reading of the log begins.
 SELECT nullif(greatest(horizon_at, date_trunc('hour', %(history_from)s::timestamptz, 'UTC') + interval '1 hour'), '-infinity')
 FROM jobtrail_control.horizon
 

@@ -128,7 +128,7 @@ FROM removed
 GROUP BY failure_group_id
 
 -- name: lock_groups
--- A statement of its own: the next ones then read what every writer has committed to these groups.
+-- A separate statement, so that the next ones read what every writer has committed to these groups.
 SELECT count(*)
 FROM (
     SELECT id
@@ -336,7 +336,7 @@ CROSS JOIN LATERAL (
 ORDER BY asked.number
 
 -- name: lock_placed_jobs
--- The expired jobs of these runs. A locked row is skipped: a writer brings something new of that job.
+-- The expired jobs of these runs. A locked row is skipped: a writer has a new event of that job.
 INSERT INTO expired_jobs (run_number, namespace, job_id)
 SELECT asked.run_number, job.namespace, job.job_id
 FROM unnest(%(run_numbers)s::integer[], %(namespaces)s::text[], %(run_ids)s::text[])
@@ -380,7 +380,7 @@ USING expired_jobs
 WHERE jobs.job_id = expired_jobs.job_id AND jobs.namespace = expired_jobs.namespace
 
 -- name: remove_edges
--- A writer of an edge holds the row of the edge's job, so no edge arrives between this statement and the one before.
+-- A writer of an edge locks the row of the edge's job, so no edge arrives between this statement and the one before.
 DELETE FROM lineage_edges AS edge
 USING expired_jobs
 WHERE edge.namespace = expired_jobs.namespace AND edge.job_id = expired_jobs.job_id

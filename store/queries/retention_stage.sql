@@ -1,4 +1,4 @@
--- The rows that one transaction of retention deletes, for its later statements. Temporary tables of its session.
+-- Temporary tables of a retention session: the rows that one transaction deletes, for its later statements.
 
 -- name: create_expired_attempts
 CREATE TEMPORARY TABLE IF NOT EXISTS expired_attempts (

@@ -97,7 +97,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_dead_letters (
 ) ON COMMIT DELETE ROWS
 
 -- name: create_added_attempts
--- The attempts that the insert of this batch really added: what the aggregates count.
+-- The attempts that this batch added to the table: the aggregates count only these.
 CREATE TEMPORARY TABLE IF NOT EXISTS added_attempts (
     namespace        text COLLATE "C",
     job_id           text COLLATE "C",
@@ -110,7 +110,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS added_attempts (
 ) ON COMMIT DELETE ROWS
 
 -- name: create_added_group_jobs
--- A row for each job that a group had not met before.
+-- A row for each job that is new to a group.
 CREATE TEMPORARY TABLE IF NOT EXISTS added_group_jobs (
     failure_group_id uuid
 ) ON COMMIT DELETE ROWS

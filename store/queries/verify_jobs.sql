@@ -33,7 +33,7 @@ WITH merged AS (
       AND (%(to_time)s::timestamptz IS NULL OR attempt.finished_at < %(to_time)s)
       AND attempt.finished_at >= (SELECT horizon_at FROM jobtrail_control.horizon)
 ),
--- Of the attempts of one job, report the latest: it explains most.
+-- Report only the latest attempt of a job: it explains most.
 differing AS (
     SELECT DISTINCT ON (namespace, job_id) *
     FROM merged
@@ -65,8 +65,8 @@ FROM differing
 ORDER BY namespace, job_id;
 
 -- name: jobs
--- Check that the columns of a job agree with each other and, if its attempt has ended, with that attempt. Of two ends of one
--- attempt at one moment, the merge takes the greater, by every column; so does this.
+-- Check that the columns of a job agree with each other and, if its attempt has ended, with that attempt. If an attempt has two
+-- ends at one moment, the merge takes the greater by every column; so does this.
 WITH slice AS (
     SELECT
         job.*, (%(ranks)s::jsonb ->> job.state)::smallint AS rank_of_state,
@@ -107,7 +107,7 @@ compared AS (
             'latest_at', greatest(job.latest_at, job.occurred_at, job.args_occurred_at),
             'earliest_at', least(job.earliest_at, job.occurred_at, job.args_occurred_at),
             'is_repeated', CASE WHEN job.may_be_repeated THEN true END,
-            -- Only the attempt tells which group; that there is one follows from the state.
+            -- Only the attempt shows which group; that there is one follows from the state.
             'failure_group_id', CASE WHEN job.state = ANY (%(failures)s)
                 THEN coalesce(job.failure_group_id, '00000000-0000-0000-0000-000000000000') END,
             'args_attempt', CASE WHEN job.args IS NOT NULL THEN coalesce(job.args_attempt, -1) END,
@@ -194,7 +194,7 @@ WHERE (%(after_job_id)s::text IS NULL
 ORDER BY job.job_id, job.namespace;
 
 -- name: lineage_edges
--- An edge comes with an event of its job, so that job exists. No edge leads from a job to itself.
+-- An edge comes with an event of its job, so the job exists. No edge leads from a job to itself.
 SELECT
     'lineage_edges' AS table_name,
     json_build_object('namespace', edge.namespace, 'upstream_job_id', edge.upstream_job_id, 'job_id', edge.job_id,
@@ -215,7 +215,7 @@ WHERE (%(after_job_id)s::text IS NULL
 ORDER BY edge.upstream_job_id, edge.job_id, edge.kind, edge.namespace;
 
 -- name: reused_ids
--- Jobs whose id was used again: an attempt of theirs ended more than once, or `has_reused_id` says so.
+-- Jobs whose id was used again: one of their attempts ended more than once, or `has_reused_id` is true.
 WITH reused AS (
     SELECT attempt.namespace, attempt.job_id
     FROM attempts AS attempt
@@ -243,7 +243,7 @@ FROM reused
 ORDER BY job_id, namespace;
 
 -- name: unknown_upstreams
--- Edges from a job that no event is about. Nothing is wrong with them: the event may still come, or was expired.
+-- Edges from a job without an event. Nothing is wrong with them: the event may still arrive, or was expired.
 SELECT count(*) AS edges
 FROM lineage_edges AS edge
 WHERE (%(after_job_id)s::text IS NULL

@@ -1,7 +1,7 @@
 -- Cut the tables into slices for `jobtrail verify`, so that each comparison is small.
 
 -- name: partition_bounds
--- The times at which a partition of `attempts` begins or ends, after the first time. What lies between two of them is in one
+-- The times after the first one at which a partition of `attempts` begins or ends. Rows between two of them are in one
 -- partition: the default one, if there is no other.
 SELECT bound::text
 FROM (

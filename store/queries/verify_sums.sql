@@ -67,7 +67,7 @@ ORDER BY hour, failure_group_id;
 
 -- name: failure_groups
 -- The groups after one id, up to and including another (NULL: from the first, to the last). Namespace, source, category and type
--- of a group are those of each of its failures. If the failures differ, one that is not the stored value is expected.
+-- of a group are those of each of its failures. If the failures differ, one that differs from the stored value is expected.
 WITH counted AS (
     SELECT
         failure_group_id AS id,
@@ -145,7 +145,7 @@ WHERE stored.last_finished_at IS DISTINCT FROM met.last_finished_at
 ORDER BY failure_group_id, job_id;
 
 -- name: failures
--- What the failures of these groups are named by: group by group, and hour by hour within a group.
+-- The values that name the failures of these groups: group by group, and hour by hour within a group.
 WITH failure AS (
     SELECT
         failure_group_id, date_trunc('hour', finished_at, 'UTC') AS hour, namespace, source,

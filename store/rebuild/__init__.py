@@ -1,1 +1,1 @@
-"""The tables of a rebuild: their state, how they are made, compared with the live ones and swapped with them."""
+"""The tables of a rebuild: they are created, tracked, swapped with the live ones, and compared with them."""

@@ -1,4 +1,4 @@
-"""What a rebuild asks before it starts: what the live tables cover, how large they are, and whether it may do its work."""
+"""Checks before a rebuild: what the live tables cover, how large they are, and whether the privileges suffice."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -12,22 +12,22 @@ _REBUILD = queries("rebuild")
 
 
 class Cover(NamedTuple):
-    """The live tables within the horizon. Times are of hours for attempts; None where there is nothing."""
+    """What the live tables cover within the horizon. Times for attempts are whole hours; None: no rows."""
 
     earliest_attempt: datetime | None
     earliest_job: datetime | None
     bytes: int
     jobs: int
-    """About: as the planner knows it."""
+    """The planner's estimate."""
 
     @property
     def earliest(self) -> datetime | None:
-        """The earliest of both."""
+        """The earlier of both."""
         return min((time for time in (self.earliest_attempt, self.earliest_job) if time), default=None)
 
 
 class RowsBefore(NamedTuple):
-    """How much of the live tables is older than a time."""
+    """Numbers of rows in the live tables that are older than a time."""
 
     attempts: int
     jobs: int
@@ -35,7 +35,7 @@ class RowsBefore(NamedTuple):
 
 
 class MissingHours(NamedTuple):
-    """Hours of which the live tables know more ends of attempts than the rebuilt ones."""
+    """Hours in which the live tables have more ends of attempts than the rebuilt ones."""
 
     hours: int
     attempts: int
@@ -44,7 +44,7 @@ class MissingHours(NamedTuple):
 
 
 def read_cover(connection: psycopg.Connection) -> Cover:
-    """What there is now. Reads all of `jobs`, once."""
+    """Return what the live tables cover now. Reads all of `jobs` once."""
     earliest = connection.execute(_REBUILD["earliest_rows"]).fetchone()
     sizes = connection.execute(_REBUILD["sizes"]).fetchone()
     assert earliest is not None
@@ -53,7 +53,7 @@ def read_cover(connection: psycopg.Connection) -> Cover:
 
 
 def rows_before(connection: psycopg.Connection, time: datetime) -> RowsBefore:
-    """What would be lost if nothing from before this time came again."""
+    """Count what would be lost if nothing from before this time were read again."""
     row = connection.execute(_REBUILD["rows_before"], {"time": time}).fetchone()
     assert row is not None
     return RowsBefore(*row)
@@ -62,22 +62,22 @@ def rows_before(connection: psycopg.Connection, time: datetime) -> RowsBefore:
 def missing_hours(
     connection: psycopg.Connection, since: datetime | None, until: datetime | None
 ) -> MissingHours:
-    """What the live tables hold and the rebuilt ones do not. The session's schema is the rebuilt one."""
+    """Return what the live tables have and the rebuilt ones lack. The session's schema is the rebuilt one."""
     row = connection.execute(_REBUILD["missing_hours"], {"since": since, "until": until}).fetchone()
     assert row is not None
     return MissingHours(*row)
 
 
 def read_bound(connection: psycopg.Connection, history_from: datetime | None) -> datetime | None:
-    """Return the time before which rows may be missing: the horizon, or where the log is read from. None: none may."""
+    """Return the time before which rows may be missing: the horizon, or the start of reading. None: no row may be missing."""
     row = connection.execute(_REBUILD["bound"], {"history_from": history_from}).fetchone()
     assert row is not None
     time: datetime | None = row[0]
     return time
 
 
-def rights_problems(connection: psycopg.Connection) -> list[str]:
-    """What this user may not do, each with its cure."""
+def privilege_problems(connection: psycopg.Connection) -> list[str]:
+    """Return what this user lacks the privileges for, each with its cure."""
     row = connection.execute(_REBUILD["rights"]).fetchone()
     if row is None:
         return ["there is no schema jobtrail: run `jobtrail migrate`"]
@@ -95,7 +95,7 @@ def rights_problems(connection: psycopg.Connection) -> list[str]:
 
 
 def foreign_objects(connection: psycopg.Connection) -> list[str]:
-    """Return what others have attached to the live tables: it would stay with the old ones, and be dropped with them."""
+    """Return objects that others attached to the live tables: they would stay with the old tables, and be dropped with them."""
     return [
         what
         for (what,) in connection.execute(_REBUILD["foreign_objects"], {"ours": list(DERIVED)}).fetchall()
@@ -103,7 +103,7 @@ def foreign_objects(connection: psycopg.Connection) -> list[str]:
 
 
 def count_triage_without_group(connection: psycopg.Connection) -> int:
-    """Return how many triage entries are of groups that the tables no longer have. The entries are kept."""
+    """Count triage entries of groups that the tables no longer have. The entries are kept."""
     row = connection.execute(_REBUILD["triage_without_group"]).fetchone()
     assert row is not None
     count: int = row[0]

@@ -1,9 +1,9 @@
-"""How the rebuilt tables compare with those they replaced: table by table, row by row, in Postgres, in bounded memory.
+"""Compares the rebuilt tables with those they replaced: table by table, row by row, in Postgres, in bounded memory.
 
-The log may be ahead of what had been aggregated, never behind, and the new tables have been live since the swap. So a row
-that is only in the new tables, or says more than the old one did, is explained; and so is what is older than the time from
-which history was kept. What is left is unexplained and shown with examples: the old tables knew something that the topic
-does not say. The rules are views, in parity.sql.
+The log may be ahead of the old tables, never behind, and the new tables have been live since the swap. So a row that is
+only in the new tables, or has more than the old one, is explained; so is a row older than the kept history. Everything else is
+unexplained, and shown with examples: the old tables had something that the topic does not have. The rules are views, in
+parity.sql.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ from store.queries import queries
 EXAMPLES: Final = 5
 
 _OF_GROUPS: Final = ("failure_groups", "failure_group_jobs", "failure_groups_hourly")
-"""Their rows are other ones under another version of the fingerprint."""
+"""Tables whose rows depend on the version of the fingerprint."""
 _TABLES: Final = (
     "jobs",
     "attempts",
@@ -49,36 +49,36 @@ LIMIT %(examples)s
 
 @dataclass(frozen=True)
 class TableParity:
-    """One table, in numbers of rows. All but the last three are as they should be."""
+    """Numbers of rows of one table. Those in ``only_old`` and ``different`` are unexplained."""
 
     table: str
     equal: int
     more: int
-    """The new row says what the old one said, and more: events that the old tables had not got yet."""
+    """The new row has all of the old one, and more: from events that had not reached the old tables."""
     only_new: int
-    """Events that the old tables had not got yet; dead letters that were purged or retried."""
+    """From events that had not reached the old tables, or dead letters that were purged or retried."""
     given_up: int
-    """From before the horizon, or before the time from which the topic was read; dead letters that are events now."""
+    """From before the horizon or the start of reading, or dead letters that are events now."""
     only_old: int
     different: int
     examples: list[dict[str, Any]]
-    """Keys of some rows of the last two kinds."""
+    """Keys of some unexplained rows."""
 
     @property
     def unexplained(self) -> int:
-        """Rows that the old tables knew and the topic does not say."""
+        """Rows of the old tables that the topic does not explain."""
         return self.only_old + self.different
 
 
 @dataclass(frozen=True)
 class Parity:
-    """All tables, and what was left out."""
+    """The comparison of all tables, and what was left out of it."""
 
     tables: list[TableParity]
     left_out: list[str]
-    """Tables of another version of the fingerprint: their rows are other ones."""
+    """Tables that were not compared, because another version of the fingerprint made their rows."""
     triage_without_group: int
-    """Triage entries of groups that the tables no longer have. The entries are kept."""
+    """Number of triage entries of groups that the tables no longer have. The entries are kept."""
 
     @property
     def unexplained(self) -> int:
@@ -96,10 +96,10 @@ def compare(
     triage_without_group: int,
     history_from: datetime | None = None,
 ) -> Parity:
-    """Compare every live table with the one it replaced. ``bound``: rows from before it may be missing; None: none may.
+    """Compare every live table with the one it replaced. ``bound``: older rows may be missing; None: no row may be missing.
 
-    Open jobs from before it, and what is left of their runs, may be missing only from before ``history_from``, from when
-    the topic was read. The session is in autocommit.
+    Open jobs, and what is left of their runs, may be missing only if they are from before ``history_from``, where reading of
+    the topic began. The session is in autocommit.
     """
     same_groups = _fingerprint_version(connection, OLD_SCHEMA) == _fingerprint_version(connection, SCHEMA)
     compared = [name for name in _TABLES if same_groups or name not in _OF_GROUPS]
@@ -129,7 +129,7 @@ def _compare(connection: psycopg.Connection, table: str) -> TableParity:
     examples = []
     if (
         only_old or different
-    ):  # a query of its own: collecting them with the counts takes memory without bound
+    ):  # a separate query, because collecting them with the counts takes unbounded memory
         examples = connection.execute(sql.SQL(_EXAMPLES).format(view=view), {"examples": EXAMPLES}).fetchall()
     return TableParity(
         table, equal, more, only_new, given_up, only_old, different, [key for (key,) in examples]

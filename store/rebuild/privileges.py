@@ -1,6 +1,6 @@
 """Gives the rebuilt tables the owners and privileges of the live ones.
 
-Somebody granted a reading role (Grafana's) its rights on tables that are about to be replaced.
+Without this, a reading role such as Grafana's would lose its grants when its tables are replaced.
 """
 
 from typing import LiteralString
@@ -15,7 +15,7 @@ _SCHEMAS = {"model": SCHEMA, "target": REBUILD_SCHEMA}
 
 
 def copy_default_privileges(connection: psycopg.Connection) -> None:
-    """Copy the default privileges, for tables made from now on, in the caller's transaction."""
+    """Copy the default privileges, for tables created from now on, in the caller's transaction."""
     _run_statements_of(connection, _PRIVILEGES["default_privileges"])
 
 
@@ -32,6 +32,6 @@ def copy_privileges(connection: psycopg.Connection) -> int:
 def _run_statements_of(connection: psycopg.Connection, query: LiteralString) -> int:
     statements = connection.execute(query, _SCHEMAS).fetchall()
     for (statement,) in statements:
-        # Made by Postgres of names in its own catalog, quoted by it.
+        # Postgres made these statements from names in its catalog, and quoted them.
         connection.execute(statement)
     return len(statements)

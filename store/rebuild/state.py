@@ -1,7 +1,7 @@
-"""The state of a rebuild in `jobtrail_control`: that it is under way, and how far it has read each partition of the topic.
+"""The state of a rebuild in `jobtrail_control`: its phase, and how far it has read each partition of the topic.
 
-A partition's position is written in the transaction of the rows read up to there, and only from the position before. So a
-process that goes on after a kill loses nothing, and of two that go on one is refused.
+A partition's position is written in the transaction of the rows read up to there, and only if the stored position is the
+previous one. So a process that resumes after a kill loses nothing, and if two resume, one is refused.
 """
 
 import json
@@ -23,13 +23,13 @@ from store.queries import queries
 
 
 class State(StrEnum):
-    """How far a rebuild is."""
+    """The phase that a rebuild has reached."""
 
     LOADING = "loading"
     FOLLOWING = "following"
-    """Its indexes are made."""
+    """Its indexes are being created."""
     SWAPPED = "swapped"
-    """Its tables are the live ones; what is left is the comparison."""
+    """Its tables are the live ones; only the comparison is left."""
     DONE = "done"
     ABANDONED = "abandoned"
 
@@ -46,17 +46,17 @@ class Rebuild(NamedTuple):
     migration: int
     fingerprint_version: int
     history_from: datetime | None
-    """Only what was published from then on is read. None: everything."""
+    """Reads only what was published from then on. None: everything."""
     started_at: datetime
     deferred_indexes: list[str]
 
 
 Place = tuple[int, int, int]
-"""A message's place in its partition: ledger, entry, place in the publisher's batch. Before the first one: three times -1."""
+"""A message's place in its partition: ledger, entry, place in the publisher's batch. Before the first message: -1 in all three."""
 
 
 class PartitionProgress(NamedTuple):
-    """How far one partition is read, and how much was in it."""
+    """How far one partition has been read, and how much was in it."""
 
     place: Place
     events: int = 0
@@ -65,7 +65,7 @@ class PartitionProgress(NamedTuple):
 
 
 class PartitionStep(NamedTuple):
-    """How far one batch goes in one partition."""
+    """How far one batch advances one partition."""
 
     partition: int
     before: Place
@@ -74,12 +74,12 @@ class PartitionStep(NamedTuple):
 
 
 def find_open(connection: psycopg.Connection) -> Rebuild | None:
-    """Return the rebuild that was started and neither finished nor abandoned."""
+    """Return the rebuild that was started, and neither finished nor abandoned; None without one."""
     row = connection.execute(_REBUILD["open_rebuild"]).fetchone()
     return None if row is None else Rebuild(*row)._replace(state=State(row[2]))
 
 
-def note_start(
+def record_start(
     connection: psycopg.Connection,
     *,
     topic: str,
@@ -105,7 +105,7 @@ def note_start(
 
 
 def accept_history_from(connection: psycopg.Connection, rebuild: int, history_from: datetime) -> None:
-    """Note that rows from before this time may be lost."""
+    """Record that rows from before this time may be lost."""
     connection.execute(_REBUILD["accept_history_from"], {"rebuild": rebuild, "history_from": history_from})
 
 
@@ -115,7 +115,7 @@ def set_state(connection: psycopg.Connection, rebuild: int, state: State) -> Non
 
 
 def keep_report(connection: psycopg.Connection, rebuild: int, report: dict[str, Any]) -> None:
-    """Keep the comparison of the new tables with the old ones."""
+    """Store the comparison of the new tables with the old ones."""
     connection.execute(_REBUILD["keep_report"], {"rebuild": rebuild, "report": json.dumps(report)})
 
 
@@ -126,7 +126,7 @@ def read_report(connection: psycopg.Connection, rebuild: int) -> dict[str, Any] 
 
 
 def add_partitions(connection: psycopg.Connection, rebuild: int, partitions: list[int]) -> None:
-    """Add partitions of the topic, to be read from their start; known ones keep their position."""
+    """Add partitions of the topic, to be read from their start. Known ones keep their position."""
     connection.execute(_REBUILD["add_partitions"], {"rebuild": rebuild, "partitions": partitions})
 
 
@@ -139,9 +139,9 @@ def read_positions(connection: psycopg.Connection, rebuild: int) -> dict[int, Pa
 def advance(
     connection: psycopg.Connection, rebuild: int, steps: list[PartitionStep], expired: int, dead_letters: int
 ) -> None:
-    """Note how far a batch came, in its transaction; a second time changes nothing.
+    """Record how far a batch advances, in its transaction. A repetition changes nothing.
 
-    Raises StoreError when somebody else has gone on from the same place.
+    Raises StoreError when another process has advanced from the same place.
     """
     for number, step in enumerate(steps):
         parameters = {
@@ -150,21 +150,21 @@ def advance(
             **dict(zip(("ledger", "entry", "batch"), step.after, strict=True)),
             **dict(zip(("ledger_before", "entry_before", "batch_before"), step.before, strict=True)),
             "events": step.events,
-            # A batch is of several partitions; these two are counted with the first.
+            # A batch has messages of several partitions. These two counts are for the whole batch, so only its first step adds them.
             "expired": expired if number == 0 else 0,
             "dead_letters": dead_letters if number == 0 else 0,
         }
         if connection.execute(_REBUILD["advance_position"], parameters).rowcount != 1:
             raise StoreError(
-                f"rebuild {rebuild} is no longer at {step.before} of partition {step.partition}: another process goes "
-                "on with it, or it was abandoned. Nothing of this batch was kept."
+                f"rebuild {rebuild} is no longer at {step.before} of partition {step.partition}: another process "
+                "continues it, or it was abandoned. Nothing of this batch was kept."
             )
 
 
 def acquire_rebuild_lock(connection: psycopg.Connection) -> None:
-    """Make this the only rebuild of the database, for as long as the session lives. Raises StoreError when one is running.
+    """Make this the only rebuild of the database until the session ends. Raises StoreError when another one is running.
 
-    Waits for processes that the last one left behind; they end by themselves.
+    Waits for processes that the last rebuild left behind; they end by themselves.
     """
     if not try_acquire_for_session(connection, Lock.REBUILD):
         raise StoreError("a rebuild of this database is running already: one at a time.")
@@ -174,6 +174,6 @@ def acquire_rebuild_lock(connection: psycopg.Connection) -> None:
 
 
 def join_loaders(connection: psycopg.Connection) -> None:
-    """Register as one of the loading processes, for as long as the session lives."""
+    """Register as one of the loading processes until the session ends."""
     acquire_shared_for_session(connection, Lock.LOADERS)
     connection.commit()

@@ -1,6 +1,6 @@
-"""The tables of a rebuild: made in a schema of their own, indexed when they are full, swapped with the live ones, dropped.
+"""The tables of a rebuild: created in their own schema, indexed when they are full, swapped with the live ones, dropped.
 
-They are made by the same migrations as the live ones, so they are the same, down to names and storage parameters.
+The same migrations create them, so they equal the live ones, even in names and storage parameters.
 """
 
 from typing import Final
@@ -30,10 +30,10 @@ _REBUILD = queries("rebuild")
 
 
 def create(connection: psycopg.Connection, fingerprint_version: int) -> list[str]:
-    """Make the empty tables in the caller's transaction; return the definitions of the indexes that are left for later.
+    """Create the empty tables in the caller's transaction. Return the definitions of the indexes that are left for later.
 
-    An index that no constraint needs is made later, because it costs more when it grows row by row: while no index of `jobs`
-    holds the state, a new state of a job needs no new index entry.
+    An index that no constraint needs is created later, because it costs more if it grows row by row: while no index of `jobs`
+    has the state, a new state of a job needs no new index entry.
     """
     create_derived(connection, REBUILD_SCHEMA)
     connection.execute("UPDATE derivation SET fingerprint_version = %s", [fingerprint_version])
@@ -44,9 +44,9 @@ def create(connection: psycopg.Connection, fingerprint_version: int) -> list[str
 
 
 def make_indexes(connection: psycopg.Connection, definitions: list[str]) -> None:
-    """Make the indexes that were left for later, in the caller's transaction."""
+    """Create the indexes that were left for later, in the caller's transaction."""
     for definition in definitions:
-        # Postgres's own text for an index of our migrations.
+        # Trusted: Postgres's definition of an index from our migrations.
         connection.execute(definition)
 
 
@@ -60,17 +60,17 @@ def vacuum_and_analyze(connection: psycopg.Connection) -> None:
 
 
 def lock_all_out(connection: psycopg.Connection) -> None:
-    """Wait until no migration, partition change or writer is under way, and keep new ones out until this transaction ends.
+    """Wait until no migration, partition change or writer is at work, and keep new ones out until this transaction ends.
 
-    Raises psycopg.errors.LockNotAvailable after the session's lock_timeout. Writers come last, because they must be held up
-    for the shortest time.
+    Raises psycopg.errors.LockNotAvailable after the session's lock_timeout. Writers come last, because they must wait for the
+    shortest time.
     """
     for lock in (Lock.MIGRATION, Lock.PARTITIONS, Lock.DERIVED):
         acquire(connection, lock)
 
 
 def swap(connection: psycopg.Connection) -> None:
-    """Make the rebuilt tables the live ones, in the caller's transaction, which holds all locks.
+    """Make the rebuilt tables the live ones, in the caller's transaction, which has all locks.
 
     The schemas are renamed: SET SCHEMA would lock every table, and readers would have to wait.
     """
@@ -81,16 +81,16 @@ def swap(connection: psycopg.Connection) -> None:
 def drop(connection: psycopg.Connection, schema: str) -> None:
     """Drop the tables of an abandoned rebuild, or the old ones, in the caller's transaction.
 
-    Raises psycopg.errors.LockNotAvailable when somebody reads them for longer than the session's lock_timeout.
+    Raises psycopg.errors.LockNotAvailable when a session reads them for longer than the session's lock_timeout.
     """
     if schema not in (REBUILD_SCHEMA, OLD_SCHEMA):
         raise ValueError(f"expected {REBUILD_SCHEMA} or {OLD_SCHEMA}, got {schema}")
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
 
 
-def schemas_there(connection: psycopg.Connection) -> set[str]:
+def existing_schemas(connection: psycopg.Connection) -> set[str]:
     """Return which of the two other schemas exist."""
-    return {name for (name,) in connection.execute(_REBUILD["schemas_there"]).fetchall()}
+    return {name for (name,) in connection.execute(_REBUILD["existing_schemas"]).fetchall()}
 
 
 def _rename(connection: psycopg.Connection, old: str, new: str) -> None:

@@ -1,10 +1,10 @@
 """Deletes days of attempts, the oldest first, and subtracts each from the aggregates in the same transaction.
 
 If a day has a partition, its failures are copied, the partition is dropped, and the copy is subtracted. Readers and
-writers of `attempts` wait meanwhile. So if a day has very many failures, some are deleted before, in transactions for which
-nobody waits. Rows of days without a partition are deleted some hours at a time.
+writers of `attempts` wait meanwhile. So if a day has very many failures, some are deleted before, in transactions that do not
+block others. Rows of days without a partition are deleted some hours at a time.
 
-The failures may be copied before the partition is dropped, because no row from before the horizon arrives any more: the
+The failures may be copied before the partition is dropped, because no more rows from before the horizon arrive: the
 horizon advanced while no writer was at work, and every writer since then has folded for it.
 """
 
@@ -22,7 +22,7 @@ from store.partitions import expired_days
 from store.retention.session import QUERIES, Session, lock_partitions, start_of
 
 AT_ONCE: Final = 50_000
-"""Most failures to subtract while nobody else can read or write `attempts`: about half a second of work."""
+"""Most failures to subtract while no other session can read or write `attempts`: about half a second of work."""
 
 _DAY: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
@@ -33,14 +33,14 @@ class RemovedAttempts:
     """What was deleted."""
 
     partitions: list[str] = field(default_factory=list)
-    """Names of the dropped ones."""
+    """Names of the dropped partitions."""
     rows: int = 0
     """Rows deleted one by one."""
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Failures of some groups in whole hours, from ``first`` to before ``before``."""
+    """Failures of some groups in whole hours, from ``first`` until ``before``."""
 
     groups: list[UUID]
     first: datetime
@@ -48,9 +48,9 @@ class _Piece:
 
 
 def remove_days(session: Session, horizon: date, removed: RemovedAttempts, at_once: int = AT_ONCE) -> None:
-    """Delete every attempt from before the horizon. ``removed`` is kept up to date, so it is right after an error as well.
+    """Delete every attempt from before the horizon. ``removed`` is kept up to date, so it is correct even after an error.
 
-    Raises as `Session.transaction` does.
+    Raises the same as `Session.transaction`.
     """
     strays = _stray_hours(session.connection, horizon)
     for day, name in expired_days(session.connection, horizon):

@@ -1,7 +1,7 @@
 """Deletes expired runs, with all their jobs and the edges that lead to them; and old dead letters.
 
 A run is deleted in one transaction, unless it has more jobs than a transaction may have rows. A larger one is deleted in
-pieces: whether it is expired is decided once, before the first piece.
+pieces; before the first piece it is decided once whether the run is expired.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,8 +27,8 @@ class RemovedJobs:
 def remove_jobs(session: Session, horizons: Horizons, removed: RemovedJobs) -> None:
     """Delete the jobs and edges of every expired run.
 
-    A run to which somebody writes at this moment is left alone as a whole: something new is said of it. ``removed`` is kept
-    up to date. Raises as `Session.transaction` does.
+    A run that is being written to is left alone as a whole, because it has new events. ``removed`` is kept up to date. Raises
+    the same as `Session.transaction`.
     """
     for found in find_expired_runs(session.connection, horizons, session.pace.rest):
         large = [run for run in found.runs if run.jobs > session.batch_rows]
@@ -54,7 +54,7 @@ def _remove_in_pieces(session: Session, run: ExpiredRun, horizons: Horizons, rem
 
 
 def remove_dead_letters(session: Session, horizons: Horizons, removed: RemovedJobs) -> None:
-    """Delete dead letters that were published before the horizon. Raises as `Session.transaction` does."""
+    """Delete dead letters that were published before the horizon. Raises the same as `Session.transaction`."""
     asked = {"horizon": horizons.parameters()["horizon"], "most": session.batch_rows}
     while True:
         rows = session.transaction(
@@ -72,7 +72,7 @@ def _count(removed: RemovedJobs, rows: tuple[int, int]) -> None:
 
 
 def _batches(runs: Iterable[ExpiredRun], most_jobs: int) -> Iterator[list[ExpiredRun]]:
-    """Group runs into batches of at most so many jobs; a batch has at least one run."""
+    """Group runs into batches of at most ``most_jobs`` jobs; a batch has at least one run."""
     together: list[ExpiredRun] = []
     jobs = 0
     for run in runs:
@@ -98,7 +98,7 @@ def _remove_runs(
 def _remove_piece(
     connection: psycopg.Connection, run: ExpiredRun, horizons: Horizons, most: int
 ) -> tuple[int, int]:
-    """Delete some jobs of a part of an expired run. Return how many jobs and edges; no job: the part is done."""
+    """Delete some jobs of a part of an expired run. Return how many jobs and edges; no jobs: the part is done."""
     _lock(connection, [run], horizons, most)
     return _remove_locked(connection)
 

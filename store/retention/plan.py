@@ -28,13 +28,13 @@ class Plan(NamedTuple):
     keep_days: int
     keep_open_days: int
     horizon: date | None
-    """Where it is now. None: nothing has been deleted yet."""
+    """The horizon now. None: nothing has been deleted yet."""
     wanted: date | None
-    """Where it would be. None: nothing is to be deleted."""
+    """The horizon after a run. None: nothing is to be deleted."""
     open_horizon: date | None
     """The horizon of open jobs now. None: no open job has been deleted yet."""
     open_wanted: date | None
-    """Where the horizon of open jobs would be. None: they are kept for ever."""
+    """The horizon of open jobs after a run. None: they are kept for ever."""
     days: list[DayPlan]
     attempts_without_partition: int
     jobs: int
@@ -58,7 +58,7 @@ class Plan(NamedTuple):
 
 
 def plan(connection: psycopg.Connection, keep_days: int, keep_open_days: int) -> Plan:
-    """Count what `retain` would delete, by the same rules, on a session in autocommit.
+    """Count what `retain` would delete, by the same rules. The session is in autocommit.
 
     Reads the whole table `jobs`, and looks up every run with old jobs.
     """
@@ -102,7 +102,7 @@ def plan(connection: psycopg.Connection, keep_days: int, keep_open_days: int) ->
 
 
 def count_expired_runs(connection: psycopg.Connection, horizons: Horizons) -> tuple[int, int]:
-    """Count the jobs of the runs that are expired by these horizons, and the edges that lead to them."""
+    """Count the jobs of the runs expired by these horizons, and the edges that lead to them."""
     jobs = edges = 0
     for found in find_expired_runs(connection, horizons):
         removed = [(run.namespace, run_id) for run in found.runs for run_id in run.run_ids]

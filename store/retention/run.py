@@ -1,6 +1,6 @@
 """Runs retention: advances the horizons, deletes what is expired, creates the partitions of the days that are kept.
 
-It may be interrupted anywhere and started again: the tables alone say what is left to do. One run works at a time.
+It may be interrupted anywhere and started again: the tables show what is left to do. One run works at a time.
 """
 
 from collections.abc import Callable
@@ -28,11 +28,11 @@ class RetentionState(NamedTuple):
     open_horizon: date | None
     """The horizon of open jobs. None: no open job has been deleted yet."""
     cleared_before: date | None
-    """What is expired by this horizon has been deleted from these tables. None: nothing has."""
+    """Everything expired by this horizon has been deleted from these tables. None: nothing has."""
     cleared_open_before: date | None
     """The same for the horizon of open jobs."""
     today: date
-    """By the clock of the database or of this host, whichever is earlier: a clock that is ahead must not delete history."""
+    """By the clock of the database or of this host, whichever is earlier, so that a clock that is ahead cannot delete history."""
     tables: int
     """Identifies the tables: a rebuild's swap replaces them."""
 
@@ -42,7 +42,7 @@ class RetentionState(NamedTuple):
         return Horizons(self.horizon, self.open_horizon) if self.horizon else None
 
     def wanted(self, keep_days: int, keep_open_days: int) -> Horizons | None:
-        """Return the horizons that keep so many whole days before today; None if nothing is to be deleted.
+        """Return the horizons that keep these numbers of whole days before today; None if nothing is to be deleted.
 
         Neither moves back. Zero days keep everything. Open jobs are kept at least as long as all others.
         """
@@ -82,7 +82,7 @@ class Done:
 
 
 def read_state(connection: psycopg.Connection) -> RetentionState:
-    """Return how far retention has come. Raises StoreError when a row that says so is missing."""
+    """Return how far retention has come. Raises StoreError when the row with that state is missing."""
     row = connection.execute(QUERIES["read_state"]).fetchone()
     if row is None:
         raise StoreError(
@@ -103,10 +103,10 @@ def retain(
     reached: Callable[[str], None] = lambda _step: None,
     done: Done | None = None,
 ) -> Done:
-    """Delete what is older than ``keep_days`` whole days (0: nothing), on a session in autocommit that nobody else uses.
+    """Delete data older than ``keep_days`` whole days (0: nothing). The session is in autocommit, and only this uses it.
 
-    A run stays while it has an open job of which something was heard in the last ``keep_open_days`` (0: for ever). ``done``
-    is kept up to date. Raises RetentionStoppedError, RetentionBlockedError, StoreError.
+    A run is kept while it has an open job with an event in the last ``keep_open_days`` (0: for ever). ``done`` is kept up to
+    date. Raises RetentionStoppedError, RetentionBlockedError, StoreError.
     """
     now = read_state(connection)
     done = done or Done()
@@ -118,7 +118,7 @@ def retain(
     delete_expired(connection, wanted, pace=pace, batch_rows=batch_rows, reached=reached, done=done)
     with suppress(
         LockNotAvailable
-    ):  # a later run creates them; until then their rows go into the default one
+    ):  # a later run creates the partitions; until then their rows go into the default one
         ensure_days(connection, wanted.horizon, now.today + timedelta(days=DAYS_AHEAD))
     return done
 
@@ -133,7 +133,7 @@ def delete_expired(
     reached: Callable[[str], None] = lambda _step: None,
     done: Done | None = None,
 ) -> Done:
-    """Advance the horizons to these days, unless they are there, and delete what is expired. Otherwise as `retain`."""
+    """Advance the horizons to at least these days, and delete what is expired. Otherwise the same as `retain`."""
     done = done or Done()
     if not try_acquire_for_session(connection, Lock.RETENTION):
         done.busy = True
@@ -142,9 +142,9 @@ def delete_expired(
         session = Session(connection, pace or Pace(), batch_rows, reached)
         if not read_state(connection).is_at(horizons):
             advance(session, horizons)
-        horizons = read_state(connection).horizons or horizons  # they may have been further already
+        horizons = read_state(connection).horizons or horizons  # they may have been further ahead already
         done.horizon, done.open_horizon = horizons
-        # Usually once; again when a rebuild has replaced the tables meanwhile.
+        # Usually once; once more if a rebuild has replaced the tables meanwhile.
         while not (now := read_state(connection)).is_cleared(horizons):
             _remove(session, horizons, now.tables, at_once, done)
     finally:
@@ -154,7 +154,7 @@ def delete_expired(
 
 
 def advance(session: Session, horizons: Horizons) -> None:
-    """Advance the horizons while no writer is between reading the horizon and its commit. They never move back."""
+    """Advance the horizons while no writer is between reading them and its commit. They never move back."""
     session.transaction(
         "advance the horizon",
         lambda connection: connection.execute(QUERIES["advance_horizons"], horizons.parameters()).rowcount,
@@ -165,10 +165,9 @@ def advance(session: Session, horizons: Horizons) -> None:
 def remove_expired_runs(
     connection: psycopg.Connection, pace: Pace | None = None, batch_rows: int = 5_000
 ) -> RemovedJobs:
-    """Delete the runs that are expired by the stored horizons, and nothing else, on a session in autocommit.
+    """Delete only the runs expired by the stored horizons. The session is in autocommit.
 
-    A rebuild does this in its own tables before the swap. Raises RetentionStoppedError,
-    RetentionBlockedError.
+    A rebuild does this in its own tables before the swap. Raises RetentionStoppedError, RetentionBlockedError.
     """
     removed = RemovedJobs()
     horizons = read_state(connection).horizons
@@ -178,7 +177,7 @@ def remove_expired_runs(
 
 
 def _remove(session: Session, horizons: Horizons, tables: int, at_once: int, done: Done) -> None:
-    # Attempts before jobs, so that every attempt in the tables has its job's row.
+    # Attempts before jobs, so that every attempt in the tables has the row of its job.
     remove_days(session, horizons.horizon, done.attempts, at_once)
     remove_jobs(session, horizons, done.rows)
     remove_dead_letters(session, horizons, done.rows)

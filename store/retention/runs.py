@@ -2,7 +2,7 @@
 
 A run is the jobs that name the same root, and the jobs below them that name none. It is expired when all of its jobs are.
 The database's function `is_expired` decides that for one job: a job that has ended is expired when its last event is before
-the horizon, an open job when nothing was heard of it since the horizon of open jobs.
+the horizon, an open job when its last event is before the horizon of open jobs.
 
 Retention deletes the expired runs; a dry run counts them.
 """
@@ -23,17 +23,17 @@ _FIRST_PAGES: Final = 64
 _MOST_PAGES: Final = 1_024
 _LONG_SECONDS: Final = 0.1
 _LOOKED_AT: Final = 2_000
-"""Most ids of one query."""
+"""Most ids in one query."""
 
 _REMEMBERED: Final = 200_000
-"""Most ids to remember as kept. Others are looked up again when later pages have them."""
+"""Most ids to remember as kept. Others are looked up again when they occur on later pages."""
 
 _LARGE_JOBS: Final = 100
 """An expired run with this many jobs is remembered, because later pages may have more of it."""
 
 
 class Pages(NamedTuple):
-    """Pages of the table `jobs`, from ``first`` to before ``end``."""
+    """Pages of the table `jobs`, from ``first`` until ``end``."""
 
     first: int
     end: int
@@ -91,7 +91,7 @@ def find_expired_runs(
 
 
 class _Judge:
-    """Decides which runs are expired, and remembers what it would have to ask again."""
+    """Decides which runs are expired, and remembers answers that it would otherwise query again."""
 
     def __init__(self, connection: psycopg.Connection, horizons: Horizons) -> None:
         self._connection = connection
@@ -104,7 +104,7 @@ class _Judge:
         known = {run: self._expired[run] for run in met if run in self._expired}
         unknown = {run for run in met if run not in self._living and run not in known}
         found = list(dict.fromkeys(known.values()))
-        together = _Together(unknown)
+        together = _RunGroups(unknown)
         frontier = unknown
         while frontier:
             linked: set[RunId] = set()
@@ -146,8 +146,8 @@ class _Judge:
                 yield run, lives, jobs or 0, [(run[0], other) for other in linked or ()]
 
 
-class _Together:
-    """Groups the ids that belong to one run: a forest in which each tree is a run."""
+class _RunGroups:
+    """Groups ids by run: a forest in which each tree is a run."""
 
     def __init__(self, runs: Iterable[RunId]) -> None:
         self._above: dict[RunId, RunId] = {run: run for run in runs}
@@ -156,7 +156,7 @@ class _Together:
         self.jobs: Counter[RunId] = Counter()
 
     def join(self, run: RunId, other: RunId) -> bool:
-        """Put both into one tree. Return whether ``other`` was unknown."""
+        """Join the trees of both. Return whether ``other`` was unknown."""
         is_new = other not in self._above
         self._above.setdefault(other, other)
         top, other_top = self._top(run), self._top(other)
@@ -167,7 +167,7 @@ class _Together:
         return is_new
 
     def mark_living(self, run: RunId) -> None:
-        """Note that a job of this run is not expired."""
+        """Remember that a job of this run is not expired."""
         self._living.add(self._top(run))
 
     def lives(self, run: RunId) -> bool:
@@ -185,6 +185,6 @@ class _Together:
         top = run
         while self._above[top] != top:
             top = self._above[top]
-        while run != top:  # the next look is shorter
+        while run != top:  # shortens the path for the next call
             self._above[run], run = top, self._above[run]
         return top

@@ -1,6 +1,6 @@
-"""Retention's short transactions: their locks, another try when somebody is in the way, and pauses between them.
+"""Retention's short transactions: their locks, retries when another session blocks them, and pauses between them.
 
-A queued lock request blocks everyone behind it. So retention waits only briefly for a lock, then rolls back; the next try
+A queued lock request blocks everyone behind it. So retention waits only briefly for a lock, then rolls back. The next try
 waits twice as long.
 """
 
@@ -33,7 +33,7 @@ class Horizons(NamedTuple):
     """Never after the horizon. None: open jobs are kept for ever."""
 
     def parameters(self) -> dict[str, Any]:
-        """Return them as the queries take them."""
+        """Return the parameters of the queries."""
         return {
             "horizon": start_of(self.horizon),
             "open_horizon": start_of(self.open_horizon) if self.open_horizon else "-infinity",
@@ -56,7 +56,7 @@ class Pace:
         share: float = 1.0,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        """``share``: of the time, above 0 and at most 1. ``wait`` sleeps for some seconds; it returns True when asked to stop."""
+        """``share`` of the time: above 0 and at most 1. ``wait`` sleeps for some seconds; it returns True when asked to stop."""
         self._share = share
         self._wait = wait or _sleep
 
@@ -73,23 +73,23 @@ class Pace:
 
 
 def lock_as_writer(connection: psycopg.Connection) -> None:
-    """Acquire what every writer of derived tables does."""
+    """Acquire the lock that every writer of derived tables acquires."""
     acquire_shared(connection, Lock.DERIVED)
 
 
 def lock_partitions(connection: psycopg.Connection) -> None:
-    """Acquire what is needed to change partitions and the aggregates of what they hold."""
+    """Acquire the locks for changes to partitions and to the aggregates of their rows."""
     acquire(connection, Lock.PARTITIONS)
     acquire_shared(connection, Lock.DERIVED)
 
 
 def lock_writers_out(connection: psycopg.Connection) -> None:
-    """Wait for every writer that has read the horizon. New writers wait behind this session."""
+    """Wait until no writer that has read the horizon is left. New writers wait behind this session."""
     acquire(connection, Lock.DERIVED)
 
 
 class Session:
-    """Runs one short transaction after the other, on a session in autocommit."""
+    """Runs short transactions one after the other, on a session in autocommit."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Session:
         work: Callable[[psycopg.Connection], Result],
         locked: Callable[[psycopg.Connection], None] = lock_as_writer,
     ) -> Result:
-        """Run ``work`` in a transaction under the locks that ``locked`` acquires, again while somebody is in the way; then pause.
+        """Run ``work`` in a transaction under the locks that ``locked`` acquires. Retry while other sessions block it; then pause.
 
         Raises RetentionBlockedError after too many tries, RetentionStoppedError when asked to stop.
         """

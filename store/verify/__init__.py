@@ -1,5 +1,5 @@
-"""Check that the derived tables agree: every aggregate with its `GROUP BY`, every job and edge with the rows behind it.
+"""Checks that the derived tables agree: each aggregate with a `GROUP BY`, each job and edge with the rows it is derived from.
 
-`run.verify` is the entry point: it reads while writers write, slice by slice, and names the rows that differ. Nothing here
+`run.verify` is the entry point: it reads slice by slice, while writers write, and yields the rows that differ. Nothing here
 writes, prints or reads a setting.
 """

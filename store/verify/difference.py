@@ -22,8 +22,8 @@ Values = dict[str, Any]
 class Difference(NamedTuple):
     """A stored value that does not agree with the rows it is derived from.
 
-    If the whole row is meant, ``column`` is None. Then ``stored`` is None for a missing row, ``expected`` is None for a row that
-    should not be there, and the other of the two holds the row's values without the key.
+    ``column`` is None for a difference of a whole row. Then ``stored`` is None if the row is missing, ``expected`` is None if the
+    row should not exist, and the other of the two has the row's values without the key.
     """
 
     table: str
@@ -38,7 +38,7 @@ def differences(
 ) -> Iterator[Difference]:
     """Yield a difference for each column whose values differ, or a single one if either row is missing.
 
-    Values are compared as they are, and given with their secrets redacted.
+    Values are compared unchanged, and yielded with their secrets redacted.
     """
     if stored is None or expected is None:
         yield Difference(table, key, None, redacted_value(stored), redacted_value(expected))

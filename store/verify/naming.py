@@ -1,4 +1,4 @@
-"""Check fingerprint, title and id of the failure groups. Code computes these, not SQL, so the failures are read group by group."""
+"""Checks fingerprint, title and id of failure groups. Code computes these, not SQL, so failures are read group by group."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ class _Failure(NamedTuple):
 
 
 def wrong_names(connection: psycopg.Connection, part: Slice) -> Iterator[Difference]:
-    """Yield what is named wrongly in one slice: groups, titles of their hours, failures in a wrong group."""
+    """Yield wrong names in one slice: of groups, of titles of their hours, of failures in a wrong group."""
     with snapshot(connection):
         failures = (_Failure(*row) for row in rows_of(connection, _FAILURES, part.parameters))
         for group_id, those in groupby(failures, key=lambda failure: failure.group_id):
@@ -41,7 +41,7 @@ def wrong_names(connection: psycopg.Connection, part: Slice) -> Iterator[Differe
 
 
 def _of_group(group_id: UUID, failures: Iterable[_Failure]) -> Iterator[Difference]:
-    """Yield each wrong value of the group once. Of the failures, only one title an hour is kept in memory."""
+    """Yield each wrong value of the group once. Keeps only one title per hour in memory, not the failures."""
     titles: dict[str, str] = {}
     stored_titles: dict[str, str | None] = {}
     misplaced: Counter[UUID] = Counter()

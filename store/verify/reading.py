@@ -1,8 +1,8 @@
-"""Read a slice: in one snapshot, with bounded memory in the server, and a server-side cursor for what differs.
+"""Reads a slice: in one snapshot, with bounded memory in the server, and a server-side cursor for the differences.
 
 A writer adds rows and aggregates in one transaction, so every snapshot is consistent. Each is short, so VACUUM is not held
-back. A snapshot does not protect against partitions that are added or dropped. So locks that keep the partitions as they are
-come first, and what differs is read a second time before it is reported.
+back. A snapshot does not protect against partitions that are added or dropped. So partitions are locked first, and
+differences are read a second time before they are reported.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,9 @@ from psycopg.rows import class_row
 
 from schemas.errors import StoreError
 
-# Sent at once. A sort or a hash table that outgrows work_mem goes to the server's temporary files. No parallel workers: they
-# would take CPU from others. By default a cursor's query is planned for its first rows; here all are read, and mostly there are
-# none. The locks come before the first query, because that takes the snapshot.
+# Sent in one round trip. A sort or a hash table that outgrows work_mem goes to the server's temporary files. No parallel workers:
+# they would take CPU from others. By default a cursor's query is planned for its first rows, but here all rows are read, and
+# usually there are none. The locks come before the first query, because that takes the snapshot.
 _SESSION: Final = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL work_mem = '32MB';
@@ -45,7 +45,7 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise StoreError(
             "expected a connection without an open transaction, got one with: verify takes a snapshot for each slice. "
-            "Commit or roll back first, or use a connection of its own."
+            "Commit or roll back first, or use a separate connection."
         )
     with connection.transaction():
         connection.execute(_SESSION)
@@ -55,7 +55,7 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
 def differing(
     connection: psycopg.Connection, query: LiteralString, parameters: Mapping[str, Any]
 ) -> Iterator[Differing]:
-    """Yield the rows that a comparing query finds. If it finds any, they are read a second time first."""
+    """Yield the rows that a comparing query finds. If it finds any, read them a second time first."""
     with snapshot(connection):
         first = next(_rows(connection, query, parameters), None)
     if first is not None:
@@ -66,7 +66,7 @@ def differing(
 def rows_of(
     connection: psycopg.Connection, query: LiteralString, parameters: Mapping[str, Any]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield rows as tuples, reading a few at a time, within the caller's `snapshot`."""
+    """Yield rows as tuples, within the caller's `snapshot`, reading a few at a time."""
     with connection.cursor("verify") as cursor:
         cursor.itersize = _ROWS_A_FETCH
         yield from cursor.execute(query, parameters)

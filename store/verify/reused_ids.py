@@ -1,4 +1,4 @@
-"""Find the ids that were used again. Every attempt in the tables is read, so this finds more than the marks on jobs do."""
+"""Finds the ids that were used again. It reads every attempt in the tables, so it finds more than the marks on jobs show."""
 
 from collections.abc import Iterator
 
@@ -13,9 +13,9 @@ _REUSED = queries("verify_jobs")["reused_ids"]
 
 
 def reused_ids(connection: psycopg.Connection) -> Iterator[JobKey]:
-    """Yield namespace and id of every job whose id was used again, by id. These are not differences.
+    """Yield namespace and id of every job whose id was used again, ordered by id. These are not differences.
 
-    An attempt of the job ended more than once, or `has_reused_id` says so. Raises as `run.verify` does.
+    An attempt of the job ended more than once, or `has_reused_id` is true for it. Raises the same as `run.verify`.
     """
     for part in by_jobs(connection, None):
         with snapshot(connection):

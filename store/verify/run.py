@@ -1,4 +1,4 @@
-"""Run every comparison: each with its table, its slices and its query."""
+"""Runs all comparisons, each with its table, its slices and its query."""
 
 import json
 from collections.abc import Callable, Collection, Iterator
@@ -28,7 +28,7 @@ Slices = Callable[[psycopg.Connection, datetime | None], Iterator[Slice]]
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison, of the rows of ``table``."""
+    """One comparison of the rows of ``table``."""
 
     table: str
     slices: Slices
@@ -49,7 +49,7 @@ CHECKS: Final = (
 
 @dataclass(frozen=True)
 class Progress:
-    """Slice ``number`` of ``of`` (None: not known) has been compared, in a comparison of ``table``."""
+    """Slice ``number`` of ``of`` (None: not known) of a comparison of ``table`` is done."""
 
     table: str
     number: int
@@ -65,9 +65,9 @@ def verify(
 ) -> Iterator[Difference]:
     """Compare the tables with the rows they are derived from, and yield what differs.
 
-    Works on the tables that the connection's ``search_path`` finds, while writers write: each slice is read in a short
-    snapshot of its own. Memory is bounded, here and in the server. ``tables``: only these, of ``TABLES``. ``since``: compare
-    hourly aggregates, and attempts, only from the hour that it lies in; the other comparisons are of everything.
+    Works on the tables that the connection's ``search_path`` finds, while writers write: each slice is read in its own short
+    snapshot. Memory is bounded, here and in the server. ``tables``: only these of ``TABLES``. ``since``: compare hourly
+    aggregates and attempts only from its hour on; the other comparisons cover everything.
 
     Raises StoreError within an open transaction, psycopg.Error when the database does not answer.
     """
@@ -81,7 +81,7 @@ def verify(
 
 
 def unknown_upstreams(connection: psycopg.Connection) -> int:
-    """Count edges from jobs that no event is about. They are not differences: the event may still come, or was expired."""
+    """Count edges from jobs without an event. They are not differences: the event may still arrive, or was expired."""
     total = 0
     for part in by_edges(connection, None):
         with snapshot(connection):

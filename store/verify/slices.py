@@ -1,4 +1,4 @@
-"""Cut the work into slices: by time, by failure groups, or by keys. Each is small enough for one short snapshot."""
+"""Divides the work into slices: by time, by failure groups, or by keys. Each is small enough for one short snapshot."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ROWS: Final = 50_000
 """How many jobs or edges a slice has."""
 
 OCCURRENCES: Final = 200_000
-"""How many failures a slice of groups has; a group with more is a slice of its own."""
+"""How many failures a slice of groups has; a group with more is a separate slice."""
 
 _JOB_KEY: Final = ("job_id", "namespace")
 _EDGE_KEY: Final = ("upstream", "job_id", "kind", "namespace")
@@ -32,11 +32,11 @@ class Slice:
 
 
 def by_time(connection: psycopg.Connection, since: datetime | None) -> Iterator[Slice]:
-    """Yield slices between the bounds of the partitions of `attempts`: each lies in one partition, which may be the default one.
+    """Yield slices between the bounds of the partitions of `attempts`. Each lies in one partition, maybe the default one.
 
-    ``since``: begin with the hour that it lies in.
+    ``since``: begin with its hour.
     """
-    # Not strftime, whose %Y does not fill up years before 1000.
+    # Not strftime: its %Y does not pad years before 1000.
     first = "-infinity" if since is None else start_of_hour(since).isoformat()
     with snapshot(connection):
         bounds = [bound for (bound,) in rows_of(connection, _QUERIES["partition_bounds"], {"first": first})]
@@ -69,7 +69,7 @@ def by_edges(connection: psycopg.Connection, since: datetime | None) -> Iterator
 def _by_key(
     connection: psycopg.Connection, table: str, columns: tuple[str, ...], next_key: LiteralString
 ) -> Iterator[Slice]:
-    """Yield ranges of ``ROWS`` keys. The last one has no end, so that it includes rows that are added meanwhile."""
+    """Yield ranges of ``ROWS`` keys. The last one has no end, so that it includes rows added meanwhile."""
     of = max(1, round(_estimated_rows(connection, table) / ROWS)) or None
     last: tuple[Any, ...] | None = (None,) * len(columns)
     number = 0

@@ -1,1 +1,1 @@
-"""One batch into the tables, in one transaction, and dead letters beside it."""
+"""Writes a batch to the tables in one transaction, with its dead letters."""

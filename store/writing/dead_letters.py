@@ -1,7 +1,7 @@
-"""Takes dead letters out of the table again: replaced, because their events could be read after all, or purged.
+"""Removes dead letters from the table: replaced by their events, which could be decoded after all, or purged.
 
 Both keep the order of all writers: the shared lock first, rows in the order of the key, and dead letters between edges
-and attempts. Reading them to answer a question is `store/answers/dead_letters.py`.
+and attempts. `store/answers/dead_letters.py` reads them to answer questions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,13 +23,13 @@ _QUERIES = queries("dead_letters")
 
 PART_ROWS = 500
 PART_BYTES = 32 * 1024 * 1024
-"""Most bytes of one part, which is read and replaced in one transaction."""
+"""Most bytes of one part, which is read and replaced together."""
 
 _PURGED_ROWS = 1_000
 
 
 class DeadLetterFilter(NamedTuple):
-    """Selects dead letters; None stands for any. ``before``: published before that time, by the publisher's clock."""
+    """Selects dead letters; None: any. ``before``: published before that time, by the publisher's clock."""
 
     reason: str | None = None
     topic: str | None = None
@@ -49,9 +49,9 @@ def count_matching(connection: psycopg.Connection, wanted: DeadLetterFilter) -> 
 def next_matching(
     connection: psycopg.Connection, wanted: DeadLetterFilter, after: DeadLetter | None, rows: int = PART_ROWS
 ) -> list[DeadLetter]:
-    """The next of them in the order of the key, at most ``rows`` and 32 MiB of payload, but one at least.
+    """Return the next ones in the order of the key: at most ``rows`` and 32 MiB of payload, but at least one.
 
-    Nothing stays locked, and no transaction open.
+    Leaves no lock and no open transaction.
     """
     parameters = {
         **wanted._asdict(),
@@ -71,10 +71,10 @@ def replace_dead_letters(
     replaced: Sequence[DeadLetter],
     reached: Reached | None = None,
 ) -> Written:
-    """Write a batch and remove the dead letters it was made of, in one transaction, committed.
+    """Write a batch and remove the dead letters it was made from, in one transaction, and commit.
 
-    The batch's ``dead_letters`` are stored again, so it may hold those that stay, with another reason.
-    ``reached`` is called with each step once it is done. Raises as ``store.writing.writer.write_batch`` does; rolled back then.
+    The batch's ``dead_letters`` are stored again, so it may include those that stay, with another reason. ``reached`` is
+    called with each step once it is done. Rolls back and raises the same as ``store.writing.writer.write_batch``.
     """
     with committed(connection, reached):
         begin(connection, batch, staged(batch))
@@ -86,7 +86,7 @@ def replace_dead_letters(
 
 
 def purge(connection: psycopg.Connection, wanted: DeadLetterFilter) -> Iterator[int]:
-    """Delete those that match, in transactions of 1,000 rows; yield the number of each. Ends when none is left."""
+    """Delete all that match, in transactions of 1,000 rows. Yield the number of each."""
     while True:
         with connection.transaction():
             acquire_shared(connection, Lock.DERIVED)

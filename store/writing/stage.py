@@ -1,7 +1,7 @@
-"""Rows into the stage tables: tuples to the text format of COPY, one write per table.
+"""Copies rows into the stage tables: tuples to the text format of COPY, one write per table.
 
 psycopg's own ``write_row`` formats field by field. With thousands of rows of 29 fields, one string per row is several times
-cheaper. The whole batch is searched for characters that need an escape, and its rows only when there are any.
+cheaper. The whole batch is searched for characters that need an escape; its rows are searched only if there are any.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ def create_stages(connection: psycopg.Connection) -> None:
 
 
 class Staged(NamedTuple):
-    """The rows of one batch in the text format of COPY, formatted beforehand, so that another thread than the session's can do it."""
+    """The rows of one batch in the text format of COPY. They are formatted before, so that another thread can do it."""
 
     texts: list[tuple[LiteralString, bytes]]
-    """Statement and rows of each stage table that gets any, in their order."""
+    """Statement and rows of each stage table that gets rows, in their order."""
     dead_letters: Sequence[DeadLetter]
 
 
@@ -61,7 +61,7 @@ def copy_text(rows: Sequence[Sequence[object]], columns: int) -> str:
     line = "\t".join(["%s"] * columns)
     lines = [line % row for row in rows]
     text = "\n".join([*lines, ""])
-    # Most batches need no escape, which one look shows; in the others most rows need none.
+    # Most batches need no escape, which one search shows; in the others, most rows need none.
     if _is_plain(text, len(lines), columns):
         return text
     plain = [
@@ -80,7 +80,7 @@ def _is_plain(text: str, line_ends: int, columns: int) -> bool:
 
 
 def _escaped(value: object) -> object:
-    """Four passes in C are many times faster than one of str.translate on a long stack trace."""
+    """Escape a value for COPY. On a long stack trace, four passes in C are many times faster than one of str.translate."""
     if not isinstance(value, str):
         return value
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")

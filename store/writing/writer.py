@@ -1,10 +1,10 @@
-"""One batch, one transaction: lock, horizon, stages, merges in their fixed order, commit.
+"""Writes a batch in one transaction: lock, horizon, stage tables, merges in their fixed order, commit.
 
 The parts (`begin`, `merge`, commit) are separate, so that a consumer can fill the stage tables of one connection while
 another thread merges those of a second. The caller retries: a batch applied twice changes nothing.
 
-Events that occurred before the horizon are rare, and go first, in a transaction of their own: their jobs are looked up and
-locked before anything is merged into them. In the batch's own transaction that would be a second round of locks on `jobs`,
+Events that occurred before the horizon are rare, and are written first, in their own transaction: their jobs are looked up
+and locked before anything is merged into them. In the batch's transaction that would be a second round of locks on `jobs`,
 and two writers could wait for each other in a circle.
 """
 
@@ -35,17 +35,17 @@ class HorizonMovedError(StoreError):
 
 
 class FingerprintMovedError(StoreError):
-    """The failure groups in the tables are no longer this release's: a rebuild by another release has swapped the tables."""
+    """The failure groups in the tables are no longer of this release: a rebuild by another release has swapped the tables."""
 
-    def __init__(self, stored: int, own: int) -> None:
+    def __init__(self, stored: int, ours: int) -> None:
         super().__init__(
             f"the failure groups in the tables are now made by version {stored} of the fingerprint, this code has version "
-            f"{own}: the tables were rebuilt by another release. Run that release; nothing of this batch was kept."
+            f"{ours}: the tables were rebuilt by another release. Run that release; nothing of this batch was kept."
         )
 
 
 def prepare_session(connection: psycopg.Connection) -> None:
-    """Call once for a connection, before its first batch: creates the stage tables, and has every statement prepared at its first use."""
+    """Create the stage tables, and have every statement prepared at its first use. Call it before a connection's first batch."""
     connection.prepare_threshold = 0
     with connection.transaction():
         create_stages(connection)
@@ -57,7 +57,7 @@ def read_horizon(connection: psycopg.Connection) -> int | None:
 
 
 def _read_derivation(connection: psycopg.Connection) -> tuple[int | None, int]:
-    """Return the horizon and the version of the fingerprint: both may have changed since the last batch."""
+    """Return the horizon and the version of the fingerprint. Both may have changed since the last batch."""
     row = connection.execute(_MERGE["read_horizon"]).fetchone()
     if row is None:
         raise StoreError("jobtrail_control.horizon has no row: run `jobtrail migrate`, or restore the table.")
@@ -65,13 +65,13 @@ def _read_derivation(connection: psycopg.Connection) -> tuple[int | None, int]:
 
 
 def check_fingerprint_version(connection: psycopg.Connection, version: int) -> None:
-    """Raise StoreError unless the tables were derived by this version of the fingerprint: groups of two versions would mix."""
+    """Raise StoreError unless this version of the fingerprint made the tables' groups: groups of two versions would mix."""
     row = connection.execute(_MERGE["read_fingerprint_version"]).fetchone()
     stored = row[0] if row else None
     if stored != version:
         raise StoreError(
             f"the failure groups in the tables were made by version {stored} of the fingerprint, this code has version "
-            f"{version}. Run the release that made them, or derive the tables anew from the topic."
+            f"{version}. Run the release that made them, or derive the tables again: `jobtrail rebuild`."
         )
 
 
@@ -84,10 +84,10 @@ def begin(
 ) -> None:
     """Write the batch's late events, then open its transaction and fill the stage tables with its rows.
 
-    ``locked`` is called once the writers' lock is held.
+    ``locked`` is called once the session has the writers' lock.
 
-    Raises HorizonMovedError when it was folded for another horizon, FingerprintMovedError when the tables' groups are of
-    another version by now.
+    Raises HorizonMovedError when the batch was folded for another horizon, FingerprintMovedError when the tables' groups
+    have another version by now.
     """
     if batch.late:
         _write_late(connection, batch, reached)
@@ -96,7 +96,7 @@ def begin(
 
 
 def _write_late(connection: psycopg.Connection, batch: Batch, reached: Reached | None) -> None:
-    """Merge the events that occurred before the horizon into jobs of which an earlier event is known, and commit."""
+    """Merge the events from before the horizon into those jobs that have an earlier event, and commit."""
     _lock(connection, batch)
     keys = sorted({(event.job[1], event.job[0]) for event in batch.late})
     asked = {"job_ids": [job_id for job_id, _ in keys], "namespaces": [namespace for _, namespace in keys]}
@@ -111,7 +111,7 @@ def _write_late(connection: psycopg.Connection, batch: Batch, reached: Reached |
 
 
 def _is_known(event: LateEvent, earliest: dict[JobRow, int | None]) -> bool:
-    """Return whether an event of its job is known that is not later. ``earliest``: by job; None: earlier than all."""
+    """Return whether the event's job has an event that is not later. ``earliest``: by job; None: earlier than all."""
     job = event.job[:2]
     if job not in earliest:
         return False
@@ -120,7 +120,7 @@ def _is_known(event: LateEvent, earliest: dict[JobRow, int | None]) -> bool:
 
 
 def _lock(connection: psycopg.Connection, batch: Batch, locked: Callable[[], None] = lambda: None) -> None:
-    """Take the writers' lock, and check that the tables are still those that the batch was folded for. Raises as `begin`."""
+    """Acquire the writers' lock, and check that the batch was folded for these tables. Raises the same as `begin`."""
     acquire_shared(connection, Lock.DERIVED)
     locked()
     horizon_us, fingerprint_version = _read_derivation(connection)
@@ -133,7 +133,7 @@ def _lock(connection: psycopg.Connection, batch: Batch, locked: Callable[[], Non
 
 
 def merge(connection: psycopg.Connection, batch: Batch, reached: Reached | None = None) -> Written:
-    """Merge what `begin` staged; the transaction stays open. ``reached`` is called with each statement's name once it is done."""
+    """Merge what `begin` staged. The transaction stays open. ``reached`` is called with each statement's name once it is done."""
     changed: dict[str, int] = {}
     repeated_jobs = 0
     for name in _statements(batch):
@@ -152,7 +152,7 @@ def merge(connection: psycopg.Connection, batch: Batch, reached: Reached | None 
 
 
 def write_batch(connection: psycopg.Connection, batch: Batch, reached: Reached | None = None) -> Written:
-    """Run and commit the whole transaction. Any error rolls it back (or its result is unknown, if the connection broke)."""
+    """Run and commit the whole transaction. An error rolls it back; if the connection broke, its result is unknown."""
     with committed(connection, reached):
         begin(connection, batch, staged(batch), reached)
         return merge(connection, batch, reached)
@@ -160,7 +160,7 @@ def write_batch(connection: psycopg.Connection, batch: Batch, reached: Reached |
 
 @contextmanager
 def committed(connection: psycopg.Connection, reached: Reached | None = None) -> Iterator[None]:
-    """Commit what the block wrote, after calling ``reached``; roll it back on any error."""
+    """Call ``reached`` and commit what the block wrote. Roll it back on any error."""
     try:
         yield
         if reached is not None:

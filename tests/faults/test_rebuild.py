@@ -413,7 +413,7 @@ def test_one_at_a_time_begun_anew_and_given_up(topic: ProvisionSettings, databas
         again.kill()
         again.communicate()
         held.kill()
-        assert rebuild(settings, "--abandon")[:2] == (0, "abandoned; its tables are dropped.\n")
+        assert rebuild(settings, "--abandon")[:2] == (0, "abandoned the rebuild and dropped its tables.\n")
         assert one(observer, "SELECT to_regnamespace('jobtrail_rebuild')::text") is None
         assert rebuild(settings, "--abandon")[1] == "no rebuild is under way.\n"
 

@@ -192,7 +192,7 @@ def test_provision_waits_for_a_broker_that_starts(tmp_path: Path) -> None:
     )
     assert waiting.stderr is not None
     said = waiting.stderr.readline()
-    assert said.startswith("jobtrail: waits for 300 s at most: no answer from the broker's admin REST")
+    assert said.startswith("jobtrail: waiting for at most 300 s: no answer from the broker's admin REST")
     with server:
         out, err = waiting.communicate(timeout=300)
     assert (waiting.returncode, err) == (0, "")
@@ -210,7 +210,7 @@ def test_migrate_waits_for_a_database_that_starts() -> None:
     )
     assert waiting.stderr is not None
     said = waiting.stderr.readline()
-    assert said.startswith("jobtrail: waits for 60 s at most: cannot connect to the database")
+    assert said.startswith("jobtrail: waiting for at most 60 s: cannot connect to the database")
     with server:
         out, err = waiting.communicate(timeout=120)
         assert (waiting.returncode, err) == (0, "")
@@ -227,7 +227,7 @@ def test_waiting_has_an_end(command: str) -> None:
     ended = jobtrail(command, "--wait=1", **variables)
     assert (ended.returncode, ended.stdout) == (2, "")
     waits, waited = ended.stderr.splitlines()
-    assert waits.startswith("jobtrail: waits for 1 s at most: ")
+    assert waits.startswith("jobtrail: waiting for at most 1 s: ")
     assert waited.startswith("jobtrail: waited for 1 s: ")
     assert "nothing listens" in waited
 

@@ -110,7 +110,7 @@ def test_show_gives_the_bytes_and_what_they_read_as(jobtrail: Jobtrail, session:
     status, out, _ = jobtrail("dead-letters", "show", "1:0:0:-1")
     assert status == 0
     assert payload[:4].hex(" ") in out
-    assert "By the released schema 0001 they read, with 1 byte left over:" in out
+    assert "Decoded by the released schema 0001, with 1 byte left over:" in out
     assert '"worker": "\\u001b[31m\\u202eEvil\\u0007"' in out
     status, out, _ = jobtrail("dead-letters", "show", "(1,0,0,-1)", "--json")
     found = json.loads(out)
@@ -118,7 +118,7 @@ def test_show_gives_the_bytes_and_what_they_read_as(jobtrail: Jobtrail, session:
     assert found["read"]["event"]["worker"] == HOSTILE
     assert (found["read"]["release"], found["read"]["bytes_left"]) == (1, 1)
     status, out, _ = jobtrail("dead-letters", "show", "2,0,0,-1")
-    assert (status, "No released schema reads these bytes." in out) == (0, True)
+    assert (status, "No released schema can decode these bytes." in out) == (0, True)
 
 
 def test_what_came_with_a_message_is_escaped(jobtrail: Jobtrail, session: psycopg.Connection) -> None:

@@ -16,7 +16,14 @@ from store.connection import REBUILD_SCHEMA, SCHEMA, connect
 from store.partitions import ensure_near_days
 from store.rebuild.parity import TableParity, compare
 from store.rebuild.privileges import copy_default_privileges, copy_privileges
-from store.rebuild.state import PartitionStep, add_partitions, advance, find_open, note_start, read_positions
+from store.rebuild.state import (
+    PartitionStep,
+    add_partitions,
+    advance,
+    find_open,
+    read_positions,
+    record_start,
+)
 from store.rebuild.tables import create, make_indexes, swap
 from store.writing.writer import FingerprintMovedError, prepare_session, write_batch
 from testing.events import NOW, NOW_US, events
@@ -77,7 +84,7 @@ def connection_each(database_url_each: str) -> Iterator[psycopg.Connection[Any]]
 def start(connection: psycopg.Connection[Any], version: int = VERSION) -> list[str]:
     with connection.transaction():
         deferred = create(connection, version)
-        note_start(
+        record_start(
             connection,
             topic="t",
             migration=3,
@@ -218,7 +225,7 @@ def test_a_place_is_noted_from_the_place_before_only(connection: psycopg.Connect
     for _ in range(2):
         advance(connection, found.id, [step], expired=2, dead_letters=1)
     assert read_positions(connection, found.id)[0] == ((5, 7, 3), 40, 2, 1)
-    with pytest.raises(StoreError, match="another process goes on"):
+    with pytest.raises(StoreError, match="another process continues it"):
         advance(
             connection, found.id, [PartitionStep(0, (-1, -1, -1), (5, 9, 0), 50)], expired=0, dead_letters=0
         )

@@ -108,7 +108,7 @@ def test_ids_that_were_used_again_are_named_and_are_no_difference(
     assert (status, err) == (0, "")
     said = out.splitlines()
     assert said[0].startswith("no difference in ")
-    assert said[2].startswith("⚠ 2 ids were used again; that is no difference")
+    assert said[2].startswith("⚠ 2 ids were used again. That is not a difference")
     assert said[3].startswith(
         "NightlyJob #nightly of kino, completed: id used again: 3 ends of attempt 1; the last end: retryable at "
     )
