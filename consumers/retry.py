@@ -1,8 +1,8 @@
-"""Retries dead letters with what is known now: those that can be read become events, stored by the writer all consumers use.
+"""Retries dead letters with what is known now. Those that can be decoded become events, stored by the usual writer.
 
 It works in parts of some hundred. Each part is one transaction that stores the events and removes their dead letters. An
-interruption loses nothing and counts nothing twice: a part is done or it is not, and an event that is stored a second time
-(by a redelivery, by another retry) changes nothing, because the tables are a function of the set of events.
+interruption loses nothing and counts nothing twice: a part is done or not, and an event that is stored a second time (by a
+redelivery, by another retry) changes nothing, because the tables are a function of the set of events.
 """
 
 import re
@@ -30,20 +30,20 @@ from store.writing.writer import HorizonMovedError, prepare_session, read_horizo
 LetterDecoder = Callable[[DeadLetter], Event]
 
 INCOMPLETE = frozenset({DeadLetterReason.TOO_LARGE, DeadLetterReason.ENCRYPTED})
-"""Reasons whose dead letters never have readable bytes in the table: these are left as they are."""
+"""Reasons whose dead letters never have decodable bytes in the table: these are left unchanged."""
 
 _PARTITION = re.compile(r"-partition-\d+$")
 
 
 @dataclass
 class Retried:
-    """What became of the dead letters that were tried. ``expired``: readable, but from before the horizon, so not stored."""
+    """The result of a retry. ``expired``: decodable, but from before the horizon, so not stored."""
 
     tried: int = 0
     stored: int = 0
     expired: int = 0
     left: Counter[str] = field(default_factory=Counter)
-    """How many still cannot be read, by reason."""
+    """How many still cannot be decoded, by reason."""
 
 
 def retry(
@@ -55,11 +55,11 @@ def retry(
     reached: Reached = ignore_step,
     on_part: Callable[[Retried], None] = lambda _done: None,
 ) -> Retried:
-    """Try every dead letter that matched at the start. Those that fail again stay, with the reason they have now.
+    """Retry every dead letter that matched at the start. Those that fail again stay, with their new reason.
 
-    ``keep_reasons`` leaves their reasons as they are; it is for a decoder that fits only some of them. ``reached`` is called
-    with the steps of each transaction, ``on_part`` with what was done so far. Raises BrokerError when a schema is not available,
-    and what Postgres raises when it is away; the parts done before stay done.
+    ``keep_reasons`` does not change the reasons; it is for a decoder that fits only some dead letters. ``reached`` is called
+    with the steps of each transaction, ``on_part`` with the result so far. Raises BrokerError when a schema is not available,
+    and psycopg's errors when Postgres is away; finished parts stay.
     """
     prepare_session(connection)
     most = count_matching(connection, wanted)
@@ -78,7 +78,7 @@ def retry(
 
 
 def broker_decoder(client: Client, settings: BrokerSettings, version: int | None = None) -> LetterDecoder:
-    """Return a decoder that uses the broker's registry: the schema version that the message names, or the one given here."""
+    """Return a decoder that uses the broker's registry: with the message's schema version, or with ``version`` if given."""
     topics: dict[str, WriterSchemas] = {}
 
     def decode(letter: DeadLetter) -> Event:
@@ -100,7 +100,7 @@ def _opened(decode: LetterDecoder, letter: DeadLetter) -> Event | DecodeError:
 
 
 class _Part:
-    """Writes one part, past other transactions and past data that Postgres refuses."""
+    """Writes one part: retries after conflicts with other transactions, and isolates data that Postgres refuses."""
 
     def __init__(
         self,
@@ -117,19 +117,19 @@ class _Part:
         connection.rollback()
 
     def write(self, letters: Sequence[DeadLetter], opened: Sequence[Event | DecodeError]) -> None:
-        """Store the events and give the others their reason; halve the part until the data that Postgres refuses is alone."""
+        """Store the events and set the reasons of the others. Halve the part until data that Postgres refuses is isolated."""
         try:
-            self._settle(letters, opened)
+            self._store(letters, opened)
         except REFUSED as error:
             if len(letters) == 1:
                 refusal = DecodeError(DeadLetterReason.REFUSED_BY_DATABASE, one_line(error))
-                self._settle(letters, [refusal])
+                self._store(letters, [refusal])
                 return
             middle = len(letters) // 2
             self.write(letters[:middle], opened[:middle])
             self.write(letters[middle:], opened[middle:])
 
-    def _settle(self, letters: Sequence[DeadLetter], opened: Sequence[Event | DecodeError]) -> None:
+    def _store(self, letters: Sequence[DeadLetter], opened: Sequence[Event | DecodeError]) -> None:
         events: list[Event] = []
         leaving: list[DeadLetter] = []
         staying: list[DeadLetter] = []
@@ -152,7 +152,7 @@ class _Part:
     def _write(
         self, events: Sequence[Event], leaving: Sequence[DeadLetter], staying: Sequence[DeadLetter]
     ) -> int:
-        """Write one transaction, again while another is in its way; return how many events had expired."""
+        """Write one transaction, retrying after conflicts. Return how many events had expired."""
         while True:
             batch = fold(events, staying, self._horizon_us)
             try:

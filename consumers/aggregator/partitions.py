@@ -1,4 +1,4 @@
-"""Creates the partitions of the coming days, beside an aggregator's batches."""
+"""Creates the partitions of the coming days, between an aggregator's batches."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _EVERY_SECONDS = 60 * 60
 
 
 class PartitionUpkeep:
-    """Works once an hour, and at the first call. A failure does no harm: rows of a day without a partition go to the default one."""
+    """Works at the first call, then once an hour. A failure is harmless: rows of a day without a partition go to the default one."""
 
     def __init__(
         self, connect: Callable[[], psycopg.Connection], clock: Callable[[], float] = time.monotonic

@@ -1,7 +1,7 @@
-"""Runs retention beside an aggregator's batches: a thread looks once an hour whether anything is expired.
+"""Runs retention beside an aggregator's batches: a thread checks once an hour whether anything is expired.
 
-It has a session of its own, and nearly always waits for Postgres or pauses. Of several replicas, the first to look does the
-work. A failure does no harm: the next run, of this process or another, continues.
+It has its own session, and nearly always waits for Postgres or pauses. If there are several replicas, the first to check does
+the work. A failure is harmless: the next run, of this process or another, continues.
 """
 
 import threading
@@ -28,7 +28,7 @@ _END_SECONDS = 5.0
 
 
 class RetentionUpkeep:
-    """Runs within a ``with`` block, unless the settings keep everything or leave retention to somebody else."""
+    """Runs within a ``with`` block, unless the settings keep everything or leave retention to another process."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class RetentionUpkeep:
         on_horizon: Callable[[date | None], None] = lambda _horizon: None,
         first_after_seconds: float = _FIRST_AFTER_SECONDS,
     ) -> None:
-        """``on_horizon`` is called with the horizon after each look."""
+        """``on_horizon`` is called with the horizon after each check."""
         self._settings = settings
         self._on_horizon = on_horizon
         self._first_after = first_after_seconds
         self._ending = threading.Event()
-        # A daemon thread: if the process ends in the middle of a transaction, nothing is changed.
-        self._thread = threading.Thread(target=self._look_every_hour, name="retention", daemon=True)
+        # A daemon thread, because ending the process in the middle of a transaction changes nothing.
+        self._thread = threading.Thread(target=self._check_every_hour, name="retention", daemon=True)
 
     def __enter__(self) -> Self:
         if self._settings.retention_days and self._settings.retention_in_aggregator:
@@ -56,25 +56,25 @@ class RetentionUpkeep:
         if self._thread.is_alive():
             self._thread.join(_END_SECONDS)
 
-    def _look_every_hour(self) -> None:
+    def _check_every_hour(self) -> None:
         pause = self._first_after
         while not self._ending.wait(pause):
             pause = _EVERY_SECONDS
             done = Done()
             try:
-                self._look(done)
+                self._check(done)
             except RetentionStoppedError:
-                log.info("retention_stopped", **_counts(done), then="goes on after the next start")
+                log.info("retention_stopped", **_counts(done), then="continues after the next start")
                 return
             except (JobtrailError, psycopg.Error) as error:
                 log.warning(
                     "retention_failed",
                     error=" ".join(str(error).split()),
                     **_counts(done),
-                    then="goes on in an hour; the numbers are right meanwhile",
+                    then="continues in an hour; the aggregates are correct meanwhile",
                 )
 
-    def _look(self, done: Done) -> None:
+    def _check(self, done: Done) -> None:
         settings = self._settings
         with connect(settings, "jobtrail retention", autocommit=True) as connection:
             retain(

@@ -1,4 +1,4 @@
-"""The aggregator's own metrics. Counters start at zero with the process; for exact numbers ask Postgres."""
+"""The aggregator's own metrics. Counters start at zero with the process; for exact numbers query Postgres."""
 
 import time
 from datetime import UTC, date, datetime
@@ -38,8 +38,8 @@ class AggregatorMetrics:
         )
         self._repeated_jobs = Counter(
             "jobtrail_aggregator_repeated_jobs",
-            "Jobs written whose attempt had ended before: their id was used again. Each batch that brings something of such a "
-            "job counts it once.",
+            "Jobs written whose attempt had ended before: their id was used again. Each batch with events of such a job counts "
+            "it once.",
             registry=self.registry,
         )
         self._batch_events = Histogram(
@@ -50,7 +50,7 @@ class AggregatorMetrics:
         )
         self._commit_delay = Histogram(
             "jobtrail_aggregator_commit_delay_seconds",
-            "From the publishing of a batch's last message to its commit, by the two hosts' clocks.",
+            "Time from the publishing of a batch's last message to the batch's commit, by the two hosts' clocks.",
             buckets=_SECONDS,
             registry=self.registry,
         )
@@ -67,16 +67,16 @@ class AggregatorMetrics:
 
         self._horizon_at = Gauge(
             "jobtrail_aggregator_horizon_timestamp_seconds",
-            "What occurred before this has been given up; 0 while nothing has.",
+            "Start of the history that is kept: older data has been deleted. 0 while nothing has.",
             registry=self.registry,
         )
 
-    def horizon_is(self, horizon: date | None) -> None:
-        """Note where the horizon is."""
+    def set_horizon(self, horizon: date | None) -> None:
+        """Set the metric of the horizon."""
         self._horizon_at.set(datetime(*horizon.timetuple()[:3], tzinfo=UTC).timestamp() if horizon else 0)
 
     def committed(self, done: Committed) -> None:
-        """Count a batch that is safe in Postgres."""
+        """Count a batch that is committed in Postgres."""
         now = time.time()
         batch = done.batch
         messages = done.received.messages

@@ -1,6 +1,7 @@
-"""The aggregator: events from the topic into Postgres. Fold, stage, merge, commit; then the loop acknowledges.
+"""The aggregator: writes events from the topic to Postgres. Fold, stage, merge, commit; then the loop acknowledges.
 
-Any number of replicas may run. What is killed after a commit and before its acknowledgement comes again and changes nothing.
+Any number of replicas may run. If one is killed between a commit and its acknowledgement, the messages are delivered again and
+change nothing.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from consumers.process.progress import MinuteReport
 from consumers.process.stop import stop_on_signals
 from consumers.receiving.decode import Received
 from consumers.receiving.loop import Service, consume
-from consumers.receiving.watchdog import DeliveryStoppedError, say_stopped
+from consumers.receiving.watchdog import DeliveryStoppedError, log_stopped
 from consumers.writing.pipeline import Committed, Pipeline
 from derive.fingerprint import VERSION
 from settings.aggregator import AggregatorSettings
@@ -34,9 +35,9 @@ _SILENT_SECONDS = 10.0
 
 
 def run(settings: AggregatorSettings) -> int:
-    """Work until SIGTERM or SIGINT; return the exit status.
+    """Work until SIGTERM or SIGINT. Return the exit status.
 
-    Raises JobtrailError when it cannot work at all: the database is of another version, the port is taken.
+    Raises JobtrailError when it cannot work at all: the database has another version, the port is in use.
     """
     configure_log(settings, "aggregator")
     log_unknown_names()
@@ -53,18 +54,18 @@ def run(settings: AggregatorSettings) -> int:
             connect_session,
             stop,
             settings.aggregator_retry_longest_seconds,
-            on_database=partial(_note_database, health, metrics),
+            on_database=partial(_report_database, health, metrics),
         )
-        health.ask("database", partial(_silence, pipeline))
+        health.ask("database", partial(_silence_problem, pipeline))
         try:
             if pipeline.open():
                 with connect_session() as connection:
                     check_fingerprint_version(connection, VERSION)
                 aggregation = Aggregation(pipeline, metrics, PartitionUpkeep(connect_session))
-                with RetentionUpkeep(settings, metrics.horizon_is):
+                with RetentionUpkeep(settings, metrics.set_horizon):
                     consume(Service(settings, stop, health, aggregation))
         except DeliveryStoppedError as error:
-            return say_stopped(error)
+            return log_stopped(error)
         except psycopg.Error as error:
             raise statement_error("take the events", error, settings, Access.CHANGE) from error
         finally:
@@ -85,7 +86,7 @@ def _open_session(settings: AggregatorSettings) -> psycopg.Connection:
 
 
 class Aggregation:
-    """The aggregator's processor: batches into Postgres by the pipeline, each counted and logged when committed."""
+    """The aggregator's processor: writes batches with the pipeline, and counts and logs each one when it is committed."""
 
     def __init__(self, pipeline: Pipeline, metrics: AggregatorMetrics, upkeep: PartitionUpkeep) -> None:
         self._pipeline = pipeline
@@ -94,28 +95,28 @@ class Aggregation:
         self._progress = MinuteReport("aggregated")
 
     def start_round(self, _messages: Sequence[Message], _connected: bool) -> None:
-        """Create the coming days' partitions and log the minute's line when due."""
+        """Create the partitions of the coming days and log the minute's line, when due."""
         self._upkeep.when_due()
         self._progress.log_when_due()
 
     def submit(self, received: Received) -> None:
-        """Fold a batch and have it written; waits while both sessions are busy."""
+        """Fold a batch and start writing it. Waits while both sessions are busy."""
         self._pipeline.submit(received)
 
     def poll(self) -> list[Received]:
-        """Return the batches committed since the last call; does not wait."""
-        return [self._note(done) for done in self._pipeline.poll()]
+        """Return the batches committed since the last call, without waiting."""
+        return [self._record(done) for done in self._pipeline.poll()]
 
     def join(self) -> list[Received]:
         """Wait until all submitted batches are committed, or dropped because a stop was requested."""
-        return [self._note(done) for done in self._pipeline.join()]
+        return [self._record(done) for done in self._pipeline.join()]
 
     @property
     def is_empty(self) -> bool:
-        """Whether no batch is in hand."""
+        """Whether no batch is in progress."""
         return self._pipeline.is_empty
 
-    def _note(self, done: Committed) -> Received:
+    def _record(self, done: Committed) -> Received:
         self._metrics.committed(done)
         log.debug("committed", events=done.batch.events, **done.written._asdict())
         self._progress.add(
@@ -126,13 +127,13 @@ class Aggregation:
         return done.received
 
 
-def _silence(pipeline: Pipeline) -> str | None:
-    """Return what is wrong with a database that is there and does not answer: frozen, cut off, or waiting for a lock."""
+def _silence_problem(pipeline: Pipeline) -> str | None:
+    """Return what is wrong with a database that does not answer: frozen, cut off, or waiting for a lock. None if it answers."""
     seconds = pipeline.silent_seconds()
     return f"no answer for {seconds:.0f} s" if seconds > _SILENT_SECONDS else None
 
 
-def _note_database(health: Health, metrics: AggregatorMetrics, why: str | None) -> None:
+def _report_database(health: Health, metrics: AggregatorMetrics, why: str | None) -> None:
     health.turned()
     metrics.database_up.set(why is None)
     if why is None:

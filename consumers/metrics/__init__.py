@@ -1,1 +1,1 @@
-"""The metrics service: events from the topic into counts that Prometheus scrapes."""
+"""The metrics service: counts events from the topic for Prometheus to scrape."""

@@ -1,7 +1,7 @@
-"""Bounds the values of a Prometheus label that come from events: few, short, nothing hostile.
+"""Bounds the values of a Prometheus label that come from events: few, short, and safe.
 
-First come, first shown: which values are shown by name depends on the order of events, but within a process a value is
-always shown the same way. The rest are `other`.
+The first values are shown by name, so which ones depends on the order of events. But within a process a value is always
+shown the same way. The rest are `other`.
 """
 
 OTHER = "other"
@@ -14,15 +14,15 @@ class LabelValues:
     """The values of one label."""
 
     def __init__(self, most: int, characters: int) -> None:
-        """Show at most ``most`` values, each cut to a number of characters; `other` and the empty value come on top."""
+        """Show at most ``most`` values besides `other` and the empty value, each cut to ``characters``."""
         self._most = most
         self._characters = characters
         self._shown: set[str] = set()
 
     def show(self, value: str) -> str:
-        """Return the value, cut and without control characters; `other` when there are too many values.
+        """Return the value, cut and without control characters; `other` if there are too many values.
 
-        The empty value (not known) stays empty, which to Prometheus is the same as no such label.
+        The empty value (not known) stays empty. To Prometheus that is the same as no label.
         """
         if value in self._shown:
             return value

@@ -1,7 +1,7 @@
-"""Measures the events of one batch. Pure, and fast: most events cost one look-up.
+"""Measures the events of one batch. Pure, and fast: most events cost one lookup.
 
-Keys are the events' own values, of any number and length. What may be shown of them is decided later, once for each key of
-a batch (``tally``).
+Keys are the events' own values, in any number and of any length. ``tally`` decides later, once for each key of a batch, how
+they are shown.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ US = 1_000_000
 
 @dataclass(frozen=True)
 class Measures:
-    """What one batch adds. Times are microseconds."""
+    """What one batch adds. Times are in microseconds."""
 
     events: dict[tuple[str, str], int] = field(default_factory=dict)
     """(namespace, state) to events."""
@@ -26,15 +26,15 @@ class Measures:
     failures: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
     """(namespace, source, worker, error category) to failed attempts."""
     finished: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
-    """(namespace, source, outcome, second in which the slot of time begins) to attempts that succeeded or failed."""
+    """(namespace, source, outcome, start of the time slot in seconds) to attempts that succeeded or failed."""
     durations: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
-    """(namespace, worker, outcome) to how long each attempt ran; only of those that say when they started."""
+    """(namespace, worker, outcome) to how long each attempt ran; only attempts that say when they started."""
     queue_waits: dict[tuple[str, str], list[int]] = field(default_factory=dict)
-    """(namespace, queue) to how long each first attempt waited from when it could have run until it did."""
+    """(namespace, queue) to how long each first attempt waited between being ready and starting."""
 
 
 def measure(events: Iterable[Event], slot_seconds: int) -> Measures:
-    """Count the events of a batch. Finished attempts are counted by the time they ended, in slots of a number of seconds."""
+    """Count the events of a batch. Finished attempts are counted by the time they ended, in slots of ``slot_seconds``."""
     measures = Measures()
     seen, attempts, failures = measures.events, measures.attempts, measures.failures
     finished, durations, queue_waits = measures.finished, measures.durations, measures.queue_waits
@@ -59,8 +59,8 @@ def measure(events: Iterable[Event], slot_seconds: int) -> Measures:
         if started:
             ran = at - started
             durations.setdefault((namespace, worker, state), []).append(ran)
-            # The wait of a later attempt is a pause that its publisher chose, and most events do not say when it was over.
-            # A start that cannot be gives no wait either.
+            # The wait of a later attempt is a pause that its publisher chose, and most events do not say when it ended.
+            # An impossible start gives no wait either.
             if event.attempt == 1 and -AHEAD_US <= ran <= LONGEST_RUN_US:
                 enqueued, scheduled = event.enqueued_at, event.scheduled_at
                 ready = max(enqueued, scheduled) or min(enqueued, scheduled)
@@ -73,10 +73,10 @@ def measure(events: Iterable[Event], slot_seconds: int) -> Measures:
 
 
 def _believed_ready(event: Event, ready: int) -> int:
-    """Return since when a job could run, if ``ready``, the later of its two times, is after its start or before 1970.
+    """Return when a job became ready, if ``ready``, the later of its two times, is after its start or before 1970.
 
-    A time after the start is when the job will run again, so the other one counts. Returns ``ready``, which gives a wait
-    that cannot be, when no time can.
+    A time after the start is when the job will run again, so the other one counts. If neither is possible, return ``ready``,
+    which gives an impossible wait.
     """
     enqueued, scheduled, _ = known_times(event.occurred_at, event.enqueued_at, event.scheduled_at, 0)
     before = [time for time in (enqueued, scheduled) if time and time <= event.started_at]

@@ -1,6 +1,6 @@
-"""Shows a tally to Prometheus. It is computed at each scrape, so that windows move while nothing arrives.
+"""Exposes a tally to Prometheus. It is computed at each scrape, so that windows move while nothing arrives.
 
-docs/metrics.md says what each metric means and how replicas add up; a test compares it with this module.
+docs/metrics.md explains each metric and how to add up replicas; a test compares it with this module.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ class TallyCollector(Collector):
         self._tally = tally
 
     def collect(self) -> Iterable[Metric]:
-        """Return all metrics, of one time."""
+        """Return all metrics, as of one time."""
         with self._tally.lock:
             return [*_counters(self._tally), *_histograms(self._tally), *_windows(self._tally)]
 
@@ -35,7 +35,7 @@ def _counters(tally: Tally) -> Iterator[Metric]:
     yield _counter("jobtrail_events", "Events counted.", ("namespace", "state"), tally.events.values)
     yield _counter(
         "jobtrail_attempts",
-        "Attempts that ended, by how: completed, retryable, discarded or cancelled.",
+        "Attempts that ended, by outcome: completed, retryable, discarded or cancelled.",
         ("namespace", "source", "worker", "queue", "outcome"),
         tally.attempts.values,
     )
@@ -47,13 +47,13 @@ def _counters(tally: Tally) -> Iterator[Metric]:
     )
     yield _counter(
         "jobtrail_undecodable_events",
-        "Messages that are no valid event; the aggregator keeps them as dead letters.",
+        "Messages that are not valid events; the aggregator keeps them as dead letters.",
         ("reason",),
         {(reason,): count for reason, count in tally.undecodable.items()},
     )
     yield _counter(
         "jobtrail_implausible_times",
-        "Durations and waits that cannot be, and so are in no histogram.",
+        "Impossible durations and waits, which are in no histogram.",
         ("measure", "reason"),
         tally.implausible,
     )
@@ -71,7 +71,7 @@ def _counters(tally: Tally) -> Iterator[Metric]:
     )
     yield _counter(
         "jobtrail_label_sets_over_limit",
-        "What is summed under `other` in this metric, because it has too many sets of labels.",
+        "Counted as `other` in this metric, because it has too many sets of labels.",
         ("metric",),
         {(metric,): count for metric, count in tally.sets_over_limit().items()},
     )
@@ -87,19 +87,19 @@ def _counter(name: str, meaning: str, labels: tuple[str, ...], values: Mapping[L
 def _histograms(tally: Tally) -> Iterator[Metric]:
     yield _histogram(
         "jobtrail_attempt_duration_seconds",
-        "How long attempts ran, of those that say when they started.",
+        "How long attempts ran; only attempts that say when they started.",
         ("namespace", "worker", "outcome"),
         tally.durations.values,
     )
     yield _histogram(
         "jobtrail_queue_wait_seconds",
-        "How long first attempts waited from when they could have run until they did.",
+        "How long first attempts waited between being ready and starting.",
         ("namespace", "queue"),
         tally.queue_waits.values,
     )
     yield _histogram(
         "jobtrail_event_delay_seconds",
-        "From an event's occurrence to its being counted, by the two hosts' clocks; without those outside the windows.",
+        "Time from an event's occurrence until it was counted, by the two hosts' clocks; without events outside the windows.",
         (),
         {(): tally.delays},
     )
@@ -124,17 +124,17 @@ def _windows(tally: Tally) -> Iterator[Metric]:
     )
     jobs = GaugeMetricFamily(
         "jobtrail_window_jobs",
-        "Jobs that ended for good within the window up to now, by this replica: completed; discarded.",
+        "Jobs that ended without a retry within the window up to now, by this replica: completed; discarded.",
         labels=("namespace", "source", "window", "outcome"),
     )
     ratio = GaugeMetricFamily(
         "jobtrail_window_success_ratio",
-        "Succeeded of all that the two counts beside it hold, by this replica alone; none where nothing finished.",
+        "Share of successes among the attempts or jobs in the window, by this replica alone; missing if nothing finished.",
         labels=("namespace", "source", "window", "of"),
     )
     covered = GaugeMetricFamily(
         "jobtrail_window_covered_seconds",
-        "How much of the window this replica has been running for: less than the window after a restart.",
+        "How much of the window this replica has been running: less than the window after a restart.",
         labels=("window",),
     )
     for window, counts in tally.windows().items():

@@ -20,7 +20,7 @@ class ServiceMetrics:
         PlatformCollector(registry=registry)
         lag = Gauge(
             "jobtrail_metrics_lag_seconds",
-            "Age of what was last received, by the time of its publishing; near 0 when there is nothing to receive.",
+            "Age of the last message received, since it was published; near 0 when there is nothing to receive.",
             registry=registry,
         )
         lag.set_function(lambda: max(0.0, self._clock() - self._counted_up_to))
@@ -34,7 +34,7 @@ class ServiceMetrics:
         )
 
     def received(self, messages: Sequence[Message], connected: bool) -> None:
-        """Note a batch, or an empty round. An empty round means "nothing to receive" only while the broker is connected."""
+        """Record a batch, or an empty round. An empty round means "nothing to receive" only while the broker is connected."""
         self._broker_up.set(connected)
         if messages:
             self._counted_up_to = messages[0].publish_timestamp() / 1000
@@ -42,5 +42,5 @@ class ServiceMetrics:
             self._counted_up_to = self._clock()
 
     def counted(self, count: int) -> None:
-        """Add the messages of a batch that was counted."""
+        """Add the number of messages of a counted batch."""
         self._messages.inc(count)

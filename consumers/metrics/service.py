@@ -1,8 +1,7 @@
-"""The metrics consumer: events from the topic into counts that Prometheus scrapes.
+"""The metrics consumer: counts events from the topic for Prometheus to scrape.
 
-Any number of replicas may run: each counts what it is given, and the counts add up. Messages that a process counted and had
-not acknowledged when it was killed go to another replica, which counts them as well: Prometheus is at least once, Postgres is
-exact.
+Any number of replicas may run: each counts what it receives, and the counts add up. If a process is killed before it
+acknowledges what it counted, another replica counts those messages again: Prometheus is at least once, Postgres is exact.
 """
 
 from collections.abc import Sequence
@@ -21,16 +20,16 @@ from consumers.process.progress import MinuteReport
 from consumers.process.stop import stop_on_signals
 from consumers.receiving.decode import Received
 from consumers.receiving.loop import Service, consume
-from consumers.receiving.watchdog import DeliveryStoppedError, say_stopped
+from consumers.receiving.watchdog import DeliveryStoppedError, log_stopped
 from settings.metrics import MetricsSettings
 
 log = structlog.get_logger(__name__)
 
 
 def run(settings: MetricsSettings) -> int:
-    """Work until SIGTERM or SIGINT; return the exit status.
+    """Work until SIGTERM or SIGINT. Return the exit status.
 
-    Raises JobtrailError when it cannot work at all: the port is taken, the token cannot be read.
+    Raises JobtrailError when it cannot work at all: the port is in use, the token cannot be read.
     """
     configure_log(settings, "metrics")
     log_unknown_names()
@@ -44,7 +43,7 @@ def run(settings: MetricsSettings) -> int:
         try:
             consume(Service(settings, stop, health, counting))
         except DeliveryStoppedError as error:
-            return say_stopped(error)
+            return log_stopped(error)
     total = counting.progress.total
     log.info("stopped", events=total["events"], undecodable=total["undecodable"])
     return 0
@@ -60,7 +59,7 @@ class Counting:
         self.progress = MinuteReport("counted")
 
     def start_round(self, messages: Sequence[Message], connected: bool) -> None:
-        """Note how far behind we are, and log the minute's line when due."""
+        """Record the lag, and log the minute's line when due."""
         self._service.received(messages, connected)
         self.progress.log_when_due()
 
@@ -81,7 +80,7 @@ class Counting:
         return counted
 
     def join(self) -> list[Received]:
-        """Return the batches counted since the last call: nothing is ever left to wait for."""
+        """Return the batches counted since the last call. There is never anything to wait for."""
         return self.poll()
 
     @property

@@ -1,7 +1,7 @@
-"""Counters and histograms by labels, in bounded memory. Plain numbers; `page` shows them to Prometheus.
+"""Counters and histograms by labels, in bounded memory. Plain numbers; `page` exposes them to Prometheus.
 
-A metric has a limited number of label sets. A value with a further set is added to another set, which the caller names, so
-that totals stay right.
+A metric has a limited number of label sets. Beyond that, a value is added to another set that the caller names, so that
+totals stay correct.
 """
 
 from bisect import bisect_right
@@ -33,17 +33,17 @@ class Sums(Generic[Labels]):
 
 
 class Spread:
-    """One histogram: how many values lie in each bucket (the last is for those beyond all bounds), and their sum."""
+    """One histogram: how many values are in each bucket (the last is for values beyond all bounds), and their sum."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        """Upper bounds of the buckets, in seconds."""
+        """``bounds``: upper bounds of the buckets, in seconds."""
         self.bounds = bounds
         self._bounds_us = [round(bound * US) for bound in bounds]
         self.counts = [0] * (len(bounds) + 1)
         self.sum_us = 0
 
     def add(self, ascending_us: list[int]) -> None:
-        """Add values that are in order."""
+        """Add values in ascending order."""
         ends = [0, *(bisect_right(ascending_us, bound) for bound in self._bounds_us), len(ascending_us)]
         for place, (start, end) in enumerate(pairwise(ends)):
             self.counts[place] += end - start
@@ -59,7 +59,7 @@ class Spreads(Generic[Labels]):
         self.over_limit = 0
 
     def add(self, labels: Labels, beyond: Labels, ascending_us: list[int]) -> None:
-        """Add values that are in order; labels as in ``Sums``."""
+        """Add values in ascending order. Labels as in ``Sums``."""
         if labels not in self.values and len(self.values) >= self._most_sets:
             self.over_limit += len(ascending_us)
             labels = beyond

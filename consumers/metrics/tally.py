@@ -1,8 +1,8 @@
-"""Everything one process has counted, in bounded memory: the measures of each batch are added to it, and it is shown.
+"""Everything one process has counted, in bounded memory. The measures of each batch are added to it; `page` exposes it.
 
 Two bounds hold whatever is published: each label has a limited number of values, and each metric a limited number of label
-sets. What exceeds them is summed as `other`, so that totals stay right. Two threads use it (the loop and the scrape), under a
-lock.
+sets. Anything beyond is counted as `other`, so that totals stay correct. Two threads use it (the loop and the scrape), under
+a lock.
 """
 
 import threading
@@ -58,7 +58,7 @@ class Tally:
         self._tolerance_us = round(settings.metrics_clock_tolerance_seconds * US)
         self.outside_windows = {TOO_OLD: 0, IN_THE_FUTURE: 0}
         self.slot_seconds = gcd(*(bucket_seconds(length) for length in lengths.values()))
-        """The slots in which ``measure`` counts the ends of attempts: the windows need no finer ones."""
+        """The length of the slots in which ``measure`` counts ends of attempts. The windows need no shorter ones."""
 
     def add(self, measures: Measures) -> None:
         """Add the measures of one batch."""
@@ -81,12 +81,12 @@ class Tally:
         return {name: window.counts() for name, window in self._windows.items()}
 
     def covered_seconds(self) -> dict[str, float]:
-        """Return how many seconds of each window this process has been running for: its counts are of that part only."""
+        """Return how many seconds of each window this process has been running: its counts cover only that part."""
         age = max(0.0, self._clock() - self.started_at)
         return {name: min(float(window.length_seconds), age) for name, window in self._windows.items()}
 
     def sets_over_limit(self) -> dict[str, int]:
-        """Return what was counted as `other` because there were too many label sets, by metric."""
+        """Return how much each metric counted as `other` because it had too many label sets."""
         return {
             "jobtrail_events": self.events.over_limit,
             "jobtrail_attempts": self.attempts.over_limit,
@@ -170,7 +170,7 @@ class Tally:
         return shown
 
     def _plausible(self, what: str, values_us: list[int], least_us: int) -> list[int]:
-        """Return the values that can be, in order; below 0 but not below ``least_us`` they are 0. Count the others."""
+        """Return the possible values in order, those from ``least_us`` to 0 as 0. Count the impossible ones."""
         ascending = sorted(values_us)
         first = bisect_left(ascending, least_us)
         end = bisect_right(ascending, LONGEST_MEASURED_US)

@@ -1,9 +1,9 @@
 """Counts over a sliding window of event time. Pure: the clock is an argument, and the order of events does not matter.
 
-Time is cut into buckets. At a time `now`, a window shows the bucket that `now` is in and every bucket that reaches into the
+Time is divided into buckets. At a time `now`, a window shows the bucket of `now` and every bucket that reaches into the
 window before it: the whole window, and at most one bucket more. An event counts in the bucket it occurred in, however late
-it arrives. One that occurred before the window counts nowhere; one from the future (a publisher's clock is ahead) waits for
-its time. So what a window shows depends on the set of events and the clock only.
+it arrives. An event from before the window does not count; one from the future (a publisher's clock is ahead) waits for its
+time. So what a window shows depends only on the set of events and the clock.
 """
 
 from typing import Generic, TypeVar
@@ -30,7 +30,7 @@ class Window(Generic[Key]):
         self._buckets: dict[int, dict[Key, int]] = {}
         self._shown: dict[Key, int] = {}
         self._newest = 0
-        """Index of the bucket that the clock is in: those after it wait, those before it minus reach are gone."""
+        """Index of the clock's bucket. Later buckets wait; those more than ``reach`` before it are gone."""
 
     def add(self, at_second: int, key: Key, count: int) -> None:
         """Count events that occurred in this second since 1970. Those from before the window change nothing.
@@ -46,7 +46,7 @@ class Window(Generic[Key]):
             self._shown[key] = self._shown.get(key, 0) + count
 
     def advance(self, now_second: int) -> None:
-        """Move to this second since 1970. The cost is that of the buckets that leave and enter. Moving back does not bring back what left."""
+        """Move to this second since 1970. The cost is that of the buckets that leave and enter. Moving back restores nothing."""
         newest = now_second // self.bucket_seconds
         if newest == self._newest:
             return
@@ -62,7 +62,7 @@ class Window(Generic[Key]):
                 del self._buckets[index]
 
     def counts(self) -> dict[Key, int]:
-        """Return the counts shown, by key. A key that was seen once stays, with 0, so that its series does not come and go."""
+        """Return the counts shown, by key. Every key ever seen stays, maybe with 0, so that its series does not come and go."""
         return self._shown
 
     def _change_shown(self, bucket: dict[Key, int], sign: int) -> None:

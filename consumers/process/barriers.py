@@ -1,12 +1,12 @@
-"""Places in the code where a test may hold this process, and kill or release it there. Disabled, a barrier is a no-op call.
+"""Steps in the code at which a test may hold this process, and kill or release it. Disabled, a barrier is a no-op call.
 
-Enabled when the environment variable JOBTRAIL_BARRIERS holds the path of a folder at import. At a step for which the folder
-has a file of that name, the process writes one line, `<process id> <step>`, to the Unix socket `socket` in the folder, and
-the thread waits for one byte in answer. So a test is never too late and never sleeps: what it does before it answers
-happens while the thread stands at the step.
+Enabled if the environment variable JOBTRAIL_BARRIERS has the path of a folder at import. At a step for which the folder has
+a file of that name, the process writes one line, `<process id> <step>`, to the Unix socket `socket` in the folder, and the
+thread waits for one byte in answer. So a test is never too late and never sleeps: whatever it does before it answers
+happens while the thread waits at the step.
 
-The steps are `store.steps.Step` and the names of the merge statements, each once it is done. What lies below `consumers`
-gets the callback as an argument.
+The steps are `store.steps.Step` and the names of the merge statements, each once it is done. Packages below `consumers` get
+the callback as an argument.
 """
 
 import os
@@ -24,17 +24,17 @@ _FOLDER: Final = os.environ.get(VARIABLE, "")
 
 
 def reached(step: str) -> None:
-    """Wait here for as long as a test wants; without a test, return at once."""
+    """Wait here for as long as a test wants. Without a test, return at once."""
     if _FOLDER and os.path.exists(f"{_FOLDER}/{step}"):
         _tell_and_wait(step)
 
 
 REACHED_IF_ENABLED: Final[Reached | None] = reached if _FOLDER else None
-"""`reached`, or None when barriers are disabled: for code that does extra work to have a step in its middle."""
+"""`reached`, or None if barriers are disabled: for code that does extra work for a step in the middle."""
 
 
 def halfway(step: str, items: Sequence[Item]) -> Iterable[Item]:
-    """Return the items; the step is reached when half of them have been taken."""
+    """Return the items, and reach the step when half of them have been taken."""
     return _halfway(step, items) if _FOLDER else items
 
 
@@ -52,4 +52,4 @@ def _tell_and_wait(step: str) -> None:
             test.sendall(f"{os.getpid()} {step}\n".encode())
             test.recv(1)
     except OSError:
-        return  # the test has ended: nobody wants this process to stand anywhere
+        return  # the test has ended, so nothing holds this process any more

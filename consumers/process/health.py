@@ -1,6 +1,6 @@
-"""The HTTP side of a service: /healthz (does its loop turn), /readyz (can it work now), /metrics.
+"""The HTTP endpoints of a service: /healthz (its loop runs), /readyz (it can work now), /metrics.
 
-Listens on 127.0.0.1 unless the settings say otherwise. No answer holds a secret or anything from an event.
+Listens on 127.0.0.1 unless the settings say otherwise. No answer contains a secret or data of an event.
 """
 
 import threading
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class Health:
-    """The state of a service. The loop calls `turned` at every round; parts say why they are not ready."""
+    """The state of a service. The loop calls `turned` at every round; parts report why they are not ready."""
 
     def __init__(
         self, silent_after_seconds: float = 60.0, clock: Callable[[], float] = time.monotonic
@@ -36,23 +36,23 @@ class Health:
         self._asked: dict[str, Callable[[], str | None]] = {}
 
     def turned(self) -> None:
-        """Note that the loop made another round, also one that only waited."""
+        """Record that the loop made another round, even one that only waited."""
         self._turned_at = self._clock()
 
     def ready(self, part: str) -> None:
-        """Note that a part (broker, database, …) works."""
+        """Record that a part (broker, database, …) works."""
         self._missing.pop(part, None)
 
     def not_ready(self, part: str, why: str) -> None:
-        """Note that a part does not work, and why."""
+        """Record that a part does not work, and why."""
         self._missing[part] = why
 
     def ask(self, part: str, wrong: Callable[[], str | None]) -> None:
-        """Register a function that returns None, or why a part does not work. Another thread calls it, at each request."""
+        """Register a function that returns why a part does not work, or None. Another thread calls it at each request."""
         self._asked[part] = wrong
 
     def alive(self) -> str | None:
-        """Return None when the loop turns, else what is wrong."""
+        """Return None while the loop runs, else what is wrong."""
         silent = self._clock() - self._turned_at
         return f"the loop has not turned for {silent:.0f} s" if silent > self._silent_after else None
 
@@ -69,13 +69,13 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _QuietHandler(WSGIRequestHandler):
     timeout = 30
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
-        """Requests of probes and scrapes are not worth a line."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in the base class
+        """Log nothing: requests of probes and scrapes are not worth a line."""
 
 
 @contextmanager
 def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
-    """Serve while the block runs; yield the port, which is a free one when 0 was asked for.
+    """Serve while the block runs. Yield the port, a free one if ``port`` is 0.
 
     Raises SettingsError when the address is not available.
     """
@@ -88,12 +88,16 @@ def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> 
             return answer
         if path == "/healthz":
             wrong = health.alive()
-            return _say(start_response, "503 Service Unavailable" if wrong else "200 OK", wrong or "alive")
+            return _respond(
+                start_response, "503 Service Unavailable" if wrong else "200 OK", wrong or "alive"
+            )
         if path == "/readyz":
             missing = health.missing()
             text = "\n".join(f"{part}: {why}" for part, why in sorted(missing.items()))
-            return _say(start_response, "503 Service Unavailable" if missing else "200 OK", text or "ready")
-        return _say(start_response, "404 Not Found", "expected /healthz, /readyz or /metrics")
+            return _respond(
+                start_response, "503 Service Unavailable" if missing else "200 OK", text or "ready"
+            )
+        return _respond(start_response, "404 Not Found", "expected /healthz, /readyz or /metrics")
 
     try:
         server = make_server(host, port, application, server_class=_Server, handler_class=_QuietHandler)
@@ -117,6 +121,6 @@ def serve(health: Health, registry: CollectorRegistry, host: str, port: int) -> 
         thread.join()
 
 
-def _say(start_response: "StartResponse", status: str, text: str) -> Iterable[bytes]:
+def _respond(start_response: "StartResponse", status: str, text: str) -> Iterable[bytes]:
     start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
     return [text.encode() + b"\n"]

@@ -1,4 +1,4 @@
-"""How the services log: events with fields to standard error, one a line."""
+"""Logging of the services: events with fields to standard error, one per line."""
 
 import io
 import logging
@@ -18,7 +18,7 @@ _REDACTOR: Final = Redactor()
 def redact_secrets(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Redact the secrets in the fields of a log line: errors quote addresses, and what libraries say of them."""
+    """Redact the secrets in the fields of a log line, because errors quote addresses and messages of libraries."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = REDACTED if _REDACTOR.hides(name, value) else _REDACTOR.text(value)
@@ -26,7 +26,7 @@ def redact_secrets(
 
 
 def configure_log(settings: ServiceSettings, service: str) -> None:
-    """Call once, at the start of a service; every line names the service."""
+    """Configure logging, with the service's name in every line. Call it once, at the start of a service."""
     if settings.log_format == "json":
         renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     else:
@@ -49,7 +49,7 @@ def configure_log(settings: ServiceSettings, service: str) -> None:
 
 
 def log_unknown_names() -> None:
-    """Log every variable, and every setting in the file, that no setting knows."""
+    """Log every variable, and every entry in the file, that is not a setting."""
     log = structlog.get_logger(__name__)
     for unknown in unknown_names():
         log.warning(
@@ -62,7 +62,7 @@ def log_unknown_names() -> None:
 
 
 class _StandardError(io.TextIOBase):
-    """Standard error, as long as somebody reads it: a log that nobody reads must not stop a service."""
+    """Standard error until its reader closes it: a log without a reader must not stop a service."""
 
     def write(self, text: str) -> int:
         try:

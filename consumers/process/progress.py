@@ -1,4 +1,4 @@
-"""One line a minute that says what a service did in it."""
+"""Logs one line a minute with what a service did."""
 
 import time
 from collections import Counter
@@ -12,7 +12,7 @@ _SAY_EVERY_SECONDS = 60.0
 
 
 class MinuteReport:
-    """Adds up the counts of batches and logs them once a minute, under the name of the line; ``total`` is since the start of the service."""
+    """Adds up the counts of batches and logs them once a minute. ``total`` counts since the start of the service."""
 
     def __init__(self, line: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._line = line
@@ -32,7 +32,7 @@ class MinuteReport:
         self.total.update(counts)
 
     def log_when_due(self) -> None:
-        """Log the minute's line, if a minute has passed and there was a batch in it."""
+        """Log the minute's line, if a minute has passed and had a batch."""
         seconds = self._clock() - self._since
         if seconds < _SAY_EVERY_SECONDS:
             return

@@ -1,4 +1,4 @@
-"""How a service is stopped: one SIGTERM or SIGINT is a request, and every wait ends early for it."""
+"""Stopping a service: SIGTERM or SIGINT requests it, and ends every wait early."""
 
 import random
 import signal
@@ -7,13 +7,13 @@ import types
 
 
 class Stop:
-    """A request to stop that any thread can look at and wait for."""
+    """A request to stop that any thread can check and wait for."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def request(self) -> None:
-        """Ask for the stop; asking again changes nothing."""
+        """Request the stop. Repetitions change nothing."""
         self._event.set()
 
     @property
@@ -22,14 +22,14 @@ class Stop:
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for this long, or until a stop is requested; return whether it was."""
+        """Sleep for this long, or until a stop is requested. Return whether it was."""
         return self._event.wait(seconds)
 
 
 def stop_on_signals() -> Stop:
     """Return a Stop that SIGTERM and SIGINT request. A second SIGINT ends the process as usual.
 
-    The handler only sets the request: it may run in the middle of a log line, and must not want the log's lock.
+    The handler only sets the request: it may run in the middle of a log line, so it must not acquire the log's lock.
     """
     stop = Stop()
 
@@ -43,13 +43,13 @@ def stop_on_signals() -> Stop:
 
 
 class Pauses:
-    """Pauses before the next attempt: doubled each time, bounded, and randomised so that replicas do not act in step."""
+    """Pauses between attempts: doubled each time, bounded, and randomised so that replicas do not act at the same time."""
 
     def __init__(self, longest_seconds: float, first_seconds: float = 0.1) -> None:
         self._longest = longest_seconds
         self._next = min(first_seconds, longest_seconds)
 
     def next_seconds(self) -> float:
-        """Return the pause to make now, in seconds."""
+        """Return the next pause, in seconds."""
         now, self._next = self._next, min(self._next * 2, self._longest)
         return now * random.uniform(0.5, 1)  # noqa: S311  # no secret

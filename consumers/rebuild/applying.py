@@ -1,7 +1,7 @@
-"""Turns messages into rows of the rebuilt tables: decode, partitions for their days, two connections in turn.
+"""Turns messages into rows of the rebuilt tables: decodes, creates partitions for their days, writes on two connections in turn.
 
 A commit need not be on disk before the next batch begins. If Postgres crashes, it loses the rows together with the position,
-so they are read again; and the swap's commit, which does wait for the disk, comes after all others in the same log.
+so they are read again. The swap's commit, which does wait for the disk, comes after all others in Postgres's log.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ APPLICATION = "jobtrail rebuild"
 _DAY_US = 24 * 60 * 60 * 1_000_000
 _EPOCH = date(1970, 1, 1)
 _MOST_DAYS_BACK = 400
-"""Days further back get no partition of their own, as in the live tables: a wrong clock can name any day."""
+"""Days further back get no partition, as in the live tables: a wrong clock can name any day."""
 
 
 def open_session(settings: RebuildSettings) -> psycopg.Connection:
@@ -44,7 +44,7 @@ def open_session(settings: RebuildSettings) -> psycopg.Connection:
 
 
 class Applier:
-    """Takes batches in order; they are committed after ``drain``. Used by one thread."""
+    """Takes batches in order. They are committed after ``drain``. Used by one thread."""
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class Applier:
         )
 
     def open(self) -> bool:
-        """Connect; return False when asked to stop while the database was away."""
+        """Connect. Return False if asked to stop while the database was away."""
         return self._pipeline.open()
 
     def decode(self, taken: ReadBatch) -> Received | None:
-        """Return the events and dead letters; None when asked to stop while the broker gave no schema."""
+        """Return the events and dead letters; None if asked to stop while the broker gave no schema."""
         return decode_batch(
             taken.messages,
             self.schemas,
@@ -82,18 +82,18 @@ class Applier:
         )
 
     def take(self, taken: ReadBatch) -> None:
-        """Have a batch written, together with its positions. What is not written when a stop is requested is read again."""
+        """Write a batch, together with its positions. What is not written when a stop is requested is read again."""
         if not taken.messages:
             return
         received = self.decode(taken)
         if received is None:
             return
         self._make_days(received.events)
-        self._pipeline.submit(received, partial(note_progress, self._rebuild, taken.steps))
-        self._pipeline.poll()  # nobody needs them: the position is in the batch's own transaction
+        self._pipeline.submit(received, partial(store_positions, self._rebuild, taken.steps))
+        self._pipeline.poll()  # the result is not needed: the position is in the batch's own transaction
 
     def drain(self) -> None:
-        """Wait until every batch that was taken is committed."""
+        """Wait until every batch taken is committed."""
         self._pipeline.join()
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class Applier:
             )
 
 
-def note_progress(
+def store_positions(
     rebuild: int, steps: list[PartitionStep], connection: psycopg.Connection, batch: Batch
 ) -> None:
     """Store a batch's positions, in its transaction."""

@@ -1,4 +1,4 @@
-"""What lives as long as a rebuild's process: settings, options, the control session, the stop, the reporter, the broker."""
+"""What lives as long as the process of a rebuild: settings, options, the control session, the stop, the reporter, the broker."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ from settings.rebuild import RebuildSettings
 
 @dataclass(frozen=True)
 class RebuildOptions:
-    """What the person asked for."""
+    """The options of the command."""
 
     history_from: datetime | None = None
-    """Read only what was published from then on."""
+    """Read only messages published from then on."""
     restart: bool = False
     keep_old: bool = False
     accept_loss: bool = False
@@ -34,14 +34,14 @@ class Context:
     settings: RebuildSettings
     options: RebuildOptions
     control: psycopg.Connection
-    """In autocommit: states, positions, and the tables' definitions."""
+    """In autocommit: for states, positions, and definitions of tables."""
     stop: Stop
     reporter: ProgressReporter
 
 
 @dataclass(frozen=True)
 class Broker:
-    """Both ways to the broker."""
+    """Both connections to the broker."""
 
     client: Client
     admin: Admin

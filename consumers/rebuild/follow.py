@@ -1,4 +1,4 @@
-"""Following: one process reads on where loading ended, until it has caught up with the publishers; then it tries to swap."""
+"""Following: one process reads on from where loading ended, until it has caught up with the publishers. Then it tries to swap."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,10 +18,10 @@ log = structlog.get_logger(__name__)
 _WAIT_SECONDS = 0.25
 _LOOK_EVERY_SECONDS = 1.0
 LEVEL_ENTRIES: Final = 200
-"""Caught up means: no partition has more entries left than this. These are read during the swap."""
+"""It has caught up when no partition has more entries left than this. These are read during the swap."""
 
 _PAUSE_SECONDS = 3.0
-"""The time that writers get between two tries to swap, which hold them up."""
+"""The time that writers get between two tries to swap, which block them."""
 
 
 def follow(
@@ -34,7 +34,7 @@ def follow(
     on_new_partition: Callable[[int], None],
     on_round: Callable[[], None],
 ) -> bool:
-    """Read on and try to swap until that is done; False when asked to stop before. Raises JobtrailError.
+    """Read on and try to swap until it succeeds. Return False if asked to stop before. Raises JobtrailError.
 
     ``on_new_partition`` is called when the topic has grown by one, ``on_round`` after every batch.
     """
@@ -51,7 +51,7 @@ def follow(
         for partition in set(partitions(broker.client, settings)) - set(source.positions):
             on_new_partition(partition)
             source.add(partition, START)
-        if now < try_at or not is_level(
+        if now < try_at or not has_caught_up(
             source.positions, last_positions(broker.admin, settings, list(source.positions))
         ):
             continue
@@ -62,15 +62,15 @@ def follow(
         tried = swapper.swap(source, applier)
         if tried.outcome is Outcome.DONE:
             return True
-        log.info("not_swapped", tries=tries, why=tried.why, then="follows on and tries again")
+        log.info("not_swapped", tries=tries, why=tried.why, then="reads on and tries again")
         applier.take(tried.left)
         try_at = time.monotonic() + _PAUSE_SECONDS
     applier.drain()
     return False
 
 
-def is_level(read: Mapping[int, Position], ends: Mapping[int, Position]) -> bool:
-    """Return whether little enough is left of every partition to be read while writers wait."""
+def has_caught_up(read: Mapping[int, Position], ends: Mapping[int, Position]) -> bool:
+    """Return whether so little is left of every partition that it can be read while writers wait."""
     return all(_is_near(position, ends[partition]) for partition, position in read.items())
 
 

@@ -1,7 +1,7 @@
-"""Loading: several processes read the topic, each some partitions, up to where these ended when loading began.
+"""Loading: several processes read the topic, each of them some partitions, up to their ends when loading began.
 
-A job's events are all in one partition, so only in the aggregates do the processes write the same rows. Decoding is most of
-the work, and Python decodes on one core, so there are as many processes as cores.
+All events of a job are in one partition, so the processes write the same rows only in the aggregates. Decoding is most of the
+work, and Python decodes on one core, so there are as many processes as cores.
 """
 
 import multiprocessing
@@ -42,24 +42,24 @@ def load(
     stop: Stop,
     turned: Callable[[], None],
 ) -> None:
-    """Read every partition up to its end; return early when asked to stop. ``turned`` is called now and then.
+    """Read every partition up to its end. Return early if asked to stop. ``turned`` is called now and then.
 
     Raises StoreError when one of the processes failed; what it had committed stays.
     """
     left = [partition for partition in positions if Position(*positions[partition]) < ends[partition]]
-    # The largest ones first and in turn, so that the processes end at about the same time.
+    # Assign the largest partitions first and in turn, so that the processes end at about the same time.
     count = min(len(left), settings.rebuild_processes or min(os.cpu_count() or 1, MOST_PROCESSES))
     spawn = multiprocessing.get_context("spawn")  # never a fork: Pulsar's client has threads
     processes = []
     for number in range(count):
-        own = left[number::count]
+        mine = left[number::count]
         process = spawn.Process(
             target=_main,
             args=(
                 settings,
                 rebuild,
-                {partition: positions[partition] for partition in own},
-                {partition: ends[partition] for partition in own},
+                {partition: positions[partition] for partition in mine},
+                {partition: ends[partition] for partition in mine},
                 os.getpid(),
             ),
             name=f"load-{number}",
@@ -73,8 +73,8 @@ def load(
     failed = [process.exitcode for process in processes if process.exitcode]
     if failed and not stop.requested:
         raise StoreError(
-            f"a process that loads ended with status {failed[0]}; its own words are above. What was loaded is kept: "
-            "`jobtrail rebuild` goes on from there."
+            f"a loading process ended with status {failed[0]}; its error is above. What was loaded is kept: "
+            "`jobtrail rebuild` resumes from there."
         )
 
 
@@ -86,7 +86,7 @@ def _wait(processes: list[SpawnProcess], stop: Stop, turned: Callable[[], None])
 
 
 def _end(processes: list[SpawnProcess]) -> None:
-    """End the processes. SIGTERM lets each commit the batches it has in hand."""
+    """End the processes. SIGTERM lets each commit its batches in progress."""
     for process in processes:
         if process.is_alive():
             process.terminate()
@@ -104,14 +104,14 @@ def _main(
     ends: dict[int, Position],
     parent: int,
 ) -> None:
-    """One of the processes. Ends by itself when its parent is gone."""
+    """Run one of the processes. It ends by itself when its parent is gone."""
     configure_log(settings, "rebuild")
     stop = stop_on_signals()
     try:
         _load(settings, rebuild, positions, ends, parent, stop)
     except JobtrailError as error:
-        log.error(  # noqa: TRY400 - one of ours: its words say all
-            "loading_failed", error=str(error), then="`jobtrail rebuild` goes on from the last batch"
+        log.error(  # noqa: TRY400 - an error of ours: its message says everything
+            "loading_failed", error=str(error), then="`jobtrail rebuild` resumes after the last batch"
         )
         raise SystemExit(2) from error
 

@@ -1,4 +1,4 @@
-"""How far a rebuild has read the topic: asked of the database and the broker when the reporter wants numbers."""
+"""Measures how far a rebuild has read the topic, from the database and the broker, when a report is due."""
 
 import time
 
@@ -15,7 +15,7 @@ _TOPIC_EVERY_SECONDS = 5.0
 
 
 class ProgressMeter:
-    """Gives the reporter its numbers when it wants them."""
+    """Gives the reporter its numbers when a report is due."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class ProgressMeter:
         self._logs = partition_logs(broker, settings, [])
 
     def report_when_due(self) -> None:
-        """Report how far the rebuild is, if it is time to; called often."""
+        """Report how far the rebuild is, if a report is due. Called often."""
         if not self._reporter.is_due():
             return
         positions = read_positions(self._connection, self._rebuild.id)

@@ -1,4 +1,4 @@
-"""The phases of a rebuild, from an empty schema, or from where the last process left it: load, index, follow, swap, finish."""
+"""The phases of a rebuild, from an empty schema or from where the last process ended: load, index, follow, swap, finish."""
 
 from typing import Any
 
@@ -48,11 +48,11 @@ _DROP_TRIES = 10
 
 
 def read_and_swap(context: Context, broker: Broker, found: Rebuild | None) -> Rebuild | None:
-    """Bring a rebuild to its swap; None when asked to stop before. ``found``: the open one; None: begin one.
+    """Run a rebuild up to its swap. Return None if asked to stop before. ``found``: the open rebuild; None: begin one.
 
-    Raises StoreError when it must not begin or go on, with every reason.
+    Raises StoreError with all reasons if it must not begin or resume.
     """
-    rebuild = _begin_or_go_on(context, broker, found)
+    rebuild = _begin_or_resume(context, broker, found)
     meter = ProgressMeter(context.control, broker.admin, context.settings, rebuild, context.reporter)
     if rebuild.state is State.LOADING:
         if not _load(context, broker, rebuild, meter):
@@ -63,7 +63,7 @@ def read_and_swap(context: Context, broker: Broker, found: Rebuild | None) -> Re
             make_indexes(context.control, rebuild.deferred_indexes)
             set_state(context.control, rebuild.id, State.FOLLOWING)
         reached(Step.INDEXED)
-    # The log was read from its beginning, so these tables have runs that retention deleted from the live ones long ago.
+    # The log was read from its beginning, so these tables have runs that retention deleted long ago from the live ones.
     context.reporter.phase("deleting expired runs", rebuild=rebuild.id)
     try:
         remove_expired_runs(context.control, Pace(wait=context.stop.wait))
@@ -75,7 +75,7 @@ def read_and_swap(context: Context, broker: Broker, found: Rebuild | None) -> Re
 
 
 def finish(context: Context, rebuild: Rebuild) -> dict[str, Any]:
-    """Compare with the old tables, keep the report, and drop them if nothing is unexplained; return the report."""
+    """Compare with the old tables, store the report, and drop them if nothing is unexplained. Return the report."""
     control = context.control
     report = read_report(control, rebuild.id)
     if report is None:
@@ -111,7 +111,7 @@ def finish(context: Context, rebuild: Rebuild) -> dict[str, Any]:
         except LockNotAvailable as error:
             if not left:
                 raise StoreError(
-                    f"the new tables are live; the old ones (schema {OLD_SCHEMA}) cannot be dropped while somebody reads "
+                    f"the new tables are live; the old ones (schema {OLD_SCHEMA}) cannot be dropped while a session reads "
                     "them. Run `jobtrail rebuild` again, or with --keep-old."
                 ) from error
     reached(Step.DONE)
@@ -123,17 +123,17 @@ def abandon_open(control: psycopg.Connection, found: Rebuild) -> None:
     if found.state is State.SWAPPED:
         raise InputError(
             f"rebuild {found.id} has swapped its tables with the old ones already: run `jobtrail rebuild`, which compares "
-            "them and ends it."
+            "them and finishes it."
         )
     with control.transaction():
         drop(control, REBUILD_SCHEMA)
         set_state(control, found.id, State.ABANDONED)
 
 
-def _begin_or_go_on(context: Context, broker: Broker, found: Rebuild | None) -> Rebuild:
+def _begin_or_resume(context: Context, broker: Broker, found: Rebuild | None) -> Rebuild:
     control, settings, options = context.control, context.settings, context.options
     if found is not None:
-        _demand_same(context, found)
+        _require_same(context, found)
     looked = preflight(
         settings,
         broker,
@@ -152,7 +152,7 @@ def _begin_or_go_on(context: Context, broker: Broker, found: Rebuild | None) -> 
         "rebuild",
         id=rebuild.id,
         state=rebuild.state.value,
-        then="goes on" if found else f"reads the topic from {begins}",
+        then="resumes" if found else f"reads the topic from {begins}",
         entries=looked.log.entries,
     )
     add_partitions(control, rebuild.id, partitions(broker.client, settings))
@@ -160,7 +160,7 @@ def _begin_or_go_on(context: Context, broker: Broker, found: Rebuild | None) -> 
 
 
 def _start(context: Context) -> Rebuild:
-    """Make the empty tables, and the row that says so: both or neither."""
+    """Create the empty tables, and the row of the rebuild, in one transaction."""
     control, settings = context.control, context.settings
     _drop_kept(context)
     reached(Step.BEFORE_START)
@@ -184,9 +184,9 @@ def _start(context: Context) -> Rebuild:
 
 
 def _drop_kept(context: Context) -> None:
-    """Drop what an earlier rebuild kept: it must not block this one, which compares with the tables that are live now.
+    """Drop the tables that an earlier rebuild kept: this one compares with the tables that are live now, and needs their schema.
 
-    Raises StoreError when somebody reads them.
+    Raises StoreError when a session reads them.
     """
     control = context.control
     if OLD_SCHEMA not in existing_schemas(control):
@@ -201,19 +201,19 @@ def _drop_kept(context: Context) -> None:
             _drop_old(control)
     except LockNotAvailable as error:
         raise StoreError(
-            f"the tables that an earlier rebuild kept (schema {OLD_SCHEMA}) cannot be dropped while somebody reads them: "
+            f"the tables that an earlier rebuild kept (schema {OLD_SCHEMA}) cannot be dropped while a session reads them: "
             "end that session, and run `jobtrail rebuild` again."
         ) from error
 
 
 def _drop_old(control: psycopg.Connection) -> None:
-    """Drop the replaced tables, in the caller's transaction. Raises LockNotAvailable when somebody reads them for 5 s."""
+    """Drop the replaced tables, in the caller's transaction. Raises LockNotAvailable when a session reads them for 5 s."""
     control.execute("SET LOCAL lock_timeout = '5s'")
     drop(control, OLD_SCHEMA)
 
 
 def _load(context: Context, broker: Broker, rebuild: Rebuild, meter: ProgressMeter) -> bool:
-    """Read the topic up to where it ends now; False when asked to stop before."""
+    """Read the topic up to where it ends now. Return False if asked to stop before."""
     positions = read_positions(context.control, rebuild.id)
     ends = last_positions(broker.admin, context.settings, list(positions))
     context.reporter.phase("loading", rebuild=rebuild.id, partitions=len(positions))
@@ -248,8 +248,8 @@ def _follow(context: Context, broker: Broker, rebuild: Rebuild, meter: ProgressM
     return rebuild._replace(state=State.SWAPPED, history_from=history_from)
 
 
-def _demand_same(context: Context, found: Rebuild) -> None:
-    """Raise StoreError or InputError unless the open rebuild goes on by the same rules on the same topic."""
+def _require_same(context: Context, found: Rebuild) -> None:
+    """Raise StoreError or InputError unless the open rebuild resumes with the same rules and topic."""
     wanted_from = context.options.history_from
     changed = next(
         (

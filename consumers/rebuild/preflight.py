@@ -1,9 +1,9 @@
-"""Whether a rebuild may begin, and whether anything would be lost: what the topic still has against what the tables cover.
+"""Checks whether a rebuild may begin, and whether anything would be lost: compares the topic with what the tables cover.
 
-The log says when its earliest message was published, and its first messages say how old their events were then: seconds, or
-years where somebody published history. Rows that are clearly older may come from events that the topic no longer has. That is
-not proof. The proof comes before the swap, which is refused when the live tables have more ends of attempts in an hour than
-the rebuilt ones.
+The log shows when its earliest message was published, and its first messages show how old their events were then: seconds, or
+years if history was published. Rows that are clearly older may come from events that the topic no longer has. That is not
+proof. The proof comes before the swap, which is refused if the live tables have more ends of attempts in an hour than the
+rebuilt ones.
 """
 
 from collections.abc import Iterator
@@ -49,11 +49,11 @@ class TopicCover:
     published_from: datetime | None
     """When the earliest message was published; None: the topic is empty."""
     speaks_from: datetime | None
-    """Nine of ten of its first messages are about times after this; None: they name no time."""
+    """Nine of ten of its first messages are about times after this; None: they have no time."""
 
     @property
     def begins(self) -> datetime | None:
-        """A time clearly before anything the topic begins with: events may be twice as old as these, and clocks differ."""
+        """A time clearly before the topic's first events. It allows for events twice as old, and for different clocks."""
         if self.published_from is None:
             return None
         age = self.published_from - (self.speaks_from or self.published_from)
@@ -69,15 +69,15 @@ class Preflight:
     tables: Cover
     history_from: datetime | None
     older: RowsBefore
-    """Rows that are older than what the topic begins with."""
+    """Rows that are older than the topic's first events."""
     given_up: RowsBefore
     """Rows that are older than ``history_from``."""
     problems: list[str]
     notes: list[str]
-    """What a rebuild would do besides."""
+    """What else a rebuild would do."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return {
             **asdict(self),
             "older": self.older._asdict(),
@@ -95,7 +95,7 @@ def preflight(
     is_open: bool,
     open_from: datetime | None = None,
 ) -> Preflight:
-    """Look at both sides; changes nothing. ``is_open``: a rebuild goes on, which reads the topic from ``open_from``.
+    """Examine the topic and the tables; change nothing. ``is_open``: an open rebuild reads the topic from ``open_from``.
 
     Raises BrokerError when the broker does not answer.
     """
@@ -131,14 +131,14 @@ def _history_problems(
         if tables.earliest is None:
             return []
         return [
-            f"the topic is empty, and the tables hold {_rows(older)}: all of it would be gone. Is JOBTRAIL_TOPIC right? "
-            "`--accept-loss` goes on all the same"
+            f"the topic is empty, and the tables have {_rows(older)}: all of it would be lost. Is JOBTRAIL_TOPIC right? "
+            "`--accept-loss` continues all the same"
         ]
     if history_from is not None:
         if history_from < begins:
             return [
                 f"the topic has events only from {format_time(begins)} on, later than --from {format_time(history_from)}: "
-                f"say --from {format_time(begins)} if what is older may go"
+                f"use --from {format_time(begins)} if older data may be lost"
             ]
         return []
     if not any(older):
@@ -146,7 +146,7 @@ def _history_problems(
     return [
         f"the topic begins with events published from {format_time(begins)} on, and the tables reach back to "
         f"{format_time(tables.earliest)}: {_rows(older)} are older than anything the topic begins with, and would be lost "
-        f"unless they were published late. `--from {format_time(begins)}` says that they may go"
+        f"unless they were published late. `--from {format_time(begins)}` accepts that loss"
     ]
 
 
@@ -154,7 +154,7 @@ def _left_over(there: set[str], is_open: bool) -> list[str]:
     problems = []
     if REBUILD_SCHEMA in there and not is_open:
         problems.append(
-            f"the schema {REBUILD_SCHEMA} is there, and no rebuild is under way: DROP SCHEMA {REBUILD_SCHEMA} CASCADE"
+            f"the schema {REBUILD_SCHEMA} exists, but no rebuild is under way: DROP SCHEMA {REBUILD_SCHEMA} CASCADE"
         )
     if REBUILD_SCHEMA not in there and is_open:
         problems.append(f"the schema {REBUILD_SCHEMA} is gone: start again with --restart")
@@ -165,10 +165,10 @@ def _foreign_objects_problems(connection: psycopg.Connection) -> list[str]:
     found = foreign_objects(connection)
     if not found:
         return []
-    shown_ones = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+    listed = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
     return [
-        f"the live tables have what no release of jobtrail made, and it would stay behind with the old ones: {shown_ones}. "
-        "Drop it, and make it again after the rebuild"
+        f"objects that jobtrail did not create are attached to the live tables, and would stay with the old ones: {listed}. "
+        "Drop them, and create them again after the rebuild"
     ]
 
 
@@ -200,7 +200,7 @@ def _topic_cover(settings: RebuildSettings, broker: Broker) -> TopicCover:
 def _first_messages(
     settings: RebuildSettings, client: Client, partition: int
 ) -> Iterator[tuple[datetime, list[timedelta]]]:
-    """Yield when each of the first messages of a partition was published, and how old its event was then, if it can be read."""
+    """Yield when each first message of a partition was published, and how old its event was then, if it can be decoded."""
     reader = PartitionReader(client, settings, partition, START, _FIRST_MESSAGES)
     try:
         messages = reader.read(1, _FIRST_WAIT_MS) + reader.read(_FIRST_MESSAGES - 1, 20)
@@ -212,7 +212,7 @@ def _first_messages(
         try:
             occurred = _EPOCH + timedelta(microseconds=schemas.decode(message).occurred_at)
         except (DecodeError, OverflowError):
-            yield published, []  # a dead letter names no time
+            yield published, []  # a dead letter has no time
         else:
             yield published, [published - occurred]
 
@@ -223,5 +223,5 @@ def _rows(rows: RowsBefore) -> str:
 
 def format_time(time: datetime | None) -> str:
     """Return a time in the form that `--from` takes."""
-    # Not strftime, which does not pad years before 1000.
+    # Not strftime: its %Y does not pad years before 1000.
     return "nothing" if time is None else time.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

@@ -1,4 +1,4 @@
-"""How far a rebuild is: on a terminal one line that changes, else a line of the log now and then."""
+"""Reports how far a rebuild is: on a terminal in one line that changes, else in a line of the log now and then."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ _IN_LOG_SECONDS = 15.0
 
 
 class ProgressReporter:
-    """Prints or logs the numbers it is given when it is time, with the rate and an estimate of the rest."""
+    """Prints or logs its numbers when a report is due, with the rate and an estimate of the time left."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class ProgressReporter:
         self._open_line = False
 
     def is_due(self) -> bool:
-        """Whether it is time to report again."""
+        """Whether the next report is due."""
         return self._clock() >= self._due_at
 
     def phase(self, name: str, **fields: object) -> None:
@@ -35,7 +35,7 @@ class ProgressReporter:
         log.info(name, **fields)
 
     def progress(self, events: int, entries: int, all_entries: int) -> None:
-        """Report that ``entries`` of the topic's ``all_entries`` are read, which held ``events`` events."""
+        """Report that ``entries`` of the topic's ``all_entries`` are read, with ``events`` events."""
         now = self._clock()
         self._due_at = now + self._every
         if self._started is None or events < self._started[1]:

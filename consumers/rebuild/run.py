@@ -1,8 +1,8 @@
-"""The commands of a rebuild: check, run, abandon, drop what was kept. The phases of a run are in `phases`.
+"""The commands of a rebuild: check, run, abandon, drop the old tables. The phases of a run are in `phases`.
 
-What has been done is in the database alone, each step in one transaction: the tables and the row that says they are there;
-each batch with its position; the indexes; the swap; the report; the drop of the old tables. So whatever kills this process,
-starting it again goes on with the next step.
+All state is in the database, each step in one transaction: the tables and the rebuild's row; each batch with its position;
+the indexes; the swap; the report; the drop of the old tables. So whatever kills this process, starting it again resumes with
+the next step.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from store.rebuild.tables import drop, existing_schemas
 
 
 def check(settings: RebuildSettings, options: RebuildOptions) -> Preflight:
-    """Return what a rebuild would find now; changes nothing. Raises JobtrailError."""
+    """Return what a rebuild would find now, and change nothing. Raises JobtrailError."""
     with broker_of(settings) as broker, _control_session(settings) as control:
         check_version(control)
         is_open = find_open(control) is not None and not options.restart
@@ -36,7 +36,7 @@ def check(settings: RebuildSettings, options: RebuildOptions) -> Preflight:
 
 
 def run(settings: RebuildSettings, options: RebuildOptions) -> dict[str, Any] | None:
-    """Rebuild; return the report, or None when asked to stop before the end (it goes on when started again).
+    """Rebuild. Return the report; None if asked to stop before the end (the next run resumes it).
 
     Raises JobtrailError.
     """
@@ -47,7 +47,7 @@ def run(settings: RebuildSettings, options: RebuildOptions) -> dict[str, Any] | 
             return _run(Context(settings, options, control, stop_on_signals(), reporter))
     except AWAY as error:
         raise StoreError(
-            f"the database went away: {one_line(error)}. What was committed is kept: `jobtrail rebuild` goes on from there."
+            f"the database went away: {one_line(error)}. What was committed is kept: `jobtrail rebuild` resumes from there."
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise StoreError(
@@ -58,7 +58,7 @@ def run(settings: RebuildSettings, options: RebuildOptions) -> dict[str, Any] | 
 
 
 def abandon(settings: RebuildSettings) -> bool:
-    """Abandon the open rebuild and drop its tables; False when there is none. Raises JobtrailError."""
+    """Abandon the open rebuild and drop its tables. Return False if there is none. Raises JobtrailError."""
     with _exclusive_session(settings) as control:
         found = find_open(control)
         if found is not None:
@@ -67,7 +67,7 @@ def abandon(settings: RebuildSettings) -> bool:
 
 
 def drop_old(settings: RebuildSettings) -> bool:
-    """Drop the old tables that were kept; False when there are none. Raises JobtrailError."""
+    """Drop the old tables that were kept. Return False if there are none. Raises JobtrailError."""
     with _exclusive_session(settings) as control:
         there = OLD_SCHEMA in existing_schemas(control)
         found = find_open(control)
@@ -102,7 +102,7 @@ def _control_session(settings: RebuildSettings) -> Iterator[psycopg.Connection]:
 
 @contextmanager
 def _exclusive_session(settings: RebuildSettings) -> Iterator[psycopg.Connection]:
-    """A session that no other rebuild of this database has at the same time. Raises StoreError when one runs."""
+    """Open a session with the rebuild lock. Raises StoreError when another rebuild of this database is running."""
     with _control_session(settings) as control:
         check_version(control)
         acquire_rebuild_lock(control)

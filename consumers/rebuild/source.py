@@ -1,4 +1,4 @@
-"""Batches of messages from several partitions in turn, and how far each batch goes in each of them."""
+"""Reads batches of messages from several partitions in turn, with how far each batch advances each of them."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,14 @@ from settings.rebuild import RebuildSettings
 from store.rebuild.state import PartitionStep, Place
 
 _CHUNK_MESSAGES = 1_000
-"""Messages read from one partition before the next has its turn."""
+"""Messages read from one partition before the next one's turn."""
 
 _WAIT_MS = 1
 _IDLE_SECONDS = 0.005
 
 
 class ReadBatch(NamedTuple):
-    """One batch."""
+    """One batch of messages, and its steps."""
 
     messages: list[Message]
     steps: list[PartitionStep]
@@ -35,7 +35,7 @@ class Source:
         positions: Mapping[int, Place],
         published_from: datetime | None,
     ) -> None:
-        """``positions``: by partition, the last message that is not to be read again. Raises BrokerError."""
+        """``positions``: the last message already read, by partition. Raises BrokerError."""
         self._client = client
         self._settings = settings
         self._published_from = published_from
@@ -52,20 +52,20 @@ class Source:
 
     @property
     def positions(self) -> dict[int, Position]:
-        """How far each partition has been read, whether that is written or not."""
+        """How far each partition has been read, written or not."""
         return {partition: reader.position for partition, reader in self._readers.items()}
 
     def next_batch(self, wait_seconds: float) -> ReadBatch:
-        """A full batch, or after so many seconds what there is."""
+        """Return a full batch, or what has come after ``wait_seconds``."""
         return self._take(
             self._readers.values(), self._settings.rebuild_batch_events, time.monotonic() + wait_seconds
         )
 
     def next_up_to(self, ends: Mapping[int, Position], wait_seconds: float) -> ReadBatch | None:
-        """A batch of the first partition whose end is not reached, no longer waited for than that; None when all are.
+        """Return a batch of the first partition whose end is not reached, after at most ``wait_seconds``; None if all are.
 
-        All events of a job are in one partition, most of them near each other: so a batch of one holds more of each job, and
-        fewer rows are written, than a batch of all of them.
+        All events of a job are in one partition, most of them near each other. So a batch from one partition has more events
+        of each job, and writes fewer rows, than a batch from all partitions.
         """
         for partition, reader in self._readers.items():
             if not reader.has_reached(ends[partition]):
@@ -74,7 +74,7 @@ class Source:
         return None
 
     def rest_up_to(self, ends: Mapping[int, Position], most: int, deadline: float) -> tuple[ReadBatch, bool]:
-        """Everything up to these ends, and whether that was all: no more than ``most``, and not after the deadline."""
+        """Return the messages up to these ends, and whether those are all: at most ``most``, and none after the deadline."""
         parts: list[ReadBatch] = []
         for partition, reader in self._readers.items():
             while not reader.has_reached(ends[partition]):
@@ -91,7 +91,7 @@ class Source:
         deadline: float,
         ends: Mapping[int, Position] | None = None,
     ) -> ReadBatch:
-        """So many messages, or what there is at the deadline, or when nothing more comes and the ends are reached."""
+        """Return ``most`` messages, or what has come by the deadline, or when nothing more comes and the ends are reached."""
         readers = list(readers)
         before = {reader.partition: reader.position for reader in readers}
         counts = dict.fromkeys(before, 0)
@@ -127,7 +127,7 @@ def _soon() -> float:
 
 
 def _joined(parts: Iterable[ReadBatch]) -> ReadBatch:
-    """Parts read one after the other: of each partition one step, from the first's start to the last's end."""
+    """Join parts read one after the other: one step per partition, from the first part's start to the last part's end."""
     messages: list[Message] = []
     steps: dict[int, PartitionStep] = {}
     for part in parts:

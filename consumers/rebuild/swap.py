@@ -1,11 +1,11 @@
-"""The moment of the swap: nobody else writes while the rest of the log is read, merged, and the names are changed.
+"""The swap: no other process writes while the rest of the log is read and merged, and the names are changed.
 
-All in one transaction, so a kill leaves either the old tables or the new ones. Under the exclusive lock no aggregator has a
-batch under way, and what one has acknowledged was committed before, so it was in the log before the lock: reading every
-partition to the end that it has now misses nothing. Aggregators wait meanwhile and go on with the new tables; what they
-have in hand is in those already, and changes nothing.
+All of this is one transaction, so a kill leaves either the old tables or the new ones. Under the exclusive lock no aggregator
+is writing a batch. What an aggregator has acknowledged was committed before, so it was in the log before the lock. So reading
+every partition to its current end misses nothing. Aggregators wait meanwhile, then continue with the new tables, which
+already have their batches in progress; writing these again changes nothing.
 
-The moment is short or it is given up: the locks, the reading and every statement have a limit.
+The swap is short, or it is rolled back: the locks, the reading and every statement have a limit.
 """
 
 import time
@@ -39,14 +39,14 @@ from store.writing.writer import begin, merge, prepare_session, read_horizon
 log = structlog.get_logger(__name__)
 
 _MOST_EVENTS = 50_000
-"""More than this is not read while writers wait."""
+"""Most messages to read while writers wait."""
 
 _IDLE_SECONDS = 10
-"""A rebuild that is stopped in the moment (SIGSTOP, a hung host) loses its session, and the writers go on."""
+"""A rebuild that is stopped during the swap (SIGSTOP, a hung host) loses its session, and the writers continue."""
 
 
 class Outcome(Enum):
-    """How a try ended."""
+    """How a try to swap ended."""
 
     DONE = "done"
     AGAIN = "again"
@@ -54,7 +54,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class SwapTry:
-    """``left``: what was read and not written, to be applied as usual."""
+    """The result of a try. ``left``: messages that were read but not written, to be applied as usual."""
 
     outcome: Outcome
     why: str
@@ -62,7 +62,7 @@ class SwapTry:
 
 
 class Swapper:
-    """Tries to swap the rebuilt tables with the live ones. Its session lives as long as the rebuild follows."""
+    """Tries to swap the rebuilt tables with the live ones. Its session lives as long as the phase `follow`."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Swapper:
         self._bound = bound
         self._accept_loss = context.options.accept_loss
         self.held_seconds = 0.0
-        """For how long writers were held up by the try that succeeded, at most."""
+        """How long the successful try blocked writers, at most."""
         self._connection = connect(context.settings, APPLICATION, schema=REBUILD_SCHEMA)
         prepare_session(self._connection)
 
@@ -87,14 +87,14 @@ class Swapper:
         self._connection.close()
 
     def swap(self, source: Source, applier: Applier) -> SwapTry:
-        """One try; all that was read has been committed before.
+        """Try once. Everything read before must be committed.
 
-        Raises StoreError when the live tables know what the rebuilt ones do not, or the database was migrated meanwhile.
+        Raises StoreError when the live tables have more than the rebuilt ones, or the database was migrated meanwhile.
         """
         connection = self._connection
         left = ReadBatch([], [])
         suspicious = self._missing_before()
-        copy_privileges(connection)  # most of it here, where nobody waits
+        copy_privileges(connection)  # most of the work is done here, where no writer waits
         connection.commit()
         reached(Step.BEFORE_SWAP)
         started = time.monotonic()
@@ -139,11 +139,11 @@ class Swapper:
         if found != self._rebuild.migration:
             raise StoreError(
                 f"the database was migrated from {self._rebuild.migration} to {found} while the tables were rebuilt: "
-                "they are of the old release. Start anew with `jobtrail rebuild --restart`."
+                "they are of the old release. Start again with `jobtrail rebuild --restart`."
             )
 
     def _read_rest(self, source: Source, deadline: float) -> tuple[ReadBatch, str]:
-        """To the end that every partition has now; and why not, if not."""
+        """Read every partition to its current end. Return the batch, and why it is not complete ('' if it is)."""
         numbers = partitions(self._broker.client, self._settings)
         if set(numbers) != set(source.positions):
             return ReadBatch([], []), "the topic has grown by a partition"
@@ -160,27 +160,27 @@ class Swapper:
             return
         received = applier.decode(taken)
         if received is None:
-            raise StoreError("asked to stop in the moment of the swap: nothing was changed.")
+            raise StoreError("asked to stop during the swap: nothing was changed.")
         batch = fold_whole_log(received.events, received.dead_letters, read_horizon(self._connection))
         begin(self._connection, batch, staged(batch), REACHED_IF_ENABLED)
         merge(self._connection, batch, REACHED_IF_ENABLED)
         advance(self._connection, self._rebuild.id, taken.steps, batch.expired, len(batch.dead_letters))
 
     def _missing_before(self) -> MissingHours:
-        """What seems to be missing before the rest is read: mostly what is still on its way."""
+        """Return what seems to be missing before the rest is read: mostly events that are still to be read."""
         found = missing_hours(self._connection, self._bound(), None)
         self._connection.commit()
         return found
 
     def _check_missing(self, suspicious: MissingHours) -> None:
-        """Of those hours alone: while writers wait there is no time for all of them."""
+        """Check only those hours: while writers wait there is no time for all of them. Raises StoreError."""
         if not suspicious.hours or self._accept_loss:
             return
         missing = missing_hours(self._connection, suspicious.first, suspicious.last)
         if missing.attempts:
             raise StoreError(
-                f"the live tables know {missing.attempts:,} ends of attempts that the topic does not have, in "
-                f"{missing.hours:,} hours from {missing.first} to {missing.last}: its history is gone, or dead letters were "
-                "retried with what the broker no longer has. Nothing was changed. `jobtrail rebuild --accept-loss` swaps "
-                "all the same; `--abandon` gives the rebuild up."
+                f"the live tables have {missing.attempts:,} ends of attempts that the topic does not have, in "
+                f"{missing.hours:,} hours from {missing.first} to {missing.last}: its history was deleted, or dead letters were "
+                "retried with schemas that the broker no longer has. Nothing was changed. `jobtrail rebuild --accept-loss` swaps "
+                "all the same; `--abandon` drops the rebuild."
             )

@@ -1,1 +1,1 @@
-"""From the broker to decoded events: what every consumer does before its own work begins."""
+"""From the broker to decoded events: what every consumer does before its own work."""

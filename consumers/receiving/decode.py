@@ -1,4 +1,4 @@
-"""From the messages of one batch to events and dead letters. Nothing is acknowledged here."""
+"""Decodes the messages of one batch into events and dead letters. Acknowledges nothing."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -20,11 +20,11 @@ _DETAIL_CHARACTERS = 2_000
 _KEY_CHARACTERS = 1_000
 _KEPT_OF_TOO_LARGE_BYTES = 64 * 1024
 _MOST_COPIED_BYTES = 32 * 1024 * 1024
-"""The library gives a payload only as a whole, and a few bytes of zlib can expand to 2 GB."""
+"""Payloads above this size are not kept: the library gives only whole payloads, and a few bytes of zlib can expand to 2 GB."""
 
 
 class Received(NamedTuple):
-    """One batch as received: its events, the message of each event, and a dead letter for every other message."""
+    """A received batch: its events, the message of each event, and a dead letter for every other message."""
 
     messages: Sequence[Message]
     events: list[Event]
@@ -41,8 +41,8 @@ def decode_batch(
 ) -> Received | None:
     """Decode each message by the schema it was written with.
 
-    Waits while the broker does not answer, and calls ``on_wait`` before each pause. Returns None when the service was asked
-    to stop meanwhile: nothing has been acknowledged, so the messages come again.
+    Waits while the broker does not answer, and calls ``on_wait`` before each pause. Returns None if the service was asked to
+    stop meanwhile: nothing has been acknowledged, so the messages are delivered again.
     """
     events: list[Event] = []
     event_messages: list[Message] = []
@@ -67,9 +67,9 @@ def decode_batch(
 
 
 def dead_letter(message: Message, reason: DeadLetterReason, detail: str) -> DeadLetter:
-    """Return the dead letter that keeps a message which is not a valid event. Key and time are what the publisher's client set.
+    """Return the dead letter of a message that is not a valid event, with the key and time that the publisher's client set.
 
-    A payload too large for any event keeps only its beginning, a huge one nothing.
+    Of a payload too large for any event it keeps only the beginning, of a huge one nothing.
     """
     if message.encryption_context() is not None:
         reason, detail = (
@@ -89,7 +89,7 @@ def dead_letter(message: Message, reason: DeadLetterReason, detail: str) -> Dead
 
 
 def storable_detail(detail: str) -> str:
-    """Return a dead letter's detail as Postgres can store it."""
+    """Return a dead letter's detail in a form that Postgres can store."""
     return _storable(detail, _DETAIL_CHARACTERS)
 
 
@@ -135,5 +135,5 @@ def _key(message: Message) -> str:
 
 
 def _storable(text: str, most: int) -> str:
-    """Return a text as Postgres can store it: no NUL, no lone surrogate, not too long."""
+    """Return a text in a form that Postgres can store: no NUL, no lone surrogate, not too long."""
     return text[:most].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

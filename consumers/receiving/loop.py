@@ -1,11 +1,11 @@
 """The loop that every consuming service runs: receive a batch, decode it, give it to the service's processor, acknowledge.
 
-The loop owns the client, the subscription and the watchdog; a processor owns what becomes of the events. A message is
+The loop owns the client, the subscription and the watchdog; a processor decides what happens with the events. A message is
 acknowledged only when the processor has returned its batch as finished.
 
-Stopping: SIGTERM ends the receiving; the processor finishes the batches in hand, and they are acknowledged; then the
+Stopping: SIGTERM ends receiving; the processor finishes the batches in progress, and they are acknowledged; then the
 consumer is closed, which sends the last acknowledgements. A process that is killed in between has acknowledged nothing
-unfinished, so those messages come again.
+unfinished, so those messages are delivered again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ from consumers.process.outage import OutageLog
 from consumers.process.stop import Stop
 from consumers.receiving.decode import Received, decode_batch
 from consumers.receiving.receiver_queue import ReceiverQueue
-from consumers.receiving.subscription import Reconnection, note_broker, note_wait, subscribe_patiently
+from consumers.receiving.subscription import Reconnection, report_broker, report_wait, subscribe_patiently
 from consumers.receiving.watchdog import Watchdog
 from settings.consumer import ConsumerSettings
 from store.steps import Step
@@ -37,31 +37,31 @@ class Processor(Protocol):
     """What a service does with batches. Every call comes from the thread that runs the loop."""
 
     def start_round(self, messages: Sequence[Message], connected: bool) -> None:
-        """Note what was received in this round (often nothing), and whether the broker is connected.
+        """Record what was received in this round (often nothing), and whether the broker is connected.
 
-        Called once a round, before `submit`: also the place for what is due now and then.
+        Called once a round, before `submit`. Periodic work also belongs here.
         """
 
     def submit(self, received: Received) -> None:
         """Take a batch. May wait until there is room for it."""
 
     def poll(self) -> Iterable[Received]:
-        """Return the batches finished since the last call, in the order they were submitted; does not wait."""
+        """Return the batches finished since the last call, in the order of submission, without waiting."""
 
     def join(self) -> Iterable[Received]:
-        """Wait until every submitted batch is finished, and return them as `poll` does.
+        """Wait until every submitted batch is finished, and return them like `poll`.
 
-        What cannot be finished when the service was asked to stop is not returned, and so not acknowledged.
+        A batch that cannot be finished after a request to stop is not returned, so it is not acknowledged.
         """
 
     @property
     def is_empty(self) -> bool:
-        """Whether the processor holds no batch."""
+        """Whether the processor has no batch."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What a consuming service is made of, for as long as its process lives."""
+    """The parts of a consuming service. They live as long as its process."""
 
     settings: ConsumerSettings
     stop: Stop
@@ -70,9 +70,9 @@ class Service:
 
 
 def consume(service: Service) -> None:
-    """Run the loop until the service is asked to stop; a broker that is away is waited for.
+    """Run the loop until the service is asked to stop. Wait for a broker that is away.
 
-    Raises DeliveryStoppedError when the watchdog sees that nothing is delivered although messages wait, and JobtrailError
+    Raises DeliveryStoppedError when the watchdog finds that nothing is delivered although messages wait, and JobtrailError
     when the service cannot work at all.
     """
     subscription = service.settings.subscription
@@ -101,13 +101,13 @@ def _consume_with(
         return
     schemas = WriterSchemas(client, settings)
     reconnection = Reconnection(settings)
-    on_wait = partial(note_wait, health)
+    on_wait = partial(report_wait, health)
     longest_pause_seconds = settings.subscription.retry_longest_seconds
     health.ready("service")
     while not stop.requested:
         health.turned()
         messages = receive_batch(consumer, settings)
-        connected = note_broker(consumer, health, outage)
+        connected = report_broker(consumer, health, outage)
         processor.start_round(messages, connected)
         watchdog.turned(idle=not messages and processor.is_empty, connected=connected)
         if messages:
@@ -124,7 +124,7 @@ def _consume_with(
             return
         _acknowledge(consumer, settings, processor.poll())
     if stop.requested:
-        log.info("stopping", then="finishes the batches in hand")
+        log.info("stopping", then="finishes the batches in progress")
     _acknowledge(consumer, settings, processor.join())
     close(consumer, settings)
 

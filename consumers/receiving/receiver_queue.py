@@ -1,9 +1,9 @@
-"""How many messages Pulsar's client may fetch ahead. The client counts messages, not bytes, so they are weighed here.
+"""Limits how many messages Pulsar's client fetches ahead. The client counts messages, not bytes, so this weighs them.
 
 40,000 events of the usual size take some 20 MB; with 5 MB each they would take 200 GB. The mean size of a few messages of
-each batch says how many fit into the bytes allowed. When far fewer fit than were asked for, the service subscribes again with
-a shorter queue: the library drops what it had fetched, and it comes again. When messages have been small for a while, the
-queue grows again.
+each batch shows how many fit into the bytes allowed. If far fewer fit than the queue has, the service subscribes again with a
+shorter queue: the library drops what it had fetched, and the broker delivers it again. When messages have been small for a
+while, the queue grows again.
 """
 
 import time
@@ -17,11 +17,11 @@ from broker.private import payload_length
 log = structlog.get_logger(__name__)
 
 LEAST_MESSAGES = 64
-"""Never fewer: each partition needs a few."""
+"""The least number of messages: each partition needs a few."""
 
 _WEIGHED = 64
 _OVERHEAD_BYTES = 400
-"""About what the library keeps for a message besides its payload."""
+"""Approximate bytes that the library keeps for a message besides its payload."""
 _SMALL_AGAIN_SECONDS = 60.0
 
 
@@ -38,7 +38,7 @@ class ReceiverQueue:
         self.messages = most_messages
 
     def is_outgrown(self, batch: Sequence[Message]) -> bool:
-        """Weigh a batch that is not empty. Return True when the service should subscribe again, with ``messages``."""
+        """Weigh a batch that is not empty. Return True if the service should subscribe again, with ``messages``."""
         step = max(1, len(batch) // _WEIGHED)
         weighed = [payload_length(message) for message in batch[::step]]
         mean = sum(weighed) // len(weighed) + _OVERHEAD_BYTES
@@ -59,7 +59,7 @@ class ReceiverQueue:
             messages=fitting,
             before=self.messages,
             mean_message_bytes=mean,
-            then="subscribes anew; what was fetched ahead comes again",
+            then="subscribes again; what was fetched ahead is delivered again",
         )
         self.messages = fitting
         self._small_since = None

@@ -1,4 +1,4 @@
-"""Subscribing, at the start of a service and after a long outage; waits while the broker is away."""
+"""Subscribes at the start of a service and after a long outage. Waits while the broker is away."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from settings.consumer import ConsumerSettings
 log = structlog.get_logger(__name__)
 
 _LIBRARY_SECONDS = 2.0
-"""How long the library may try to reconnect by itself. After a short outage it needs less."""
+"""How long the library may try to reconnect by itself, once the port is open. After a short outage it needs less."""
 _PROBE_EVERY_SECONDS = 1.0
 
 
@@ -30,9 +30,9 @@ def subscribe_patiently(
     outage: OutageLog,
     receiver_queue: int,
 ) -> Consumer | None:
-    """Return the consumer; None when the service was asked to stop before there was one.
+    """Return the consumer; None if the service was asked to stop before it could subscribe.
 
-    ``receiver_queue``: messages to fetch ahead, at most what the settings allow.
+    ``receiver_queue``: how many messages to fetch ahead, limited by the settings.
     """
     subscription = settings.subscription
     pauses = Pauses(subscription.retry_longest_seconds)
@@ -62,7 +62,7 @@ def subscribe_patiently(
 
 
 class Reconnection:
-    """Decides when to make a new client instead of waiting for the library to reconnect.
+    """Decides when to replace the client instead of waiting for the library to reconnect.
 
     The library reconnects by itself, but in a long outage its pauses grow to a minute. So we try the broker's port once a
     second. When the port opens, the library has a few seconds; then the caller makes a new client.
@@ -75,7 +75,7 @@ class Reconnection:
         self._open_since: float | None = None
 
     def due(self, connected: bool) -> bool:
-        """Return True when the broker has been reachable for a while and the library is still not connected. Call once a round."""
+        """Return True if the broker has been reachable for a while, but the library is still not connected. Call once a round."""
         if connected:
             self._probe_at, self._open_since = 0.0, None
             return False
@@ -95,18 +95,18 @@ class Reconnection:
         log.warning(
             "not_connected_again",
             means="the broker's port is open, and Pulsar's client has not connected to it",
-            then="makes a new client; what was not acknowledged comes again",
+            then="makes a new client; unacknowledged messages are delivered again",
         )
         return True
 
 
-def note_wait(health: Health) -> None:
-    """Note that the loop waits for the broker within a round: the loop is alive, the broker is away."""
+def report_wait(health: Health) -> None:
+    """Record that the loop waits for the broker within a round: the loop is alive, the broker is away."""
     health.turned()
     health.not_ready("broker", "away")
 
 
-def note_broker(consumer: Consumer, health: Health, outage: OutageLog) -> bool:
+def report_broker(consumer: Consumer, health: Health, outage: OutageLog) -> bool:
     """Return whether the broker is connected, and show it on /readyz and in the log. Call once a round."""
     connected = is_connected(consumer)
     if connected:

@@ -1,10 +1,10 @@
-"""Ends a consumer that gets nothing although messages wait for it, so that its supervisor starts it again.
+"""Ends a consumer that receives nothing although messages wait for it, so that its supervisor starts it again.
 
-Some versions of pulsar-client do not subscribe again after a connection went dead: the service looks healthy and gets
+Some versions of pulsar-client do not subscribe again after a connection went dead: the service looks healthy but receives
 nothing, for ever. So we ask the broker three times within the limit what waits and what it knows about this consumer, and
-compare each answer with the one before. These are not reasons to end: a database that is away (then the loop stands, or a
+compare each answer with the previous one. These are not reasons to end: a database that is away (then the loop waits, or a
 batch is in flight), a broker that is away, a backlog that other replicas hold or that is to be delivered later, an admin
-REST that does not answer. A thread does the asking, so that it delays no event.
+REST that does not answer. A separate thread asks, so that no event is delayed.
 """
 
 import time
@@ -22,28 +22,28 @@ from settings.consumer import ConsumerSettings
 log = structlog.get_logger(__name__)
 
 STATUS = 1
-"""Not 2: that says that a restart does not help."""
+"""Not 2, which means that a restart does not help."""
 
 _LOOKS_WITHIN_LIMIT = 3
 _ANSWER_TIMEOUT_SECONDS = 5.0
 _LONGEST_ROUND_SECONDS = 5.0
-"""A longer round waited for something (a database, a schema), so what was seen before it proves nothing."""
+"""A longer round waited for something (a database, a schema), so earlier observations prove nothing."""
 
 
 class DeliveryStoppedError(JobtrailError):
-    """The broker has messages for this consumer and delivers none. A new process cures it."""
+    """The broker has messages for this consumer but delivers none. A new process cures it."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the broker said at one time."""
+class Observation:
+    """The broker's answer at one time."""
 
     at: float
     partitions: Mapping[str, PartitionBacklog]
 
 
 class Watchdog:
-    """Hears about every round of the loop, from the thread that receives; raises when the time is up."""
+    """Watches every round of the loop, called by the receiving thread. Raises when the time is up."""
 
     def __init__(
         self,
@@ -65,12 +65,12 @@ class Watchdog:
         self._blind = False
         self._turned_at = self._busy_at = clock()
         self._look_at = self._turned_at + self._every
-        self._last: Look | None = None
+        self._last: Observation | None = None
         self._since: dict[str, float] = {}
-        self._asked: Future[Look] | None = None
+        self._asked: Future[Observation] | None = None
 
     def turned(self, *, idle: bool, connected: bool) -> None:
-        """Note that a round is over. ``idle``: nothing came in it, and this process holds no message.
+        """Record a finished round. ``idle``: it received nothing, and this process holds no message.
 
         Raises DeliveryStoppedError when messages waited for longer than the limit and none was delivered.
         """
@@ -87,24 +87,24 @@ class Watchdog:
             self._take(answer)
         if self._asked is None and now >= self._look_at:
             self._look_at = now + self._every
-            self._asked = self._asker.submit(self._look)
+            self._asked = self._asker.submit(self._observe)
 
     def close(self) -> None:
-        """End the thread, without waiting for an answer that is still due."""
+        """End the thread, without waiting for an outstanding answer."""
         self._asker.shutdown(wait=False, cancel_futures=True)
 
     def _forget(self) -> None:
-        """Start over: only looks within one uninterrupted time can be compared."""
+        """Start over: only observations within one uninterrupted time can be compared."""
         now = self._clock()
         self._last, self._since, self._asked = None, {}, None
         self._busy_at = now
         self._look_at = now + self._every
 
-    def _look(self) -> Look:
+    def _observe(self) -> Observation:
         at = self._clock()
-        return Look(at, {found.partition: found for found in self._ask()})
+        return Observation(at, {found.partition: found for found in self._ask()})
 
-    def _take(self, answer: "Future[Look]") -> None:
+    def _take(self, answer: "Future[Observation]") -> None:
         try:
             look = answer.result()
         except BrokerError as error:
@@ -113,8 +113,8 @@ class Watchdog:
                 log.warning(
                     "watchdog_blind",
                     error=str(error),
-                    means="it cannot be seen whether messages wait that are not delivered",
-                    then="goes on, and asks again; set JOBTRAIL_PULSAR_ADMIN_URL, or JOBTRAIL_WATCHDOG_SECONDS=0",
+                    means="messages that wait but are not delivered cannot be detected",
+                    then="continues, and asks again; set JOBTRAIL_PULSAR_ADMIN_URL, or JOBTRAIL_WATCHDOG_SECONDS=0",
                 )
             self._blind = True
             return
@@ -130,19 +130,19 @@ class Watchdog:
                 raise DeliveryStoppedError(f"{partition}: {reason}, for {seconds:.0f} s")
 
 
-def say_stopped(error: DeliveryStoppedError) -> int:
+def log_stopped(error: DeliveryStoppedError) -> int:
     """Log the last line, and return the exit status."""
     log.error(
         "delivery_stopped",
         seen=str(error),
         means="the subscription was lost on the way, or the broker holds delivery back (its policies, its log)",
-        then=f"ends with status {STATUS}, to be started again by its supervisor; nothing is lost",
+        then=f"exits with status {STATUS}, so that its supervisor starts it again; nothing is lost",
     )
     return STATUS
 
 
-def stalled(before: Look, now: Look, *, was_idle: bool) -> dict[str, str]:
-    """Return the partitions where messages wait and none was delivered between two looks, each with what was seen.
+def stalled(before: Observation, now: Observation, *, was_idle: bool) -> dict[str, str]:
+    """Return the partitions where messages wait and none was delivered between two observations, each with the reason.
 
     ``was_idle``: this process received nothing between them and held no message.
     """
@@ -164,12 +164,12 @@ def _reason(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool) 
     if was_idle and now.own.unacknowledged > 0 and before.own.unacknowledged > 0:
         return (
             f"{waits}, and the broker believes that this process holds {now.own.unacknowledged:,} messages, "
-            "of which it knows nothing"
+            "which it never received"
         )
     if now.delivered != before.delivered:
         return None
     if now.blocked or not (_undelivered(before) and _undelivered(now)):
-        return None  # others hold it: it comes when they are done, or dead
+        return None  # other consumers hold it: it is delivered when they acknowledge or end
     if now.own.permits > 0 and before.own.permits > 0 and not now.own.blocked:
         return f"{waits}, and none is delivered although this consumer asked for {now.own.permits:,} messages"
     if was_idle:
@@ -178,6 +178,7 @@ def _reason(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool) 
 
 
 def _undelivered(partition: PartitionBacklog) -> bool:
-    """Whether some entry is certainly undelivered: an entry holds at least one message, so delivered entries never exceed held ones."""
+    """Return whether an entry is certainly undelivered: an entry has at least one message, so there are never more entries
+    delivered than messages held."""
     held = partition.held_by_others + (partition.own.unacknowledged if partition.own else 0)
     return partition.entries > held

@@ -1,1 +1,1 @@
-"""From decoded events to committed rows: two sessions in turn, and what happens to a batch that fails."""
+"""From decoded events to committed rows: two sessions in turn, and the handling of batches that fail."""

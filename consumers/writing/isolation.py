@@ -1,4 +1,4 @@
-"""Write one batch, past other transactions and past data that Postgres refuses."""
+"""Writes one batch: retries after conflicts with other transactions, and isolates data that Postgres refuses."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,26 +18,26 @@ log = structlog.get_logger(__name__)
 
 
 Fold = Callable[[Sequence[Event], Sequence[DeadLetter], int | None], Batch]
-"""How events and dead letters become the rows of a batch, for a horizon: `derive.fold.fold`, or that of a rebuild."""
+"""Turns events and dead letters into the rows of a batch, for a horizon: `derive.fold.fold`, or the one of a rebuild."""
 
 
-def write_surely(
+def write_isolating(
     connection: psycopg.Connection, received: Received, batch: Batch, folded: Fold = fold
 ) -> tuple[Batch, Written]:
-    """Write one batch. Data that Postgres refuses is found by halving the batch, and becomes a dead letter.
+    """Write one batch. Find data that Postgres refuses by halving the batch, and make it a dead letter.
 
-    Returns everything that was written, with the dead letters made from refused events.
+    Returns everything that was written, with the dead letters of refused events.
     """
     try:
-        return batch, _write_past_others(connection, batch)
+        return batch, _write_with_retries(connection, batch)
     except REFUSED as error:
-        parts = _divided(received)
+        parts = _divide(received)
         if len(parts) == 1:
-            return _give_up(connection, received, batch.horizon_us, error)
+            return _keep_refused(connection, received, batch.horizon_us, error)
     batches, written = [], []
     for part in parts:
         smaller = folded(part.events, part.dead_letters, batch.horizon_us)
-        done, counts = write_surely(connection, part, smaller, folded)
+        done, counts = write_isolating(connection, part, smaller, folded)
         batches.append(done)
         written.append(counts)
     whole = Batch(
@@ -49,8 +49,8 @@ def write_surely(
     return whole, Written(*(sum(numbers) for numbers in zip(*written, strict=True)))
 
 
-def _divided(received: Received) -> list[Received]:
-    """Return smaller parts of a batch: dead letters apart from events, then halves of either. A single item comes back alone."""
+def _divide(received: Received) -> list[Received]:
+    """Divide a batch: first dead letters from events, then either in halves. A single item is returned unchanged."""
     messages, events, of, letters = received
     if events and letters:
         return [Received(messages, [], [], letters), Received(messages, events, of, [])]
@@ -66,24 +66,26 @@ def _divided(received: Received) -> list[Received]:
     return [received]
 
 
-def _write_past_others(connection: psycopg.Connection, batch: Batch) -> Written:
-    """Write one batch; again, after a short random pause, as long as another transaction is in its way."""
+def _write_with_retries(connection: psycopg.Connection, batch: Batch) -> Written:
+    """Write one batch, retrying after conflicts with other transactions."""
     return retry_conflicts(lambda: write_batch(connection, batch, REACHED_IF_ENABLED))
 
 
-def _give_up(
+def _keep_refused(
     connection: psycopg.Connection, received: Received, horizon_us: int | None, refused: psycopg.Error
 ) -> tuple[Batch, Written]:
-    """Keep the one event, or the one dead letter, that Postgres refuses, with what Postgres said."""
+    """Store the one event or dead letter that Postgres refuses as a dead letter, with Postgres's message."""
     said = one_line(refused)
     if received.events:
         letter = dead_letter(received.event_messages[0], DeadLetterReason.REFUSED_BY_DATABASE, said)
     else:
-        # Its bytes can always be stored. What the publisher's client sent with them cannot, so that is left out.
+        # Its bytes can always be stored. What the publisher's client sent with them was refused, so it is left out.
         (given,) = received.dead_letters
         letter = given._replace(
             detail=f"{given.detail} ({said})", message_key="", publish_time_us=0, schema_version=-1
         )
-    log.error("refused_by_database", message_id=letter.message_id, error=said, then="it is a dead letter")
+    log.error(
+        "refused_by_database", message_id=letter.message_id, error=said, then="keeps it as a dead letter"
+    )
     kept = fold([], [letter], horizon_us)
-    return kept, _write_past_others(connection, kept)
+    return kept, _write_with_retries(connection, kept)

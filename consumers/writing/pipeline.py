@@ -1,9 +1,9 @@
-"""Two connections in turn: while one batch is merged, the next is copied to its stage tables, and one more is folded.
+"""Writes batches on two connections in turn: while one is merged, the next is copied to its stage tables, and one more is folded.
 
-The calling thread folds and formats the rows for COPY. A thread for each connection does the rest of the transaction; it
-waits for Postgres nearly all the time, which releases the GIL. Batches are merged one after the other, in the order they
-came. The calling thread writes a failed batch again, one batch at a time. Applying a batch twice changes nothing, so a
-commit with an unknown result is simply repeated.
+The calling thread folds, and formats the rows for COPY. A thread per connection does the rest of the transaction; it waits
+for Postgres nearly all the time, which releases the GIL. Batches are merged one after the other, in the order they came. The
+calling thread writes failed batches again, one at a time. Applying a batch twice changes nothing, so a commit with an
+unknown result is simply repeated.
 """
 
 import threading
@@ -21,7 +21,7 @@ from consumers.process.barriers import REACHED_IF_ENABLED, reached
 from consumers.process.outage import OutageLog
 from consumers.process.stop import Pauses, Stop
 from consumers.receiving.decode import Received
-from consumers.writing.isolation import Fold, write_surely
+from consumers.writing.isolation import Fold, write_isolating
 from derive.fold import fold
 from derive.rows import Batch, Written
 from schemas.errors import StoreError
@@ -38,26 +38,26 @@ from store.writing.writer import (
 
 log = structlog.get_logger(__name__)
 
-Also = Callable[[psycopg.Connection, Batch], None]
-"""Writes more in a batch's transaction, after its rows: how far a rebuild has read. Must be idempotent."""
+ExtraWrite = Callable[[psycopg.Connection, Batch], None]
+"""Writes more in a batch's transaction, after its rows, such as how far a rebuild has read. Must be idempotent."""
 
 _CONNECTIONS = 2
 
 
 @dataclass(frozen=True)
 class Committed:
-    """A batch that is safe in Postgres: its messages may be acknowledged."""
+    """A batch that is committed in Postgres: its messages may be acknowledged."""
 
     received: Received
     batch: Batch
     written: Written
 
 
-class _Turn(NamedTuple):
-    """How far a batch is, for the batch behind it."""
+class _Progress(NamedTuple):
+    """The progress of a batch, for the batch behind it to wait for."""
 
     locked: threading.Event
-    """It holds the writers' lock, or never will."""
+    """Set when it has the writers' lock, or will never acquire it."""
     written: "Future[Written]"
 
 
@@ -66,22 +66,22 @@ class _Unwritten(NamedTuple):
 
     received: Received
     batch: Batch
-    also: Also | None
+    extra_write: ExtraWrite | None
 
 
 @dataclass
 class _InFlight:
     received: Received
     batch: Batch
-    also: Also | None
+    extra_write: ExtraWrite | None
     connection: psycopg.Connection
-    turn: _Turn
+    progress: _Progress
     since: float
-    """When it was handed over, by the monotonic clock."""
+    """When its writing started, by the monotonic clock."""
 
 
 class Pipeline:
-    """Takes received batches and returns committed ones in the same order. Used by one thread."""
+    """Accepts received batches and returns committed ones in the same order. Used by one thread."""
 
     def __init__(
         self,
@@ -91,9 +91,9 @@ class Pipeline:
         on_database: Callable[[str | None], None] = lambda _why: None,
         folded: Fold = fold,
     ) -> None:
-        """``connect`` opens a session; ``on_database`` is called with None when the database works, else with why it does not.
+        """``connect`` opens a session. ``on_database`` is called with None while the database works, else with the reason.
 
-        ``folded`` makes rows of a batch; a rebuild has its own.
+        ``folded`` turns a batch into rows; a rebuild has its own.
         """
         self._connect = connect
         self._stop = stop
@@ -113,7 +113,7 @@ class Pipeline:
         """When the calling thread began to wait for the database, by the monotonic clock; None when it does not wait."""
 
     def open(self) -> bool:
-        """Connect, waiting while the database is away. Return False when the service was asked to stop meanwhile."""
+        """Connect, waiting while the database is away. Return False if the service was asked to stop meanwhile."""
         pauses = Pauses(self._longest_pause)
         while not self._stop.requested:
             try:
@@ -131,40 +131,42 @@ class Pipeline:
                 self._stop.wait(pauses.next_seconds())
         return False
 
-    def submit(self, received: Received, also: Also | None = None) -> None:
-        """Fold a batch and have it written. Waits until one of the sessions is free."""
+    def submit(self, received: Received, extra_write: ExtraWrite | None = None) -> None:
+        """Fold a batch and start writing it. Waits until one of the sessions is free."""
         batch = self._folded(received.events, received.dead_letters, self._horizon_us)
         reached(Step.AFTER_FOLD)
         rows = staged(batch)
         if not self._free:
             self._finish_first()
         if not self._free:
-            return  # asked to stop while the database is away: what came now is not acknowledged either
+            return  # asked to stop while the database is away: this batch is not acknowledged either
         connection = self._free.popleft()
-        before = self._in_flight[-1].turn if self._in_flight else None
+        before = self._in_flight[-1].progress if self._in_flight else None
         locked = threading.Event()
-        written = self._writers.submit(_write, connection, batch, rows, also, before, locked)
-        turn = _Turn(locked, written)
-        self._in_flight.append(_InFlight(received, batch, also, connection, turn, time.monotonic()))
+        written = self._writers.submit(_write, connection, batch, rows, extra_write, before, locked)
+        progress = _Progress(locked, written)
+        self._in_flight.append(
+            _InFlight(received, batch, extra_write, connection, progress, time.monotonic())
+        )
 
     def poll(self) -> list[Committed]:
-        """Return the batches committed since the last call, in the order they were submitted; does not wait."""
-        while self._in_flight and self._in_flight[0].turn.written.done():
+        """Return the batches committed since the last call, in the order of submission, without waiting."""
+        while self._in_flight and self._in_flight[0].progress.written.done():
             self._finish_first()
         committed, self._committed = self._committed, []
         return committed
 
     def join(self) -> list[Committed]:
-        """Wait until every submitted batch is committed, and return them as `poll` does.
+        """Wait until every submitted batch is committed, and return them like `poll`.
 
-        When asked to stop while the database is away, the batches left are dropped; nothing of them was acknowledged.
+        If asked to stop while the database is away, drop the batches left, which were not acknowledged.
         """
         while self._in_flight:
             self._finish_first()
         return self.poll()
 
     def silent_seconds(self) -> float:
-        """Return for how many seconds the database has owed an answer; 0 when it owes none. Any thread may ask."""
+        """Return how many seconds we have waited for an answer of the database; 0 if we do not wait. Any thread may call it."""
         waiting = [flight.since for flight in tuple(self._in_flight)]
         asked_at = self._asked_at
         if asked_at is not None:
@@ -173,7 +175,7 @@ class Pipeline:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in hand: all that was submitted is committed and has been returned."""
+        """Whether everything submitted has been committed and returned."""
         return not self._in_flight and not self._committed
 
     def close(self) -> None:
@@ -193,28 +195,28 @@ class Pipeline:
                 self._horizon_us = read_horizon(connection)
                 connection.rollback()
             except BaseException:
-                connection.close()  # otherwise it stays open during the pause: the error that is kept meanwhile holds it
+                connection.close()  # otherwise it stays open during the pause, because the error refers to it
                 raise
         finally:
             self._asked_at = None
         return connection
 
     def _finish_first(self) -> None:
-        """Wait for the oldest batch in flight; if it failed, write it and those behind it again."""
+        """Wait for the oldest batch in flight. If it failed, write it and those behind it again."""
         flight = self._in_flight[0]
         try:
-            written = flight.turn.written.result()
+            written = flight.progress.written.result()
         except (HorizonMovedError, *REFUSED, *TRANSIENT, *AWAY) as error:
-            # Let the batches behind it end, then write all of them again, so that their order is kept.
+            # Let the batches behind it finish, then write all of them again in their order.
             behind = list(self._in_flight)[1:]
             self._in_flight.clear()
-            again = [_Unwritten(flight.received, flight.batch, flight.also)]
+            again = [_Unwritten(flight.received, flight.batch, flight.extra_write)]
             self._free.append(flight.connection)
             for other in behind:
-                other.turn.written.exception()  # waits until its thread is done with it
+                other.progress.written.exception()  # waits until its thread is done with it
                 self._free.append(other.connection)
-                again.append(_Unwritten(other.received, other.batch, other.also))
-            # Without its traceback: the batch's future holds the error, and that would hold this frame and the batches.
+                again.append(_Unwritten(other.received, other.batch, other.extra_write))
+            # Without the traceback: the batch's future refers to the error, and its frames to the batches.
             self._write_again(again, error.with_traceback(None))
             return
         self._in_flight.popleft()
@@ -222,17 +224,17 @@ class Pipeline:
         self._committed.append(Committed(flight.received, flight.batch, written))
 
     def _write_again(self, batches: list[_Unwritten], error: Exception) -> None:
-        """Write batches one by one by this thread, through outages; when asked to stop, drop those that are left."""
+        """Write batches one by one in this thread, through outages. Drop those left when asked to stop."""
         pauses = Pauses(self._longest_pause)
         if isinstance(error, HorizonMovedError):
-            log.info("horizon_moved", then="folds the batches in hand again")
+            log.info("horizon_moved", then="folds the batches in progress again")
         else:
             log.warning(
                 "batch_failed", error=one_line(error), then="writes it again; nothing was acknowledged"
             )
         left = deque(batches)
         while left:
-            received, batch, also = left[0]
+            received, batch, extra_write = left[0]
             try:
                 connection = self._working_connection()
                 if connection is None:
@@ -242,7 +244,7 @@ class Pipeline:
             except HorizonMovedError as moved:
                 self._horizon_us = moved.horizon_us
                 batch = self._folded(received.events, received.dead_letters, moved.horizon_us)
-                left[0] = _Unwritten(received, batch, also)
+                left[0] = _Unwritten(received, batch, extra_write)
             except AWAY as away:
                 self._on_database(one_line(away))
                 self._outage.failed(one_line(away))
@@ -253,12 +255,12 @@ class Pipeline:
         self._outage.ended()
 
     def _write_now(self, connection: psycopg.Connection, unwritten: _Unwritten) -> Committed:
-        received, batch, also = unwritten
+        received, batch, extra_write = unwritten
         self._asked_at = time.monotonic()
         try:
-            batch, written = write_surely(connection, received, batch, self._folded)
-            if also is not None:
-                also(connection, batch)
+            batch, written = write_isolating(connection, received, batch, self._folded)
+            if extra_write is not None:
+                extra_write(connection, batch)
                 connection.commit()
         finally:
             self._asked_at = None
@@ -281,11 +283,11 @@ def _write(
     connection: psycopg.Connection,
     batch: Batch,
     rows: Staged,
-    also: Also | None,
-    before: _Turn | None,
+    extra_write: ExtraWrite | None,
+    before: _Progress | None,
     locked: threading.Event,
 ) -> Written:
-    """Run one batch's transaction; it is merged when the batch before it is committed, and rolled back if that one failed."""
+    """Run one batch's transaction. Merge when the previous batch is committed; roll back if that one failed."""
     try:
         if before is not None:
             # Don't take the shared lock before the previous batch has it: an exclusive waiter queued between the two
@@ -295,8 +297,8 @@ def _write(
         if before is not None:
             before.written.result()
         written = merge(connection, batch, REACHED_IF_ENABLED)
-        if also is not None:
-            also(connection, batch)
+        if extra_write is not None:
+            extra_write(connection, batch)
         reached(Step.BEFORE_COMMIT)
         connection.commit()
     except BaseException:

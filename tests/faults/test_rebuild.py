@@ -319,7 +319,7 @@ def test_history_that_the_topic_lacks_is_not_lost_unasked(
         write_batch(live, fold(events("only here", occurred_at=soon)))
         status, _, err = rebuild(settings, "--from", said)
         assert status == 2
-        assert "the live tables know 1 ends of attempts that the topic does not have" in err
+        assert "the live tables have 1 ends of attempts that the topic does not have" in err
         assert live.execute("SELECT count(*) FROM jobtrail.jobs").fetchone() == (2,)
         live.commit()
         status, out, err = rebuild(settings, "--from", said, "--accept-loss")

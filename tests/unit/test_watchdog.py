@@ -3,7 +3,7 @@
 import pytest
 
 from broker.backlog import OwnConsumer, PartitionBacklog
-from consumers.receiving.watchdog import DeliveryStoppedError, Look, Watchdog, stalled
+from consumers.receiving.watchdog import DeliveryStoppedError, Observation, Watchdog, stalled
 from schemas.errors import BrokerError
 from settings.consumer import ConsumerSettings
 from testing.services import wait_until
@@ -16,7 +16,7 @@ WAITING = PartitionBacklog(
 
 def why(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool = True) -> str:
     """Return the reason, or an empty text."""
-    looks = [Look(at, {found.partition: found}) for at, found in enumerate((before, now))]
+    looks = [Observation(at, {found.partition: found}) for at, found in enumerate((before, now))]
     return "".join(stalled(*looks, was_idle=was_idle).values())
 
 
