@@ -1,4 +1,4 @@
-# The commands of this project. `make help` lists them; each sets up what it needs by itself, in .venv.
+# The commands of this project. `make help` lists them; each installs what it needs into .venv.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,10 +10,10 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { command -v "$$name"; break; }; done)
 UV ?= uv
 BIN := .venv/bin
-# Runs what starts servers: it ends with this make, however make ends, and its servers with it (servers/lifeline.py).
+# Runs programs that start servers. They end with this make, however it ends, and so do their servers (servers/lifeline.py).
 RUN = SERVERS_END_WITH=$$PPID $(BIN)/python
 
-# What is to be tested, and more options: make test TESTS=tests/unit PYTEST="-x -k fold"
+# Which tests to run, and further options: make test TESTS=tests/unit PYTEST="-x -k fold"
 TESTS ?=
 PYTEST ?=
 # Tests that start no server.
@@ -25,7 +25,7 @@ BROKER ?=
 ONLY ?=
 LANES ?=
 
-# Each level of set-up leaves a stamp, made anew when the list of packages it installed has changed.
+# Each level of set-up leaves a stamp, which is renewed when its list of packages changes.
 STAMP := .venv/.installed
 PACKAGES := pyproject.toml $(wildcard workers/pyproject.toml)
 SOURCES := $(wildcard schemas settings derive broker store consumers publishers cli servers demo testing bench tests workers conftest.py)
@@ -38,21 +38,21 @@ help:  ## list these commands
 	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo '  PYTHON=… chooses the interpreter (3.11 to 3.13) that .venv is made with.'
 
-install: $(STAMP)-run  ## set up .venv/bin/jobtrail and what it needs to run
+install: $(STAMP)-run  ## install .venv/bin/jobtrail with its packages
 
-demo: $(STAMP)-demo  ## see it work: ONCE=1 ends by itself, SEED=n varies it, BROKER=pulsar takes the real broker
+demo: $(STAMP)-demo  ## see it work: ONCE=1 ends by itself, SEED=n varies it, BROKER=pulsar uses the real broker
 	@$(RUN) -m demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(SEED),--seed '$(SEED)') $(if $(BROKER),--broker '$(BROKER)')
 
-test: $(STAMP)-dev  ## run all tests, on a real broker and real databases: TESTS=path PYTEST="options"
+test: $(STAMP)-dev  ## run all tests, with a real broker and real databases: TESTS=path PYTEST="options"
 	@$(RUN) -m pytest $(PYTEST) $(TESTS)
 
-unit: $(STAMP)-dev  ## the fast loop: the tests that need no server, under 20 s
+unit: $(STAMP)-dev  ## run the tests that need no server, in under 20 s
 	@JOBTRAIL_TEST_QUICK=1 $(RUN) -m pytest --quiet $(PYTEST) $(UNIT)
 
 faults: $(STAMP)-dev  ## kill, stop, cut and fill at every step, compare every table (an hour): SEED=n, ONLY=pattern, LANES=n
 	@$(RUN) -m tests.faults $(if $(SEED),--seed '$(SEED)') $(if $(ONLY),--only '$(ONLY)') $(if $(LANES),--lanes '$(LANES)')
 
-check: $(STAMP)-dev  ## lint, format, strict types, the arrows of the imports, generated code fresh
+check: $(STAMP)-dev  ## check lint, format, strict types, import layers, generated code
 	@echo 'check: lint'
 	@$(BIN)/ruff check --quiet .
 	@echo 'check: format'
@@ -67,21 +67,21 @@ check: $(STAMP)-dev  ## lint, format, strict types, the arrows of the imports, g
 	@echo 'check: the contract against every release of it'
 	@$(BIN)/python -m schemas.evolution
 
-format: $(STAMP)-dev  ## put the source in order: imports, simple fixes, format
+format: $(STAMP)-dev  ## sort imports, apply simple fixes, format
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-bench: $(STAMP)-dev  ## measure, on a real broker and a durable database: BENCH="--only throughput,scale --json FILE --picture FILE"
+bench: $(STAMP)-dev  ## run the benchmarks, with a real broker and a durable database: BENCH="--only throughput,scale --json FILE --picture FILE"
 	@$(RUN) -m bench $(BENCH)
 
-contract: $(STAMP)-run  ## write the SDK's copies of the contract and of the rules of redaction, from schemas/
+contract: $(STAMP)-run  ## write the SDK's copies of the contract and of the redaction rules, from schemas/
 	@$(BIN)/python -m schemas.generate
 
-docs: $(STAMP)-run  ## write the pages that come from the code: docs/settings.md
+docs: $(STAMP)-run  ## write the pages generated from the code: docs/settings.md
 	@$(BIN)/python -m settings.document
 
-lock:  ## resolve requirements/*.in anew into *.txt; needs `uv` (UV=path), and nothing else here does
-	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: `pip install uv` somewhere, or say UV=/path/to/uv' >&2; exit 2; }
+lock:  ## resolve requirements/*.in into *.txt; the only command that needs `uv` (UV=path)
+	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: `pip install uv`, or set UV=/path/to/uv' >&2; exit 2; }
 	@cd requirements && \
 	compile() { $(UV) pip compile "$$@" --quiet --no-config --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 		--no-emit-index-url --no-emit-find-links --no-emit-build-options --custom-compile-command 'make lock'; } && \
@@ -89,7 +89,7 @@ lock:  ## resolve requirements/*.in anew into *.txt; needs `uv` (UV=path), and n
 	for list in build run demo; do compile "$$list.in" -c dev.txt -o "$$list.txt"; done
 	@! grep -nE '^-|://|(^|[[:space:]=])/' requirements/*.txt || { echo 'an address or a path got into requirements/' >&2; exit 1; }
 
-clean:  ## remove what was made here: .venv, build products, caches
+clean:  ## remove .venv, build products and caches
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name '*.egg-info' -prune -exec rm -rf {} +
@@ -106,7 +106,7 @@ clean:  ## remove what was made here: .venv, build products, caches
 	@rm -rf .venv
 	@'$(PYTHON)' -m venv .venv
 
-# Wheels alone, each checked by its hash. Our own two packages are built by the pinned build backend, without isolation.
+# Only wheels, each checked by its hash. Our own two packages are built by the pinned build backend, without isolation.
 $(STAMP)-%: requirements/%.txt requirements/build.txt $(PACKAGES) | .venv/bin/python
 	@echo 'set-up: packages of requirements/$*.txt'
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements/build.txt -r requirements/$*.txt

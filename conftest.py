@@ -1,14 +1,14 @@
-"""The servers that tests/ and workers/tests/ share, and databases of a test's own on them.
+"""The servers that tests/ and workers/tests/ share, with a separate database for each test.
 
-Each server is started when a test first asks for it, once in a run of pytest.
+Each server is started when a test first uses it, once in a run of pytest.
 
-    pulsar                              a real broker: .url, .admin_url (topics are a test's own, by `broker.provision`)
+    pulsar                              a real broker: .url, .admin_url (each test creates its topics with `broker.provision`)
     postgres, postgres_each             a real Postgres: 18; 15 and 18, one after the other
     database_url, database_url_each     a new database with this release's tables, in 18; in each
     empty_database_url, …_each          a new database with nothing in it
 
-Tests that stop or kill a server start one of their own: `servers.pulsar.own_pulsar`,
-`servers.postgres.PostgresServer`. What cannot be had fails the test and says what is missing.
+Tests that stop or kill a server start their own one: `servers.pulsar.own_pulsar`, `servers.postgres.PostgresServer`. If a
+server is not available, the test fails and says what is missing.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from testing.databases import Databases
 
 
 def pytest_configure() -> None:
-    """Have what tests start end with this process, and end in order when asked to by SIGTERM."""
+    """End everything that tests start with this process, and end cleanly on SIGTERM."""
     lifeline.entrust_folder(Path(get_temp_dir()))  # multiprocessing's, for its servers
     # What the SDK spools in tests stays out of the user's state directory. Removed when this process is gone.
     if "JOBTRAIL_SPOOL_DIR" not in os.environ:
@@ -50,7 +50,7 @@ def pulsar() -> Iterator[Pulsar]:
 
 @pytest.fixture(scope="session")
 def postgres_of_version() -> Iterator[Callable[[int], PostgresServer]]:
-    """A function that gives the shared server of a version, started when first asked for."""
+    """Return a function that returns the shared server of a version, started at its first use."""
     with contextlib.ExitStack() as started:
         servers: dict[int, PostgresServer] = {}
 
@@ -76,7 +76,7 @@ def databases_of(postgres_of_version: Callable[[int], PostgresServer]) -> Callab
 
 @pytest.fixture(scope="session", params=[OLDEST, NEWEST], ids=["postgres15", "postgres18"])
 def postgres_version(request: pytest.FixtureRequest) -> int:
-    """Runs the test once for each end of the range of versions."""
+    """Run the test once for each end of the range of versions."""
     version: int = request.param
     return version
 

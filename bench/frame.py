@@ -27,7 +27,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Aim:
-    """A number to reach."""
+    """A measured number and its target."""
 
     what: str
     measured: float

@@ -1,7 +1,7 @@
-"""A consumer as one would write it first: our decoder, prepared statements, and a commit every COMMIT_EVERY events.
+"""A naive consumer, for comparison: our decoder, prepared statements, and a commit every COMMIT_EVERY events.
 
-`python -m bench.naive COMMIT_EVERY EVENTS` consumes the topic of the settings until it has this many events. It keeps
-the same tables right, with one statement for each event and table, as long as no event is redelivered or reordered.
+`python -m bench.naive COMMIT_EVERY EVENTS` consumes the topic of the settings until it has this many events. It writes
+the same tables correctly, with one statement for each event and table, as long as no event is redelivered or reordered.
 """
 
 import sys

@@ -59,8 +59,7 @@ TUNED = (
     ),
 )
 """The fastest of these counts as its best. Two threads (``parallelism``) are not possible: they upsert rows in the
-order of arrival and lock each other out. After Postgres had ended one of them as a deadlock, nothing moved for two
-minutes.
+order of arrival and deadlock. After Postgres had ended one of them, nothing happened for two minutes.
 """
 
 

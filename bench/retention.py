@@ -147,16 +147,16 @@ def _fill(url: str, jobs: int) -> None:
         ensure_days(connection, first, today)
         prepare_session(connection)
         for day in range(OLD_DAYS):
-            told = messages(jobs // OLD_DAYS, seed=100 + day, start_us=midnight_us + day * _DAY_US)
-            for start in range(0, len(told), _BATCH):
-                events = [decode(message.payload) for message in told[start : start + _BATCH]]
+            generated = messages(jobs // OLD_DAYS, seed=100 + day, start_us=midnight_us + day * _DAY_US)
+            for start in range(0, len(generated), _BATCH):
+                events = [decode(message.payload) for message in generated[start : start + _BATCH]]
                 write_batch(connection, fold(_of_another_day(event, day) for event in events))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
 
 
 def _of_another_day(event: Event, day: int) -> Event:
-    """Return the event with the ids of another job than in other days and in the workload."""
+    """Return the event with ids that occur neither on other days nor in the workload."""
     ids = (event.job_id, event.parent_job_id, event.root_job_id)
     job_id, parent, root = (f"{day}-{one}" if one else "" for one in ids)
     return event._replace(job_id=job_id, parent_job_id=parent, root_job_id=root)

@@ -1,7 +1,7 @@
 """Measures one aggregator with many jobs stored: the same new events at 10⁵, 10⁶ and, with --full, 10⁷ jobs.
 
-Each time the tables are filled (``bench/stored.py``), vacuumed and analysed, a checkpoint is made, and then events of
-new jobs come. It is done with ids in order, and again with scattered ids.
+Each time the tables are filled (``bench/stored.py``), vacuumed and analysed, a checkpoint is made, and then events of new
+jobs are aggregated: once with ids in order, and once with scattered ids.
 """
 
 import statistics

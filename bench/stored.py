@@ -1,4 +1,4 @@
-"""Stores many jobs of the workload as if they had been aggregated, in minutes instead of hours.
+"""Stores many jobs of the workload as if they had been aggregated, but in minutes instead of hours.
 
 A template of 20,000 jobs is written by the product's own fold and writer. The other jobs are copies of it with their
 own ids, made by SQL; aggregates are multiplied. A test compares such tables with the aggregated events.
@@ -127,22 +127,22 @@ def _copy(
     connection: psycopg.Connection, table: str, id_columns: tuple[str, ...], ids: Ids, step: int
 ) -> sql.Composed:
     """Return SQL that inserts the template's rows once for each copy, with its ids; an empty id stays empty."""
-    shown: list[sql.Composable] = []
+    expressions: list[sql.Composable] = []
     for column in _columns(connection, table):
         name = sql.Identifier(column)
         if column in id_columns:
             number = sql.SQL("{}::bigint + copy * {}").format(name, sql.Literal(step))
-            shown.append(
+            expressions.append(
                 sql.SQL("CASE WHEN {} = '' THEN '' ELSE {} END").format(name, ids.statement.format(number))
             )
         else:
-            shown.append(name)
+            expressions.append(name)
     return sql.SQL(
         "INSERT INTO {} ({}) SELECT {} FROM generate_series(%(first)s::bigint, %(last)s) AS copy, {} ORDER BY copy"
     ).format(
         sql.Identifier(table),
         sql.SQL(", ").join(map(sql.Identifier, _columns(connection, table))),
-        sql.SQL(", ").join(shown),
+        sql.SQL(", ").join(expressions),
         _template_name(table),
     )
 
@@ -151,7 +151,7 @@ def _multiplied(
     connection: psycopg.Connection, table: str, sum_columns: tuple[str, ...], copies: int
 ) -> sql.Composed:
     columns = _columns(connection, table)
-    shown: list[sql.Composable] = [
+    expressions: list[sql.Composable] = [
         sql.SQL("{} * {}").format(sql.Identifier(column), sql.Literal(copies))
         if column in sum_columns
         else sql.Identifier(column)
@@ -160,7 +160,7 @@ def _multiplied(
     return sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
         sql.Identifier(table),
         sql.SQL(", ").join(map(sql.Identifier, columns)),
-        sql.SQL(", ").join(shown),
+        sql.SQL(", ").join(expressions),
         _template_name(table),
     )
 

@@ -108,9 +108,9 @@ def table(found: Throughput) -> str:
     for name in _names(found):
         runs = [run for run in found.runs if run.consumer == name]
         cost = "".join(_cost(runs, part) for part in ("consumer", "postgres", "pulsar"))
-        shown = f"{name} (of {len(runs)})" if len(runs) > 1 else name
+        label = f"{name} (of {len(runs)})" if len(runs) > 1 else name
         rate = found.rate(name)
-        lines.append(f"{shown:<44}{rate:>10,.0f}{rate / found.decodes_per_second:>11.2f}   {cost}")
+        lines.append(f"{label:<44}{rate:>10,.0f}{rate / found.decodes_per_second:>11.2f}   {cost}")
     lines += [
         "",
         "(of n): the median of n runs. The sink's CPU seconds include Java's start and compilation.",

@@ -1,1 +1,1 @@
-"""Talk to Apache Pulsar: connections, the schema registry, and provisioning over the admin REST."""
+"""All access to Apache Pulsar: connections, the schema registry, and provisioning over the admin REST."""

@@ -1,6 +1,6 @@
-"""Send requests to Pulsar's admin REST, with the token and TLS of the settings.
+"""Sends requests to Pulsar's admin REST, with the token and TLS of the settings.
 
-``provision``, ``backlog`` and ``topic_log`` say which requests.
+``provision``, ``backlog`` and ``topic_log`` define the requests.
 """
 
 import os
@@ -35,7 +35,7 @@ class Admin:
         self._url = settings.pulsar_admin_url.rstrip("/")
 
     def get(self, path: str) -> Any:
-        """Return the JSON at a path; None when it does not exist (404) or a policy is not set (an empty answer)."""
+        """Return the JSON at a path; None if it does not exist (404) or a policy is not set (an empty answer)."""
         response = self._request("GET", path)
         if not response.content:
             return None
@@ -53,7 +53,7 @@ class Admin:
         return answer
 
     def put(self, path: str, body: Any) -> None:
-        """Create or set something. It may exist already (409), because two processes may provision at once."""
+        """Create or set something. It may exist already (409), because two processes may provision at the same time."""
         self._request("PUT", path, body, fine=(httpx.codes.CONFLICT,))
 
     def post(self, path: str, body: Any) -> None:
@@ -85,7 +85,7 @@ class Admin:
         raise BrokerError(f"the broker refused {where}: {_reason(response)}")
 
     def _cause(self, error: httpx.HTTPError) -> Cause:
-        """Why there was no answer."""
+        """Return why there was no answer."""
         url = httpx.URL(self._url)
         port = url.port or (443 if url.scheme == "https" else 80)
         where = (
@@ -112,7 +112,7 @@ class Admin:
             return Cause(f"what listens at {url.host}:{port} does not speak TLS", where)
         return Cause(
             "the connection was closed without an answer",
-            f"A broker that is starting or stopping does that. If it goes on: {where[0].lower()}{where[1:]}",
+            f"A broker that is starting or stopping does that. If it continues: {where[0].lower()}{where[1:]}",
             passes=True,
         )
 
@@ -143,12 +143,12 @@ def admin(settings: BrokerSettings, timeout_seconds: float | None = None) -> Ite
 
 
 def _home(settings: BrokerSettings) -> httpx.URL:
-    """Return the address of the admin REST. Raises BrokerError without quoting httpx, whose message holds the password."""
+    """Return the address of the admin REST. Raises BrokerError without httpx's message, which contains the password."""
     try:
         url = httpx.URL(settings.pulsar_admin_url.rstrip("/"))
     except httpx.InvalidURL:
         url = None
-    # When a password holds a / or ? that is not escaped, httpx takes its end for the path or the query.
+    # If a password contains an unescaped / or ?, httpx takes its end for the path or the query.
     if url is None or not url.host or (url.port or 0) > 65_535 or b"@" in url.raw_path or "@" in url.fragment:
         raise BrokerError(
             f"JOBTRAIL_PULSAR_ADMIN_URL cannot be used ({shown_url(settings.pulsar_admin_url)}): expected "
@@ -171,9 +171,9 @@ def _authorizing(
 
     def authorize(request: httpx.Request) -> None:
         url = request.url
-        own = (url.scheme, url.host, url.port) == (home.scheme, home.host, home.port)
+        is_home = (url.scheme, url.host, url.port) == (home.scheme, home.host, home.port)
         safe = url.scheme == "https" or home.scheme == "http"
-        if not own and not (safe and url.path.startswith(f"{_API}/")):
+        if not is_home and not (safe and url.path.startswith(f"{_API}/")):
             raise BrokerError(
                 f"{shown_url(settings.pulsar_admin_url)} redirects to {shown_url(str(url))}, to which the token is not "
                 "sent: expected the admin REST of another broker, over https if JOBTRAIL_PULSAR_ADMIN_URL is https. Set "
@@ -214,8 +214,8 @@ def _reason(response: httpx.Response) -> str:
     try:
         reason = str(response.json()["reason"]).strip()
     except (ValueError, KeyError, TypeError):
-        reason = response.reason_phrase  # the body is a page of HTML
-    # When a schema is refused, the reason holds both schemas: hundreds of lines.
+        reason = response.reason_phrase  # the body is an HTML page
+    # When a schema is refused, the reason contains both schemas: hundreds of lines.
     reason = " ".join(reason.split())[:400]
     if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return (

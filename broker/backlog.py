@@ -1,6 +1,6 @@
-"""Ask the admin REST what waits in a subscription, and what the broker knows of this process's consumer.
+"""Reads from the admin REST what waits in a subscription, and what the broker knows about this process's consumer.
 
-A role that may consume may ask this. An entry is what a publisher's client sent at once: one message, or up to 1,000.
+A role that may consume may read this. An entry is what a publisher's client sent at once: one message, or up to 1,000.
 """
 
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ class OwnConsumer(NamedTuple):
     """This process's consumer of one partition, as the broker sees it."""
 
     permits: int
-    """Messages that it asked for and has not received."""
+    """Messages that it asked for but has not received."""
     unacknowledged: int
-    """Messages that it received and has not acknowledged."""
+    """Messages that it received but has not acknowledged."""
     blocked: bool
-    """It gets no more messages until it acknowledges some."""
+    """Whether it gets no more messages until it acknowledges some."""
 
 
 class PartitionBacklog(NamedTuple):
@@ -27,15 +27,15 @@ class PartitionBacklog(NamedTuple):
 
     partition: str
     entries: int
-    """Entries that are not acknowledged, delivered or not; without those with a delayed delivery."""
+    """Entries that are not acknowledged, delivered or not, without delayed ones."""
     delivered: int
     """Messages sent to any consumer since the broker loaded the partition."""
     held_by_others: int
-    """Messages that other consumers received and have not acknowledged."""
+    """Messages that other consumers received but have not acknowledged."""
     blocked: bool
-    """No consumer gets more messages until one of them acknowledges some."""
-    own: OwnConsumer | None
-    """None when the broker does not know this process's consumer."""
+    """Whether no consumer gets more messages until one of them acknowledges some."""
+    own_consumer: OwnConsumer | None
+    """None if the broker does not know this process's consumer."""
 
 
 def backlog(settings: BrokerSettings, subscription: str, timeout_seconds: float) -> list[PartitionBacklog]:
@@ -45,7 +45,7 @@ def backlog(settings: BrokerSettings, subscription: str, timeout_seconds: float)
         stats = broker.get(f"/{path}/partitioned-stats?perPartition=true&getPreciseBacklog=true")
     if stats is None or subscription not in stats["subscriptions"]:
         raise BrokerError(
-            f"the broker knows no subscription {subscription!r} of {settings.topic}: run `jobtrail provision`."
+            f"the broker has no subscription {subscription!r} for {settings.topic}: run `jobtrail provision`."
         )
     name = consumer_name()
     return [
@@ -56,7 +56,7 @@ def backlog(settings: BrokerSettings, subscription: str, timeout_seconds: float)
 
 
 def _partition(partition: str, said: dict[str, Any], name: str) -> PartitionBacklog:
-    own = [consumer for consumer in said["consumers"] if consumer["consumerName"] == name]
+    ours = [consumer for consumer in said["consumers"] if consumer["consumerName"] == name]
     return PartitionBacklog(
         partition=partition,
         entries=said.get("msgBacklogNoDelayed", said["msgBacklog"]),
@@ -65,11 +65,11 @@ def _partition(partition: str, said: dict[str, Any], name: str) -> PartitionBack
             consumer["unackedMessages"] for consumer in said["consumers"] if consumer["consumerName"] != name
         ),
         blocked=said["blockedSubscriptionOnUnackedMsgs"],
-        own=OwnConsumer(
-            permits=own[0]["availablePermits"],
-            unacknowledged=own[0]["unackedMessages"],
-            blocked=own[0]["blockedConsumerOnUnackedMsgs"],
+        own_consumer=OwnConsumer(
+            permits=ours[0]["availablePermits"],
+            unacknowledged=ours[0]["unackedMessages"],
+            blocked=ours[0]["blockedConsumerOnUnackedMsgs"],
         )
-        if own
+        if ours
         else None,
     )

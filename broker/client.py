@@ -1,7 +1,7 @@
-"""Connect to the broker and subscribe, without the traps in pulsar-client's defaults.
+"""Connects to the broker and subscribes, without the traps in pulsar-client's defaults.
 
 Consumers read bytes, which ``broker.registry`` decodes by the writer's schema: the library's own AvroSchema falls back
-to the reader's schema on any error. Make the client after a fork, never before.
+to the reader's schema on any error. Create the client after a fork, never before.
 """
 
 import os
@@ -128,11 +128,11 @@ def consumer_name() -> str:
 
 @contextmanager
 def broker_errors(what: str, settings: BrokerSettings) -> Iterator[None]:
-    """Turn the library's errors within the block into BrokerError, which says what was tried, where, and the cure."""
+    """Turn the library's errors within the block into BrokerError, with what was tried, where, and the cure."""
     try:
         yield
     except pulsar.PulsarException as error:
-        # Where the library got no answer it does not say why.
+        # The library does not say why it got no answer.
         cause = pulsar_cause(settings) if isinstance(error, pulsar.Timeout | pulsar.ConnectError) else None
         if cause is not None:
             kind = BrokerAwayError if cause.passes else BrokerError
@@ -141,7 +141,7 @@ def broker_errors(what: str, settings: BrokerSettings) -> Iterator[None]:
             ) from error
         cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), "See the broker's log.")
         raise BrokerError(f"cannot {what} at {shown_url(settings.pulsar_url)}: {error}. {cure}") from error
-    except ValueError:  # pulsar.Client cannot read the URL, and quotes it with its secrets
+    except ValueError:  # pulsar.Client cannot parse the URL, and quotes it with its secrets
         raise BrokerError(
             f"cannot {what} at {shown_url(settings.pulsar_url)}: the URL cannot be used. Correct JOBTRAIL_PULSAR_URL: "
             "pulsar://host:6650 or pulsar+ssl://host:6651, without user and password."
@@ -149,7 +149,7 @@ def broker_errors(what: str, settings: BrokerSettings) -> Iterator[None]:
 
 
 def token_supplier(settings: BrokerSettings) -> Callable[[], str] | None:
-    """Return a function that gives the token at each connection, so that a replaced file is used; None without a token.
+    """Return a function that reads the token at each connection, so that a replaced file is used; None without a token.
 
     Raises BrokerError when the file cannot be read at the start. When it cannot be read later, the last token is used.
     """
@@ -172,7 +172,10 @@ def token_supplier(settings: BrokerSettings) -> Callable[[], str] | None:
         except OSError as error:
             # A thread of the library calls this, and would take an exception for a refusal by the broker.
             _log.warning(
-                "token_file_unreadable", path=str(path), error=error.strerror, then="the last one serves on"
+                "token_file_unreadable",
+                path=str(path),
+                error=error.strerror,
+                then="continues with the last token",
             )
         return last
 
@@ -180,7 +183,7 @@ def token_supplier(settings: BrokerSettings) -> Callable[[], str] | None:
 
 
 def _check_trust_file(settings: BrokerSettings) -> None:
-    """Check the file here: the library would say that the broker does not accept us."""
+    """Check the file of trusted certificates. The library would report that the broker does not accept us."""
     path = settings.pulsar_tls_trust_certs_file
     if path is not None and not os.access(path, os.R_OK):
         raise BrokerError(

@@ -1,8 +1,8 @@
-"""Use the private names of pulsar-client. No other module does.
+"""Uses private names of pulsar-client. No other module does.
 
 Three things have no public name: a message's schema version as a number, the length of its payload without copying it,
-and the text of a schema by its version. And messages are taken from the library's core, because the objects that the
-library wraps around them cost as much as receiving does.
+and the text of a schema by its version. Also, messages come from the library's core, because the library's wrapper objects
+cost as much as receiving.
 ``check_private_names`` checks the names at start, so that another version of the library fails there, in one line.
 """
 
@@ -63,9 +63,9 @@ def reading(reader: pulsar.Reader) -> Callable[[int], CoreMessage]:
 
 
 def schema_version(message: CoreMessage) -> int:
-    """Return the version of the schema that a message was written with, as the message names it.
+    """Return the version of the schema that a message was written with, from the message.
 
-    -1 when it was published without a schema, as every message is on a broker without a registry.
+    It is -1 if the message was published without a schema, as on a broker without a registry.
     """
     version: int = message.int_schema_version()
     return version
@@ -80,7 +80,7 @@ def payload_length(message: CoreMessage) -> int:
 def version_and_payload(message: CoreMessage, most: int) -> tuple[int, bytes | None]:
     """Return schema version and payload of a message; None instead of a payload of more than ``most`` bytes.
 
-    One call, because it is made for each message.
+    A single function, because it is called for each message.
     """
     return message.int_schema_version(), message.data() if message.length() <= most else None
 
@@ -88,8 +88,8 @@ def version_and_payload(message: CoreMessage, most: int) -> tuple[int, bytes | N
 def stored_schema(client: pulsar.Client, topic: str, version: int) -> StoredSchema:
     """Fetch one version of a topic's schema from the broker.
 
-    ``version`` must not be negative: the broker would return the newest one, which is not what the message was written
-    with. Raises the library's own errors; ``pulsar.TopicNotFound`` when the broker does not know the topic or the version.
+    ``version`` must not be negative: the broker would return the newest one, which may not be the message's. Raises the
+    library's errors; ``pulsar.TopicNotFound`` when the broker does not have the topic or the version.
     """
     if version < 0:
         raise ValueError(f"expected a schema version from 0, got {version}")

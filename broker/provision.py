@@ -1,7 +1,7 @@
-"""Set up the broker before the first event: tenant, Pulsar namespace, policies, topic, schema, subscriptions.
+"""Sets up the broker before the first event: tenant, Pulsar namespace, policies, topic, schema, subscriptions.
 
-Each step reads what the broker has and can correct it; `--check` only reads. The steps are in a safe order: on a new
-broker nothing can be produced before the policies hold. A producer may publish between the creation of the topic and of
+Each step reads what the broker has and can correct it; `--check` only reads. The order of the steps is safe: on a new
+broker nothing can be produced before the policies are set. A producer may publish between the creation of the topic and of
 its subscriptions: these start at the earliest event, which retention keeps.
 """
 
@@ -40,10 +40,10 @@ class _Step(NamedTuple):
 def run(
     settings: ProvisionSettings, check: bool, changed: list[Difference] | None = None
 ) -> list[Difference]:
-    """Do what `jobtrail provision [--check]` does: return the differences, and without ``check`` correct them.
+    """Run `jobtrail provision [--check]`: return the differences, and correct them unless ``check`` is set.
 
-    The list is empty when the broker agrees with the settings. ``changed`` is extended as changes are made, so that a run
-    that goes on where another one ended reports what both did. Raises BrokerError.
+    The list is empty if the broker agrees with the settings. ``changed`` is extended as changes are made, so that a run that
+    resumes another one reports the changes of both. Raises BrokerError.
     """
     with admin(settings) as broker:
         return plan(broker, settings) if check else apply(broker, settings, changed)
@@ -57,7 +57,7 @@ def plan(broker: Admin, settings: ProvisionSettings) -> list[Difference]:
 def apply(
     broker: Admin, settings: ProvisionSettings, changed: list[Difference] | None = None
 ) -> list[Difference]:
-    """Correct what differs, in order, and return it. Doing it again changes nothing. Raises BrokerError."""
+    """Correct the differences in order, and return them. A repetition changes nothing. Raises BrokerError."""
     changed = [] if changed is None else changed
     for step in _steps(broker, settings):
         found = _difference(step)
@@ -67,8 +67,8 @@ def apply(
     left = plan(broker, settings)
     if left:
         raise BrokerError(
-            f"the broker took every setting but does not say so: {'; '.join(map(str, left))}. Is somebody else "
-            "setting the same policies? Run `jobtrail provision --check` again in a moment."
+            f"the broker accepted every setting but does not show it: {'; '.join(map(str, left))}. Does another process "
+            "set the same policies? Run `jobtrail provision --check` again in a moment."
         )
     return changed
 
@@ -123,7 +123,7 @@ def _tenant(broker: Admin, places: _Places, name: str) -> _Step:
     def write() -> None:
         clusters = [cluster for cluster in broker.get("/clusters") or [] if cluster != "global"]
         if not clusters:
-            raise BrokerAwayError("the broker knows no cluster yet: it is starting. Try again in a moment.")
+            raise BrokerAwayError("the broker has no cluster yet: it is starting. Try again in a moment.")
         broker.put(places.tenant, {"allowedClusters": clusters, "adminRoles": []})
 
     return _Step(f"tenant {name}", "there", read, write)
@@ -144,7 +144,7 @@ def _namespace(broker: Admin, places: _Places, name: str) -> _Step:
 def _policies(broker: Admin, places: _Places, settings: ProvisionSettings) -> list[_Step]:
     days = settings.provision_retention_days
     wanted: list[tuple[str, str, Any]] = [
-        # Postgres is a copy of the log, and a rebuild reads the log from the start.
+        # The tables are derived from the log, and a rebuild reads the log from its start.
         (
             "post",
             "retention",
@@ -154,18 +154,18 @@ def _policies(broker: Admin, places: _Places, settings: ProvisionSettings) -> li
         ("post", "messageTTL", 0),
         ("put", "compactionThreshold", 0),
         ("post", "subscriptionExpirationTime", 0),
-        # Off: a duplicate changes nothing in the tables. But when a publisher restarts under its old name with sequence
+        # Off, because a duplicate changes nothing in the tables. But if a publisher restarts under its old name with sequence
         # numbers from 0, the broker would drop its events silently.
         ("post", "deduplication", False),
-        # The broker accepts an enum that grew; schemas/evolution.py is stricter.
+        # The broker accepts a new enum symbol; schemas/evolution.py is stricter.
         ("put", "schemaCompatibilityStrategy", "FULL_TRANSITIVE"),
         ("post", "schemaValidationEnforced", True),
-        # On by default: the Avro libraries of other languages write the same record as another schema (without defaults
+        # On by default: the Avro libraries of other languages write the same record with another schema (without defaults
         # or logical types, with their own properties), and each must be able to register the schema it writes with.
         ("post", "isAllowAutoUpdateSchema", settings.provision_schema_auto_update),
         ("post", "maxUnackedMessagesPerConsumer", settings.provision_max_unacked_per_consumer),
         ("post", "maxUnackedMessagesPerSubscription", settings.provision_max_unacked_per_subscription),
-        # A consumer that reconnects must not bring a deleted topic back without its partitions.
+        # A consumer that reconnects must not create a deleted topic again without its partitions.
         ("post", "autoTopicCreation", {"allowAutoTopicCreation": False}),
         (
             "post",
@@ -231,7 +231,7 @@ def _partitions(broker: Admin, places: _Places, settings: ProvisionSettings) -> 
             return "a topic without partitions"
         return (
             wanted if found is not None and found > wanted else found
-        )  # more than wanted is fine: partitions never shrink
+        )  # more than wanted is fine: the number never shrinks
 
     def write() -> None:
         found = count()

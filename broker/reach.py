@@ -1,6 +1,6 @@
-"""Whether the broker can be reached, and if not, why: asked of TCP and TLS alone, in a moment.
+"""Finds out quickly whether the broker can be reached, and if not, why, with TCP and TLS alone.
 
-The library tries for a long time, with pauses that grow to a minute, and then says little.
+The library tries for a long time, with pauses that grow to a minute, and then reports little.
 """
 
 import re
@@ -28,11 +28,11 @@ class Cause(NamedTuple):
     why: str
     cure: str
     passes: bool = False
-    """It passes by itself: the broker is not running yet, or is starting."""
+    """Whether it passes by itself: the broker is not running yet, or is starting."""
 
 
 def check_reachable(settings: BrokerSettings) -> None:
-    """Return when one of the URL's hosts takes connections. Raises BrokerAwayError that says why none does."""
+    """Check that one of the URL's hosts accepts connections. Raises BrokerAwayError with the reason why none does."""
     why = []
     for host, port in addresses(settings.pulsar_url):
         try:
@@ -48,7 +48,7 @@ def check_reachable(settings: BrokerSettings) -> None:
 
 
 def pulsar_cause(settings: BrokerSettings) -> Cause | None:
-    """Return why the library got no answer at JOBTRAIL_PULSAR_URL; None when the broker can be talked to there."""
+    """Return why the library got no answer at JOBTRAIL_PULSAR_URL; None if the broker answers there."""
     tls = settings.pulsar_url.startswith("pulsar+ssl")
     found = [_pulsar_cause(settings, host, port, tls) for host, port in addresses(settings.pulsar_url)]
     if not found or None in found:
@@ -71,7 +71,7 @@ def connection_cause(error: BaseException, host: str, port: int) -> Cause | None
 
 
 def speaks_tls(host: str, port: int) -> bool:
-    """Whether what listens there takes a TLS handshake; its certificate does not matter."""
+    """Return whether the server completes a TLS handshake, whatever its certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -111,7 +111,7 @@ def _pulsar_cause(settings: BrokerSettings, host: str, port: int, tls: bool) -> 
     try:
         with _open(host, port) as connection:
             if not tls:
-                connection.sendall(_HTTP_REQUEST)  # a broker hangs up on it
+                connection.sendall(_HTTP_REQUEST)  # a broker closes the connection
                 is_http = connection.recv(8).startswith(b"HTTP/")
                 return _http_cause(where) if is_http else None
             context.check_hostname = settings.pulsar_tls_validate_hostname
@@ -178,7 +178,7 @@ def _certificate(error: ssl.SSLCertVerificationError, host: str) -> Cause:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The error that another library's error was made of."""
+    """Return the error at the root of another library's error."""
     while (before := error.__cause__ or error.__context__) is not None:
         error = before
     return error

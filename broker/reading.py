@@ -1,6 +1,6 @@
-"""Read the log of the events from a position, one partition at a time, without a subscription.
+"""Reads the log of the events from a position, one partition at a time, without a subscription.
 
-Nothing is acknowledged, and the broker remembers nothing of a reader: the caller keeps the position.
+Nothing is acknowledged, and the broker stores no state of a reader: the caller keeps the position.
 """
 
 import re
@@ -17,7 +17,7 @@ _PARTITION = re.compile(r"-partition-(\d+)$")
 
 
 class Position(NamedTuple):
-    """The position of a message in its partition. ``batch_index``: its place in what the publisher sent at once, or -1."""
+    """The position of a message in its partition. ``batch_index``: its place in the publisher's batch, or -1."""
 
     ledger_id: int
     entry_id: int
@@ -29,7 +29,7 @@ START: Final = Position(-1, -1, -1)
 
 
 class PartitionReader:
-    """Read one partition from a position onwards. For one thread."""
+    """Reads one partition from a position onwards. Used by one thread."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class PartitionReader:
         receiver_queue: int,
         published_from: datetime | None = None,
     ) -> None:
-        """Open the reader behind ``position``, the last message that was read. ``published_from`` counts only at START.
+        """Open the reader after ``position``, the last message read. ``published_from`` applies only at START.
 
         Raises BrokerError.
         """
@@ -59,7 +59,7 @@ class PartitionReader:
                 start,
                 receiver_queue_size=receiver_queue,
                 reader_name="jobtrail rebuild",
-                # As for the consumers: by default an encrypted message would never be delivered.
+                # As for consumers: by default an encrypted message would never be delivered.
                 crypto_failure_action=pulsar.ConsumerCryptoFailureAction.CONSUME,
             )
             if position == START and published_from is not None:
@@ -80,7 +80,7 @@ class PartitionReader:
         return messages
 
     def has_reached(self, last: Position) -> bool:
-        """Say whether this message was read, or nothing more can be read. The broker's own markers are not messages."""
+        """Return whether this message was read, or nothing more can be read. The broker's own markers are not messages."""
         if self.position >= last and last.entry_id >= 0:
             return True
         with broker_errors(f"read {self._topic}", self._settings):

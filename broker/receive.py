@@ -1,4 +1,4 @@
-"""Receive batches of messages and acknowledge them, with the library's errors turned into ours."""
+"""Receives batches of messages and acknowledges them, and turns the library's errors into ours."""
 
 import contextlib
 from collections.abc import Iterable
@@ -11,10 +11,10 @@ from settings.broker import BrokerSettings
 
 
 def receive_batch(consumer: Consumer, settings: BrokerSettings) -> list[Message]:
-    """Return a batch by the subscription's batch policy; an empty one when its time has passed without a message.
+    """Return a batch by the subscription's batch policy; an empty one if its time has passed without a message.
 
-    It is empty too while the broker is away: the library reconnects by itself. Raises BrokerError when the consumer
-    cannot be used any more.
+    It is also empty while the broker is away: the library reconnects by itself. Raises BrokerError when the consumer can no
+    longer be used.
     """
     with broker_errors("receive", settings):
         try:
@@ -24,7 +24,7 @@ def receive_batch(consumer: Consumer, settings: BrokerSettings) -> list[Message]
 
 
 def acknowledge(consumer: Consumer, messages: Iterable[Message], settings: BrokerSettings) -> None:
-    """Acknowledge each message. This only queues: the library sends within 100 ms, and at the latest in ``close``."""
+    """Queue an acknowledgement for each message. The library sends them within 100 ms, or at the latest in ``close``."""
     with broker_errors("acknowledge", settings):
         one = acknowledging(consumer)
         for message in messages:
@@ -46,13 +46,13 @@ def abandon(consumer: Consumer) -> None:
 def leave(client: Client) -> None:
     """End every connection at once, without waiting for a broker that may not answer.
 
-    Messages that were not acknowledged are delivered again. The client's own ``close`` waits for an answer, and raises
-    when none comes in time.
+    Unacknowledged messages are delivered again. The client's own ``close`` waits for an answer, and raises if none comes in
+    time.
     """
     client.shutdown()
 
 
 def is_connected(consumer: Consumer) -> bool:
-    """Say whether the consumer is connected now, for every partition; the library reconnects by itself."""
+    """Return whether the consumer is connected now, for every partition. The library reconnects by itself."""
     connected: bool = consumer.is_connected()
     return connected

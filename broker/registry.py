@@ -1,8 +1,7 @@
-"""Find the function that decodes a message by the schema version that it names. Functions are cached.
+"""Decodes messages by their schema version. Decoders are cached.
 
-A schema that is not there, or is none of ours, is the message's own fault and becomes a dead letter (DecodeError).
-A broker that does not answer is nobody's fault: BrokerError, and the caller tries again, so that an outage never
-turns good events into dead letters.
+A missing or foreign schema is a defect of the message, which becomes a dead letter (DecodeError). A broker that does not
+answer is not: that is a BrokerError, and the caller retries, so that an outage never turns good events into dead letters.
 """
 
 import time
@@ -21,11 +20,11 @@ UNKNOWN_IS_KEPT_SECONDS = 60.0
 """How long an unknown version is remembered, so that a million such messages do not ask the broker a million times."""
 
 MOST_VERSIONS = 1_000
-"""More schema versions than any topic has. A publisher may write any number into a message; larger ones are not asked for."""
+"""More schema versions than any topic has. A publisher may write any number into a message; larger ones are not requested."""
 
 
 class WriterSchemas:
-    """Decoders of one topic, by the version of the writer's schema. Each consumer has its own; for one thread."""
+    """Decoders of one topic, by the version of the writer's schema. Each consumer has its own; used by one thread."""
 
     def __init__(self, client: pulsar.Client, settings: BrokerSettings) -> None:
         self._client = client
@@ -38,7 +37,7 @@ class WriterSchemas:
         """Return the event of a message.
 
         Raises DecodeError (a dead letter: ``too_large``, ``no_schema``, ``unknown_schema``, ``foreign_schema`` or a
-        reason of ``schemas.decode``), or BrokerError when the broker does not answer (nothing is known of the message: retry).
+        reason of ``schemas.decode``), or BrokerError when the broker does not answer (retry: the message may be valid).
         """
         version, payload = version_and_payload(message, EVENT_BYTES)
         if payload is None:
@@ -49,7 +48,7 @@ class WriterSchemas:
         return decode(payload)
 
     def decoder(self, version: int) -> Decoder:
-        """Return the decoder for one schema version of the topic, fetched when first used. Raises as ``decode`` does."""
+        """Return the decoder for one schema version of the topic, fetched when first used. Raises the same as ``decode``."""
         if self._bundled is not None:
             return self._bundled
         if version in self._decoders:
@@ -58,7 +57,7 @@ class WriterSchemas:
             raise _never_given(version, self._settings.topic)
         until, refusal = self._refused.get(version, (0.0, None))
         if refusal is not None and time.monotonic() < until:
-            # A new error each time: one that is raised again and again would collect tracebacks for ever.
+            # A new error each time: an error that is raised again and again would collect tracebacks without end.
             raise DecodeError(refusal.reason, refusal.detail)
         try:
             found = self._fetch(version)
@@ -92,15 +91,15 @@ class WriterSchemas:
 
 
 def _never_given(version: int, topic: str) -> DecodeError:
-    """Return the error for a version that no broker gave. It is not asked for and not remembered."""
+    """Return the error for a version that no broker assigned. It is neither requested nor remembered."""
     if version < 0:
         return DecodeError(
             DeadLetterReason.NO_SCHEMA,
-            f"the message on {topic} names no schema version: publish with the AVRO schema of JobEvent, and have "
-            "`jobtrail provision` enforce schemas, so that the broker refuses producers without one",
+            f"the message on {topic} has no schema version: publish with the AVRO schema of JobEvent, and enforce schemas "
+            "with `jobtrail provision`, so that the broker refuses producers without one",
         )
     return DecodeError(
         DeadLetterReason.UNKNOWN_SCHEMA,
         f"the message on {topic} names schema version {version}, and no topic has that many. Its publisher wrote a "
-        "number of its own: let Pulsar's client set it",
+        "wrong number: let Pulsar's client set it",
     )

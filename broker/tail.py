@@ -1,4 +1,4 @@
-"""Follow a topic without a subscription: nothing is taken from the consumers, and nothing is acknowledged."""
+"""Follows a topic without a subscription: takes nothing from the consumers, and acknowledges nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,13 +38,13 @@ def open_reader(client: Client, settings: BrokerSettings, since: datetime | None
 
 
 def has_more(reader: pulsar.Reader, settings: BrokerSettings) -> bool:
-    """Whether the topic holds a message that the reader has not given yet. Raises BrokerError."""
+    """Return whether the topic has a message that the reader has not returned yet. Raises BrokerError."""
     with broker_errors("read", settings):
         return bool(reader.has_message_available())
 
 
 def next_message(reader: pulsar.Reader, settings: BrokerSettings, wait_seconds: float) -> Message | None:
-    """Return the next message; None when none came in time, or the broker is away. Raises BrokerError."""
+    """Return the next message; None if none came in time, or the broker is away. Raises BrokerError."""
     with broker_errors("read", settings):
         try:
             message = reading(reader)(round(wait_seconds * 1000))

@@ -1,4 +1,4 @@
-"""Ask the admin REST where the log of the events ends in each partition, and how large it is."""
+"""Reads from the admin REST where the log of the events ends in each partition, and how large it is."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ class PartitionLog:
     entries: int
     bytes: int
     ledgers: tuple[tuple[int, int], ...]
-    """(ledger, number of entries), in order. The number is 0 for the ledger that is being written, where it is not known."""
+    """(ledger, number of entries), in order. The number is 0 for the current ledger, for which it is not known."""
 
     def entries_up_to(self, position: Position) -> int:
         """Return how many of the entries are at or before a position."""
@@ -37,7 +37,7 @@ def partition_logs(
 
 
 def last_positions(broker: Admin, settings: BrokerSettings, partitions: Sequence[int]) -> dict[int, Position]:
-    """Return the last message of each partition at this moment; START where there is none. Raises BrokerError."""
+    """Return the last message of each partition at this moment; START if there is none. Raises BrokerError."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         found = threads.map(lambda partition: _last(broker, settings, partition), partitions)
         return dict(zip(partitions, found, strict=True))

@@ -190,7 +190,7 @@ def _filter(
     every: bool,
     before: datetime | None = None,
 ) -> "DeadLetterFilter":
-    """Return the filter that the options give. Raises UsageError without any, so that nobody deletes all by accident."""
+    """Return the filter that the options give. Raises UsageError without any, so that nothing is deleted by accident."""
     from store.answers.dead_letters import stored_message_id
     from store.writing.dead_letters import DeadLetterFilter
 

@@ -126,8 +126,8 @@ def _compare_failures(jobs: Jobs, source: str, ask: Ask) -> Iterator[Comparison]
         ),
     )
     samples = {sample for said in groups for sample in said["sample_external_ids"]}
-    strangers = samples - {external_id for group in expected for external_id in group.external_ids}
-    yield Comparison("failures: samples are of failed jobs", (True, set()), (bool(samples), strangers))
+    unexpected = samples - {external_id for group in expected for external_id in group.external_ids}
+    yield Comparison("failures: samples are of failed jobs", (True, set()), (bool(samples), unexpected))
     numbers = expectations.run(jobs)
     yield Comparison(
         "sources: completed and discarded",

@@ -2,7 +2,7 @@
 
 
 class DemoError(Exception):
-    """The demo cannot go on. The message says why, with the end of the log if there is one."""
+    """The demo cannot continue. The message says why, with the end of the log if there is one."""
 
 
 class Late(DemoError):

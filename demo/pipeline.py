@@ -58,7 +58,7 @@ def sync(place: Place, task: Task) -> None:
     """Read the programme, and spawn a MoviePageJob for each of its pages."""
     programme = fetch(f"{place.site}/programme")
     jobtrail.expect("MoviePageJob", programme["announced"])
-    place.tally.note(task.job_id, task.worker, expected={"MoviePageJob": programme["announced"]})
+    place.tally.record(task.job_id, task.worker, expected={"MoviePageJob": programme["announced"]})
     spawn(
         place,
         task,
@@ -132,7 +132,7 @@ def spawn(place: Place, parent: Task | None, children: list[Child], source: str 
             args=child.args,
         )
         tasks.append(Task(job_id, child.queue, child.worker, child.args, headers))
-        place.tally.note(
+        place.tally.record(
             job_id,
             child.worker,
             state="available",

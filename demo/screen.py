@@ -56,8 +56,8 @@ class Screen:
 
     def done(self, text: str, note: str = "") -> None:
         """Print that a step succeeded."""
-        shown = f"{text:<{_NOTE_COLUMN}}  {self._styled('2', note)}" if note else text
-        self.say(f"  {self._styled('32', '✓')} {shown}")
+        line = f"{text:<{_NOTE_COLUMN}}  {self._styled('2', note)}" if note else text
+        self.say(f"  {self._styled('32', '✓')} {line}")
 
     def failed(self, text: str) -> None:
         """Print that a step failed."""
@@ -66,11 +66,11 @@ class Screen:
     def now(self, text: str) -> None:
         """Show the progress: on a terminal in place of the last such line, elsewhere as a new line now and then."""
         if self._is_terminal:
-            shown = f"  … {text}"[: self.width - 1]
-            if shown != self._live:
+            line = f"  … {text}"[: self.width - 1]
+            if line != self._live:
                 self._clear()
-                print(shown, end="", flush=True)
-                self._live = shown
+                print(line, end="", flush=True)
+                self._live = line
         elif text != self._live and time.monotonic() - self._said_at >= _PLAIN_EVERY_SECONDS:
             print(f"  … {text}", flush=True)
             self._live, self._said_at = text, time.monotonic()

@@ -32,20 +32,20 @@ class _Handler(BaseHTTPRequestHandler):
         page = self.server.pages.get(self.path)
         if self.path == "/programme":
             story = self.server.story
-            self._say(
+            self._respond(
                 200, {"announced": story.announced, "source": story.source, "pages": list(self.server.pages)}
             )
         elif self.path == "/held":
-            self._say(200, sorted(self.server.held))
+            self._respond(200, sorted(self.server.held))
         elif page is None:
-            self._say(404, {"error": f"no page {self.path}"})
+            self._respond(404, {"error": f"no page {self.path}"})
         else:
             if page.is_slow:
                 self.server.held.add(page.slug)
                 self.server.for_ever.wait()
-            self._say(200, _content(page))
+            self._respond(200, _content(page))
 
-    def _say(self, status: int, answer: object) -> None:
+    def _respond(self, status: int, answer: object) -> None:
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -57,12 +57,12 @@ class _Counts(NamedTuple):
     held: int
     waiting: int
     unlisted: int  # announced by the programme, but not in its list
-    barren: int  # pages that complete without a MovieDetailJob
+    childless: int  # pages that complete without a MovieDetailJob
     details: int
     showtimes: int
 
 
-_INCIDENT = _Counts(completed=70, held=3, waiting=63, unlisted=0, barren=4, details=115, showtimes=1_111)
+_INCIDENT = _Counts(completed=70, held=3, waiting=63, unlisted=0, childless=4, details=115, showtimes=1_111)
 _INCIDENT_CITY = "Krakow"
 _INCIDENT_JOB_ID = 12_345
 
@@ -132,7 +132,7 @@ def _draw_counts(random: Random) -> _Counts:
         held=random.randint(2, 4),
         waiting=random.randint(20, 80),
         unlisted=random.choice((0, 0, 1, 2, 3)),
-        barren=random.randint(0, 6),
+        childless=random.randint(0, 6),
         details=completed + random.randint(0, completed),
         showtimes=random.randint(600, 1_400),
     )
@@ -147,16 +147,16 @@ def _draw_pages(random: Random, counts: _Counts) -> list[Page]:
     before = counts.completed + counts.held
     slow = {*random.sample(range(before // 3, before - 1), counts.held - 1), before - 1}
     completing = [at for at in range(before) if at not in slow]
-    barren = set(random.sample(completing, counts.barren))
-    fertile = [at for at in completing if at not in barren]
-    films = dict(zip(fertile, _split(random, counts.details, len(fertile)), strict=True))
+    childless = set(random.sample(completing, counts.childless))
+    with_children = [at for at in completing if at not in childless]
+    films = dict(zip(with_children, _split(random, counts.details, len(with_children)), strict=True))
     screenings = dict(zip(completing, _split(random, counts.showtimes, len(completing)), strict=True))
     number = before + counts.waiting
     movie_ids = iter(random.sample(range(1_000, 99_999), counts.details + number))
     pages = []
     for at in range(number):
         movies = tuple(
-            Movie(next(movie_ids), f"{random.choice(_FIRST)} {random.choice(_SECOND)}", at not in barren)
+            Movie(next(movie_ids), f"{random.choice(_FIRST)} {random.choice(_SECOND)}", at not in childless)
             for _ in range(films.get(at, 1))
         )
         pages.append(

@@ -40,8 +40,8 @@ class Tally:
         """Close the file."""
         self._file.close()
 
-    def note(self, job_id: int, worker: str, **what: object) -> None:
-        """Note that a job is now in a state, or that it expects children."""
+    def record(self, job_id: int, worker: str, **what: object) -> None:
+        """Write down that a job is now in a state, or that it expects children."""
         self._file.write(
             json.dumps({"job_id": str(job_id), "worker": worker, "at": time.time(), **what}) + "\n"
         )

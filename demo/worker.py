@@ -34,13 +34,13 @@ def main(queue: str, name: str, directory: Path) -> None:
 
 def run(place: Place, task: Task) -> None:
     """Run one job, and note how it ended."""
-    place.tally.note(task.job_id, task.worker, state="executing")
+    place.tally.record(task.job_id, task.worker, state="executing")
     try:
         with jobtrail.job(headers=task.headers, max_attempts=1):
             JOBS[task.worker](place, task)
     except tuple(CATEGORIES) as error:
         kind = type(error)
-        place.tally.note(
+        place.tally.record(
             task.job_id,
             task.worker,
             state="discarded",
@@ -48,7 +48,7 @@ def run(place: Place, task: Task) -> None:
             error_type=f"{kind.__module__}.{kind.__qualname__}",
         )
     else:
-        place.tally.note(task.job_id, task.worker, state="completed")
+        place.tally.record(task.job_id, task.worker, state="completed")
     place.queues.end(task)
 
 

@@ -1,1 +1,1 @@
-"""The law as pure functions: what follows from a set of events. Imports only schemas; no I/O, no clock."""
+"""The law as pure functions: derives rows from a set of events. Imports only schemas; no I/O, no clock."""

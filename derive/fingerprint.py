@@ -2,7 +2,7 @@
 
 The version is stored with the derived tables, and only a rebuild changes it. So a change here that alters any result needs a
 new version. What varies in a message (numbers, ids, times, addresses, paths, quoted data) is masked: boldly if the origin in
-the code already tells failures apart, carefully if there is only the message.
+the code already distinguishes failures, carefully if there is only the message.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 
 VERSION: Final = 1
 
-# Characters of a message that are looked at, and of the masked one that count: the first bound is well above the
+# Characters of a message that are read, and of the masked message that count: the first bound is well above the
 # second, so that a shorter number before the cut does not move other text across it.
 _LONGEST = 1_000
 _KEY = 300
@@ -20,7 +20,7 @@ _TITLE = 200
 _CACHED = 20_000
 _NAMES = 300
 
-# The order matters: what holds digits of its own goes before the rule for digits. Every quantifier is bounded.
+# The order matters: rules for texts that contain digits come before the rule for digits. Every quantifier is bounded.
 _CAREFUL: Final = tuple(
     (re.compile(pattern), mask)
     for pattern, mask in (
@@ -38,7 +38,7 @@ _CAREFUL: Final = tuple(
         (r"\b(?=[0-9a-fA-F]{0,63}\d)(?=[0-9a-fA-F]{0,63}[a-fA-F])[0-9a-fA-F]{7,64}\b", "<hex>"),
     )
 )
-# A status, an exit code or an error number tells failures apart; it is kept.
+# A status, an exit code or an error number distinguishes failures, so it is kept.
 _KEPT: Final = re.compile(
     r"(?i)\b((?:http(?:/\d\.\d)?|status(?: code)?|exit(?: code| status)?|errno|error code|sqlstate|code|signal)"
     r"[ :=#\[(]{0,3})(\d{1,5})\b"
@@ -52,9 +52,9 @@ _PLACEHOLDER: Final = re.compile(r"<[a-z]+>")
 _SPACE: Final = re.compile(r"\s+")
 
 
-def fingerprint(error_type: str, message: str, origin: str, own: str) -> str:
+def fingerprint(error_type: str, message: str, origin: str, published: str) -> str:
     """Return the publisher's own fingerprint if there is one, else a hash of the origin and the masked message."""
-    return own or _looked_at(error_type[:_NAMES], message[:_LONGEST], origin[:_NAMES])[0]
+    return published or _looked_at(error_type[:_NAMES], message[:_LONGEST], origin[:_NAMES])[0]
 
 
 def id_of_group(key: tuple[str, str, str, str, str]) -> str:

@@ -34,9 +34,9 @@ _EXECUTING: Final = RANKS["executing"]
 _ENDED: Final = min(RANKS[state] for state in FINISHED)
 """Every end of an attempt has this rank or a greater one."""
 CLOCKS_DIFFER_US: Final = 60 * 1_000_000
-"""How long an attempt may seem to execute after its end: the clocks of two hosts differ."""
+"""How long an attempt may seem to execute after its end, because the clocks of two hosts differ."""
 
-# Places in a JobRow, found once. A row is a plain tuple: a batch has tens of thousands of them, and each has to be cheap.
+# Places in a JobRow, found once. A row is a plain tuple: a batch has tens of thousands of them, and each must be cheap.
 _ATTEMPT: Final = JOB_COLUMNS.index("attempt")
 _STATE_RANK: Final = JOB_COLUMNS.index("state_rank")
 _OCCURRED_AT: Final = JOB_COLUMNS.index("occurred_at")
@@ -72,7 +72,7 @@ _ARGS_WITH_VERSION: Final = slice(_ARGS, _LATEST_AT)
 
 
 class _Rows(NamedTuple):
-    """What some events bring, in the shape of the stages; by key while events are added."""
+    """The rows of some events, in the shape of the stage tables; by key while events are added."""
 
     jobs: dict[tuple[str, str], JobRow]
     attempts: dict[tuple[object, ...], AttemptRow]
@@ -85,8 +85,8 @@ def fold(
 ) -> Batch:
     """Return the rows of one batch.
 
-    Events that occurred before the horizon are counted as expired. They bring no attempt and no count; what they bring to
-    jobs and edges is kept apart, as `Batch.late` says. A dead letter that was published before the horizon brings nothing.
+    Events that occurred before the horizon are counted as expired. They add no attempt and no count; what they add to jobs
+    and edges is kept separate, in `Batch.late`. A dead letter that was published before the horizon adds nothing.
     """
     every = list(events)
     letters = list(dead_letters)
@@ -119,15 +119,15 @@ def fold_whole_log(
 ) -> Batch:
     """Return the rows of one batch of a rebuild, which reads the log from its beginning.
 
-    As `fold`, but the rows of events from before the horizon are rows like all others: which runs live is known only when
-    the whole log has been read.
+    Like `fold`, but events from before the horizon get normal rows: only when the whole log has been read is it known which
+    runs are kept.
     """
     batch = fold(events, dead_letters, horizon_us)
     return with_late(batch, batch.late) if batch.late else batch
 
 
 def with_late(batch: Batch, late: Iterable[LateEvent]) -> Batch:
-    """Return the batch with these late events among its jobs and edges, and no other ones."""
+    """Return the batch with only these late events added to its jobs and edges."""
     jobs = {row[:2]: row for row in batch.jobs}
     edges = dict.fromkeys(batch.edges)
     for event in late:
@@ -151,7 +151,7 @@ def _rows(events: list[Event]) -> _Rows:
         ) = event
         # fmt: on
         times = None
-        if (  # without a call for the many whose times can be
+        if (  # no call for the many events with possible times
             (started_at and not -LONGEST_RUN_US <= started_at - occurred_at <= AHEAD_US)
             or (enqueued_at and not -FARTHEST_US <= enqueued_at - occurred_at <= AHEAD_US)
             or (scheduled_at and not -FARTHEST_US <= scheduled_at - occurred_at <= FARTHEST_US)
@@ -194,7 +194,7 @@ def _rows(events: list[Event]) -> _Rows:
 
 
 def _letter_key(letter: DeadLetter) -> tuple[str, str, int]:
-    """Return what identifies a dead letter. A new broker gives the same message ids again; the time tells them apart."""
+    """Return the key of a dead letter. A new broker may use the same message ids again; the time distinguishes them."""
     return letter.topic, letter.message_id, letter.publish_time_us
 
 
@@ -235,7 +235,7 @@ def _contradict(end: Any, other: Any) -> bool:
 
 
 def _tie(row: Any) -> tuple[Any, ...]:
-    """Return what breaks a tie between two versions. An unknown time is the lowest, below times before 1970."""
+    """Return what breaks a tie between two versions. An unknown time is the lowest, even below times before 1970."""
     return (*row[_BEFORE_SCHEDULED], row[_SCHEDULED_AT] != 0, *row[_FROM_SCHEDULED])
 
 
@@ -287,9 +287,9 @@ def _attempt_row(
     error: dict[str, str] | None,
     group_id: str,
 ) -> AttemptRow:
-    """Return the row of a finishing event. Its digest is over the raw fields, so that it tells two ends apart.
+    """Return the row of a finishing event. Its digest covers the raw fields, so that it distinguishes two ends.
 
-    ``times`` replace the times in ``said`` that cannot be. The digest still covers the raw ones: so an end that was stored
+    ``times`` replace the impossible times in ``said``. The digest still covers the raw ones, so that an end that was stored
     before this rule is recognized.
     """
     raised = _NOTHING_RAISED if error is None else ("t", *_raised(error))

@@ -1,6 +1,6 @@
 """The rows of one batch: for each stage table, plain tuples in the order of its columns.
 
-What is not known is '' for text and 0 for times, as in the event. The merge turns it into NULL where the table allows NULL.
+Unknown values are '' for text and 0 for times, as in the event. The merge turns them into NULL where the table allows NULL.
 Times are microseconds since 1970 in UTC. The tuples are plain because a batch has tens of thousands of them, and each field
 costs.
 """
@@ -77,7 +77,7 @@ GROUP_COLUMNS = ("id", "namespace", "source", "error_category", "error_type", "f
 
 
 class DeadLetter(NamedTuple):
-    """A message that is not a valid event: its bytes as they came, and the reason."""
+    """A message that is not a valid event: its unchanged bytes, and the reason."""
 
     topic: str
     message_id: str
@@ -90,7 +90,7 @@ class DeadLetter(NamedTuple):
 
 
 class LateEvent(NamedTuple):
-    """What one event brings to jobs and edges that occurred before the horizon."""
+    """The job and the edges of one event that occurred before the horizon."""
 
     job: JobRow
     edges: tuple[EdgeRow, ...]
@@ -106,14 +106,14 @@ class Batch:
     groups: list[GroupRow] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     late: list[LateEvent] = field(default_factory=list)
-    """Events that occurred before the horizon: each is merged only into a job of which an earlier event is known."""
+    """Events that occurred before the horizon: each is merged only into a job with an earlier known event."""
     events: int = 0
     expired: int = 0
-    """Events that occurred before the horizon: they bring no attempt and no count."""
+    """Number of events that occurred before the horizon: they add no attempt and no count."""
     horizon_us: int | None = None
     """Microseconds since 1970. None: nothing has been deleted yet."""
     fingerprint_version: int | None = None
-    """The version of the fingerprint that its failure groups were made by. None: it has no groups."""
+    """The version of the fingerprint that made its failure groups. None: it has no groups."""
 
 
 class Written(NamedTuple):
@@ -123,4 +123,4 @@ class Written(NamedTuple):
     new_edges: int
     new_dead_letters: int
     repeated_jobs: int
-    """Jobs of the batch whose attempt has ended twice, or executed after its end: their id was used again."""
+    """Jobs of the batch whose attempt ended twice, or executed after its end: their id was used again."""

@@ -59,7 +59,7 @@ _OTHERWISE: Final = "    except NOT_PLAIN:\n        return None"
 
 
 class _Writing:
-    """Generates the source of one function, and collects the constants that it uses."""
+    """Generates the source of one function, and collects the constants it uses."""
 
     def __init__(self, named: dict[str, Any]) -> None:
         """``named``: definitions of the types that fields name."""

@@ -1,6 +1,6 @@
 """The contract in Python: the schema's text, the states with their ranks, and the limits of a valid event.
 
-Not here: decoding (``decode``), how the schema may change (``evolution``), which times are believed (``times``).
+Elsewhere: decoding (``decode``), how the schema may change (``evolution``), which times are plausible (``times``).
 """
 
 import json
@@ -84,7 +84,7 @@ REQUIRED_TEXT: Final = ("namespace", "job_id", "worker")
 """Fields that must not be empty."""
 
 MAP_ENTRIES: Final = 1_000
-"""Most entries of depends_on, expected_children and meta on one event."""
+"""Most entries of depends_on, expected_children and meta in one event."""
 
 INT_MAX: Final = 2**31 - 1
 

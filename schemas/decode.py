@@ -95,7 +95,7 @@ def _in_microseconds(time: int, unit: tuple[int, int]) -> int:
     """Return a time of another unit in microseconds.
 
     A publisher may declare milliseconds and send the microseconds that docs/event.md asks for. A time of these years can
-    only be one of the two, so its size tells.
+    only be one of the two, so its size decides.
     """
     if OCCURRED_MIN <= time <= OCCURRED_MAX:
         return time

@@ -10,7 +10,7 @@ from schemas.redaction import redact
 class JobtrailError(Exception):
     """The top of the tree. The command line prints its message and exits with status 2.
 
-    Secrets in the message are redacted, because it may quote what a library says, and that may quote an address.
+    Secrets in the message are redacted, because it may quote a library's message, which may quote an address.
     """
 
     def __init__(self, *parts: object) -> None:
@@ -59,8 +59,8 @@ class InputError(JobtrailError):
 
 
 class OutputError(JobtrailError):
-    """The answer cannot be written: the disk is full, or nobody reads it."""
+    """The answer cannot be written: the disk is full, or the reader has closed the output."""
 
 
 class NotFoundError(JobtrailError):
-    """What was asked about does not exist. The command line exits with status 1."""
+    """The job, run, group or name in the query does not exist. The command line exits with status 1."""

@@ -1,9 +1,9 @@
-"""How the contract may change: stricter rules than Avro's and the broker's, checked over every pair of released schemas.
+"""Checks how the contract changes, for every pair of released schemas, by stricter rules than Avro's and the broker's.
 
 With FULL_TRANSITIVE the broker accepts an enum that grew, although consumers of the previous release cannot read the new
 symbol. Here a field with a default may be added, and a field with a default may be removed. Nothing else may change after
 a release. ``schemas/history`` holds one file for each release, never edited afterwards (checked by ``SHA256SUMS``); the
-newest equals ``job_event.avsc``. A new enum symbol needs a plan, ``NNNN.plan.json`` beside the release:
+newest equals ``job_event.avsc``. A new enum symbol needs a plan in ``NNNN.plan.json`` beside the release:
 
     {"JobState": {"added": ["paused"], "how": "consumers know it since 0.4; publishers write it from 0.5 on"}}
 

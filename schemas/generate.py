@@ -84,7 +84,7 @@ def generate(source_text: str) -> str:
 
 
 def generate_redaction(sources: dict[str, str]) -> dict[str, str]:
-    """Give the texts of the SDK's copy of the rules of redaction, by file name. Pure: the same in, the same out."""
+    """Return the texts of the SDK's copy of the rules of redaction, by file name. Pure."""
     return {
         name: f"# Written by `make contract` from schemas/redaction/{name}; do not edit. `make check` fails when it differs.\n"
         + text.replace("schemas.redaction", "jobtrail._redaction")

@@ -46,7 +46,7 @@ _ABSENT: tuple[Any, ...] = (None, [], {})
 def generate_record(schema: dict[str, Any]) -> str:
     """Return the text of ``_record.py``.
 
-    Raises ValueError for a type that the contract has not had yet: it needs a branch here, and examples in the tests.
+    Raises ValueError for a type that is new in the contract: it needs a branch here, and examples in the tests.
     """
     module = _Module()
     module.record(schema)
@@ -63,7 +63,7 @@ class _Module:
         self.functions: list[str] = []
 
     def record(self, schema: dict[str, Any]) -> str:
-        """Add the function of a record; returns its name."""
+        """Add the function of a record, and return its name."""
         fields = [
             f"            {self._value(field['name'], field['type'], _of(field))},"
             for field in schema["fields"]

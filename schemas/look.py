@@ -1,6 +1,6 @@
-"""Read a payload by each released schema, without checking its values: for people who look at a dead letter.
+"""Decodes a payload by each released schema without checking its values, to show dead letters to people.
 
-Which events the consumers accept is decided by ``decode`` alone.
+Only ``decode`` decides which events the consumers accept.
 """
 
 import io
@@ -12,7 +12,7 @@ from schemas.writer_schema import WriterSchema, writer_schema
 
 
 class Looked(NamedTuple):
-    """A payload as read by one released schema, and how many bytes were left over."""
+    """A payload as decoded by one released schema, and the number of bytes left over."""
 
     release: int
     event: dict[str, Any]
@@ -20,7 +20,7 @@ class Looked(NamedTuple):
 
 
 def look(payload: bytes) -> Looked | None:
-    """Return the best reading: the one that leaves the fewest bytes, then the newest release. None when none can read it."""
+    """Return the best result: the fewest bytes left over, then the newest release. None if no release can decode it."""
     found = [looked for looked in (_by(release, payload) for release in released()) if looked is not None]
     return min(found, key=lambda looked: (looked.bytes_left, -looked.release), default=None)
 

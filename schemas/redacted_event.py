@@ -1,7 +1,7 @@
-"""Redact events and payloads before people see them.
+"""Redacts events and payloads before people see them.
 
-The SDK redacts what it publishes. Other publishers should, and some do not, so the commands redact what they show, by the
-same rules. The stored rows stay as they were published, because a rebuild has to derive the same.
+The SDK redacts what it publishes. Not all other publishers do, so the commands redact what they show, by the same rules. The
+stored rows stay as they were published, because a rebuild must derive the same rows.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,20 +11,20 @@ from schemas.redaction import REDACTED, Redactor, redact
 
 _BY_NAME: Final = Redactor()
 _ADDRESSES: Final = ("external_id", "source")
-# A shorter one would be found all over a payload.
+# A shorter secret would match all over a payload.
 _SHORTEST_SECRET: Final = 3
 
 
 def redacted_event(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return an event's fields with the secrets in message, stack trace, args, meta and addresses redacted.
 
-    Fields may be missing, and of any type: what a released schema reads from a damaged payload is no valid event.
+    Fields may be missing or have any type: what a released schema decodes from a damaged payload is not a valid event.
     """
     return _redacted_event(fields, Redactor())
 
 
 def redacted_value(value: Any) -> Any:
-    """Return a value of JSON with the secrets in its texts, and those by the names of objects, redacted."""
+    """Return a JSON value with secrets redacted: in its texts, and by the names of keys."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
@@ -36,9 +36,9 @@ def redacted_value(value: Any) -> Any:
 
 
 def masked_payload(payload: bytes, fields: Mapping[str, Any] | None) -> bytes:
-    """Return the bytes of an event with its secrets overwritten by asterisks. All other bytes stay in their places.
+    """Return the bytes of an event with its secrets replaced by asterisks. All other bytes keep their places.
 
-    ``fields`` are those that a schema reads from the payload, None when none does.
+    ``fields`` are those decoded from the payload; None if no schema can decode it.
     """
     found: list[str] = []
 

@@ -1,8 +1,8 @@
-"""An Avro schema reduced to what decides how its bytes are read, and whether it is safe to read bytes by it.
+"""Reduces an Avro schema to what determines how bytes are read, and checks that reading by it is safe.
 
 Libraries write one schema in many ways: names with or without their namespace, a definition or only its name,
-``{"type": "string"}`` or ``"string"``, properties of their own, comments. Of all that only the types, the order of fields,
-branches and symbols, and the names of fields are left here. What our own fields must be is in ``schemas.writer_schema``.
+``{"type": "string"}`` or ``"string"``, extra properties, comments. The short form has only the types, the order of fields,
+branches and symbols, and the names of fields. ``schemas.writer_schema`` checks our own fields.
 """
 
 import json
@@ -19,21 +19,21 @@ RECURSIVE: Final = 1_000_000
 _MOST_COUNTED: Final = 1_000_000_000
 _FREE_OF_ITEM: Final = 100
 _FREE_OF_SCHEMA: Final = 10_000
-# Java's parser, which the broker uses, skips comments. A comment inside of a string is none.
+# Java's parser, which the broker uses, skips comments, except inside strings.
 _STRING_OR_COMMENT: Final = re.compile(r'("(?:\\.|[^"\\])*")|/\*.*?\*/|//[^\n]*', re.DOTALL)
 
 
 class ShortForm(NamedTuple):
-    """A schema in its shortest form: primitives are their names, named types have new names, metadata is gone.
+    """A schema in its shortest form: primitives are names, named types have new names, metadata is removed.
 
-    Of metadata only the logical type of a field is kept, as ``logical`` of the field.
+    The only metadata kept is the logical type of a field, as ``logical`` of the field.
     """
 
     root: Any
     named: dict[str, Any]
     """New name to the definition of each record, enum and fixed type."""
     depth: int
-    """How deep values can nest; ``RECURSIVE`` where nothing limits it."""
+    """How deep values can nest; ``RECURSIVE`` if nothing limits it."""
 
 
 class _Type(NamedTuple):
@@ -41,7 +41,7 @@ class _Type(NamedTuple):
     is_empty: bool
     """A value takes no bytes."""
     free: int
-    """How many values inside of one value take no bytes: a few bytes could claim any number of them."""
+    """How many values inside one value take no bytes: a few bytes could claim any number of them."""
     depth: int
     logical: str = ""
     """Logical type, of a primitive."""
@@ -66,7 +66,7 @@ def short_form(text: str) -> ShortForm:
 
 
 def definition(node: Any, named: dict[str, Any]) -> Any:
-    """Return the type itself where a node of a short form is only its name."""
+    """Return the type of a node of a short form, even if the node is only its name."""
     return named.get(node, node) if isinstance(node, str) else node
 
 
@@ -81,7 +81,7 @@ def _json(text: str) -> Any:
 
 
 class _Reading:
-    """Reads one schema. Names are resolved as Avro says: by the namespace of the definition around them."""
+    """Reads one schema. Names are resolved by Avro's rule: by the namespace of the enclosing definition."""
 
     def __init__(self) -> None:
         self.named: dict[str, Any] = {}
@@ -122,7 +122,7 @@ class _Reading:
             raise SchemaError(
                 f"the writer's schema names a type {name[:80]!r} that it does not define before"
             )
-        # The type around us is not finished: it contains itself.
+        # The enclosing type is not finished, so it contains itself.
         return self._types.get(short) or _Type(short, False, 0, RECURSIVE)
 
     def _union(self, branches: list[Any], namespace: str) -> _Type:
@@ -193,7 +193,7 @@ class _Reading:
         return self._finish(short, size == 0, int(size == 0), 0)
 
     def _define(self, node: dict[str, Any], namespace: str) -> tuple[str, str]:
-        """Give a named type its new name; also returns the namespace of what is inside of it."""
+        """Give a named type its new name. Return it, and the namespace of the type's content."""
         name, own = node.get("name"), node.get("namespace")
         if not isinstance(name, str) or not name:
             raise SchemaError(f"the writer's schema has an Avro {node['type']} without a name")

@@ -1,7 +1,7 @@
 """Functions that a compiled decoder calls: they read numbers, texts and lists from the bytes of a plain event.
 
-They raise one of ``NOT_PLAIN`` for anything else. That is not an error: the general decoder is asked then.
-``schemas.compiled`` decides which field is read when.
+They raise one of ``NOT_PLAIN`` for anything else. That is not an error: the general decoder takes over.
+``schemas.compiled`` decides the order of the fields.
 """
 
 import struct
@@ -22,7 +22,7 @@ class UnexpectedError(Exception):
     """The payload is not plain."""
 
 
-# What a broken payload can lead to. A length beyond any memory is an OverflowError.
+# The errors that a broken payload can cause. A length beyond any memory is an OverflowError.
 NOT_PLAIN: Final = (
     UnexpectedError,
     IndexError,

@@ -1,7 +1,7 @@
-"""Which times of an event are believed besides ``occurred_at``, and what a wrong one probably is.
+"""Decides which times of an event besides ``occurred_at`` are plausible, and guesses what a wrong one means.
 
 Publishers send zero times of their language, milliseconds in a field of microseconds, and times of clocks that were never
-set, on events that are otherwise right. A time that cannot be is read as 0, which means not known. The rule uses the one
+set, in events that are otherwise right. An impossible time is read as 0, which means not known. The rule uses only the
 event and no clock, so that stored state stays a function of the set of events. docs/event.md states it for publishers.
 """
 
@@ -16,7 +16,7 @@ _DAY_US: Final = 24 * 60 * 60 * _SECOND_US
 AHEAD_US: Final = 5 * 60 * _SECOND_US
 """How far the clocks of two hosts may differ. A job is enqueued and started at most this long after ``occurred_at``."""
 LONGEST_RUN_US: Final = 366 * _DAY_US
-"""The longest run of an attempt that is believed."""
+"""The longest plausible run of an attempt."""
 FARTHEST_US: Final = 3_653 * _DAY_US
 """Ten years. A job was enqueued at most this long ago, and is scheduled at most this far away."""
 
@@ -49,7 +49,7 @@ _COUNTS: Final[tuple[tuple[Callable[[int], int], str], ...]] = (
     (lambda time: time // 10 - 62_135_596_800_000_000, "ticks of .NET"),
     (lambda time: time + 946_684_800_000_000, "microseconds since 2000"),
 )
-"""What turns another way of counting into microseconds since 1970, and the name of that way."""
+"""Functions that convert other ways of counting to microseconds since 1970, and the names of these ways."""
 
 _FARTHEST_ZONE_US: Final = 14 * 60 * 60 * _SECOND_US
 _NEAR_US: Final = 2 * _DAY_US
@@ -59,7 +59,7 @@ _NEAR_US: Final = 2 * _DAY_US
 def known_times(
     occurred_at: int, enqueued_at: int, scheduled_at: int, started_at: int
 ) -> tuple[int, int, int]:
-    """Return the last three times, with 0 (not known) for each that cannot be. In microseconds since 1970."""
+    """Return the last three times, with 0 (not known) for each impossible one. In microseconds since 1970."""
     if enqueued_at and not -FARTHEST_US <= enqueued_at - occurred_at <= AHEAD_US:
         enqueued_at = 0
     if scheduled_at and not -FARTHEST_US <= scheduled_at - occurred_at <= FARTHEST_US:
@@ -70,9 +70,9 @@ def known_times(
 
 
 def likely_mistake(time_us: int, near_us: int | None = None) -> str:
-    """Return what a time that cannot be probably is, in words; '' when nothing fits.
+    """Return what an impossible time probably is, in words; '' if nothing fits.
 
-    ``near_us``: the event's ``occurred_at``; None when the time is ``occurred_at`` itself.
+    ``near_us``: the event's ``occurred_at``; None if the time is ``occurred_at`` itself.
     """
     if near_us is None:
         least, most = OCCURRED_MIN, OCCURRED_MAX

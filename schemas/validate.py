@@ -1,7 +1,7 @@
-"""Find everything that is wrong with an event before a publisher sends it: each with field, value and cure. Pure.
+"""Finds everything wrong with an event before a publisher sends it, each with field, value and cure. Pure.
 
-An event is given as JSON (a dict of the record's fields; times as microseconds or in RFC 3339) or as its Avro bytes. The
-problems are those for which consumers would refuse the event, plus advice on events that they accept.
+An event is JSON (a dict of the record's fields; times as microseconds or in RFC 3339) or Avro bytes. A problem is a reason
+for which consumers would refuse the event, or advice on an event that they accept.
 """
 
 import difflib
@@ -35,7 +35,7 @@ ADVICE = "advice"
 
 
 class Problem(NamedTuple):
-    """One problem. ``reason`` is that of the dead letter that the event would become, or ADVICE."""
+    """One problem. ``reason`` is the reason of the dead letter that the event would become, or ADVICE."""
 
     reason: str
     field: str
@@ -180,7 +180,7 @@ def _micros(text: str) -> int | None:
 
 
 def _completed(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the event as it would be decoded: with its defaults, and with times as numbers."""
+    """Return the event as a decoder would: with its defaults, and with times as numbers."""
     event = {name: value.get(name, field.get("default")) for name, field in _FIELDS.items()}
     for name, field in _FIELDS.items():
         if isinstance(field["type"], dict) and field["type"].get("logicalType"):
@@ -245,7 +245,7 @@ def _advice(event: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _advice_on_times(event: dict[str, Any]) -> Iterator[Problem]:
-    """Advise on times that cannot be: consumers accept the event, and read such a time as not known."""
+    """Advise on impossible times: consumers accept the event, and read such a time as not known."""
     at = event["occurred_at"]
     known = dict(zip(OTHER_TIMES, known_times(at, *(event[name] for name in OTHER_TIMES)), strict=True))
     for name, believed in known.items():
@@ -256,7 +256,7 @@ def _advice_on_times(event: dict[str, Any]) -> Iterator[Problem]:
             ADVICE,
             name,
             event[name],
-            f"{_shown_time(event[name])} cannot be, so it is read as not known: it may lie {OTHER_TIMES[name]}, which is "
+            f"{_shown_time(event[name])} is impossible, so it is read as not known: it may lie {OTHER_TIMES[name]}, which is "
             f"{_shown_time(at)}{f'. Probably {mistake}' if mistake else ''}",
         )
     if event["state"] in FINISHED and known["started_at"]:

@@ -1,8 +1,8 @@
-"""Which writers' schemas are taken: a record whose fields are ours, or have a default with us.
+"""Decides which writers' schemas are accepted: a record with our fields; fields with a default may be missing.
 
 A schema comes from the broker's registry, so from any publisher: it is hostile until it has been checked here.
-``schemas.short_form`` removes what does not change how bytes are read; here the rest is compared with the contract by the
-rules of Avro for reading one schema as another (its "schema resolution").
+``schemas.short_form`` removes what does not change how bytes are read. The rest is compared with the contract by Avro's rules
+for reading one schema as another ("schema resolution").
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _UNITS: Final[dict[str, tuple[int, int]]] = {
     "timestamp-nanos": _NANOS,
     "local-timestamp-nanos": _NANOS,
 }
-"""Logical type of a time to what its numbers are multiplied with and divided by, to be microseconds."""
+"""Logical type of a time to the factor and the divisor that convert its numbers to microseconds."""
 
 _READ_AS: Final = {("bytes", "string"), ("int", "long")}
 """Pairs of other types that Avro reads as ours: (theirs, ours)."""
@@ -47,7 +47,7 @@ class WriterSchema(NamedTuple):
     error_is_ours: bool
     """The record inside of ``error`` has our fields and no others."""
     units: dict[str, tuple[int, int]]
-    """Our times that are not in microseconds: what to multiply with and to divide by."""
+    """Our times that are not in microseconds, with the factor and the divisor to convert them."""
 
 
 def writer_schema(text: str) -> WriterSchema:
@@ -123,7 +123,7 @@ def _refuse_differences(short: ShortForm) -> None:
 
 
 def _differences(theirs: Any, ours: Any, path: str, named: dict[str, Any]) -> Iterator[str]:
-    """Say where a value of their type cannot be read as a value of ours."""
+    """Yield each place where a value of their type cannot be read as a value of ours."""
     theirs = definition(theirs, named)
     if isinstance(theirs, list):
         found = [list(_differences(branch, ours, path, named)) for branch in theirs]
@@ -181,9 +181,9 @@ def _words(node: Any, named: dict[str, Any]) -> str:
 
 
 def _read_bytes_as_texts(theirs: Any, ours: Any, named: dict[str, Any]) -> Any:
-    """Change a short form in place so that bytes are read as a text where our field is one; returns the type.
+    """Change a short form in place so that bytes are read as text if our field is text. Return the type.
 
-    Both are written alike: a length, then the bytes.
+    Both have the same encoding: a length, then the bytes.
     """
     if isinstance(theirs, list):
         theirs[:] = [_read_bytes_as_texts(branch, ours, named) for branch in theirs]
@@ -218,10 +218,10 @@ def _error_records(fields: list[dict[str, Any]], named: dict[str, Any]) -> list[
 
 
 def _reader(short: ShortForm) -> Callable[[IO[bytes]], Any]:
-    """Return what reads one record.
+    """Return a function that reads one record.
 
-    fastavro's compiled reader does not limit how deep it recurses: a payload that nests 10,000 times ends the process.
-    So where values can nest deep its Python reader is used, which Python stops with a RecursionError.
+    fastavro's compiled reader does not limit its recursion: a payload that nests 10,000 times ends the process. So if values can
+    nest deep, its Python reader is used, which Python stops with a RecursionError.
     """
     named: dict[str, Any] = {}
     parsed = fastavro.parse_schema(_with_plain_symbols(short.root), named_schemas=named)

@@ -1,4 +1,4 @@
-"""The cache: what is downloaded once for all checkouts of this machine, outside of any of them."""
+"""The cache: files downloaded once for all checkouts on this machine, outside all of them."""
 
 import contextlib
 import fcntl
@@ -10,7 +10,7 @@ VARIABLE = "JOBTRAIL_TEST_CACHE"
 
 
 def cache_directory() -> Path:
-    """Return the folder, made if need be: $JOBTRAIL_TEST_CACHE, else `jobtrail` in the user's cache."""
+    """Return the folder, and create it if it is missing: $JOBTRAIL_TEST_CACHE, else `jobtrail` in the user's cache."""
     given = os.environ.get(VARIABLE)
     if given:
         directory = Path(given).expanduser()
@@ -22,7 +22,7 @@ def cache_directory() -> Path:
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold a lock of that name, so that of several runs at once one downloads and the others wait for it."""
+    """Hold a lock with this name, so that one of several runs downloads and the others wait."""
     with (cache_directory() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

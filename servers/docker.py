@@ -1,4 +1,4 @@
-"""Pulsar from its image, where there is a Docker engine but no Java."""
+"""Pulsar from its image, for machines with a Docker engine but no Java."""
 
 import shutil
 import subprocess
@@ -12,12 +12,12 @@ from servers.errors import ServerUnavailableError
 from servers.ports import HOST, free_ports
 from servers.pulsar_health import answers
 
-# These name interfaces of the machine; in the container the image's own are right.
+# These name network interfaces of the machine; the container needs the image's own values.
 NOT_IN_A_CONTAINER = frozenset({"allowLoopback", "allowEphemeralPorts"})
 
 
 def engine_problem() -> str | None:
-    """Say what is missing of a Docker engine, or None. The command may be there without an engine."""
+    """Return what is missing of a Docker engine, or None. The command may exist without an engine."""
     if shutil.which("docker") is None:
         return "no `docker` on PATH"
     answer = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
@@ -27,7 +27,7 @@ def engine_problem() -> str | None:
 
 
 class DockerPulsar:
-    """Pulsar in a container, which is removed at the end with its data, at the latest by our guardian."""
+    """Pulsar in a container, which is removed with its data at the end, or at the latest by our guardian."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class DockerPulsar:
         return f"http://{HOST}:{self._web_port}"
 
     def start(self) -> None:
-        """Start it and return when it takes messages. Raises ServerUnavailableError."""
+        """Start it, and return when it accepts messages. Raises ServerUnavailableError."""
         if self._exists:
             _docker("start", self._name)
         else:
@@ -69,11 +69,11 @@ class DockerPulsar:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Stop it in order; it may be started again."""
+        """Stop it cleanly. It may be started again."""
         _docker("stop", self._name)
 
     def kill(self) -> None:
-        """Kill it without a word; it may be started again."""
+        """Kill it like a crash. It may be started again."""
         _docker("kill", self._name)
 
     def __enter__(self) -> "DockerPulsar":
@@ -95,7 +95,7 @@ class DockerPulsar:
             "brokerServicePort": str(ports[0]),
             "webServicePort": str(ports[1]),
         }
-        # The image's script puts variables with this prefix into its settings.
+        # The image's script copies variables with this prefix into its settings.
         variables = [f"--env=PULSAR_PREFIX_{name}={value}" for name, value in settings.items()]
         published = [f"--publish={HOST}:{port}:{port}" for port in ports]
         command = (

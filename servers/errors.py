@@ -2,4 +2,4 @@
 
 
 class ServerUnavailableError(Exception):
-    """A server cannot be had or does not start; the message says what is missing, and the cure."""
+    """A server is not available or does not start. The message says what is missing, and the cure."""

@@ -1,24 +1,25 @@
-"""The guardian: a small process that ends what a program started when that program is gone, however it ended.
+"""The guardian: a small process that ends everything a program started once the program is gone, however it ended.
 
 `servers/lifeline.py` starts one for each program that starts servers:
 
     python -P guardian.py FD PID MARK [PID-TO-END-WITH]
 
 FD is one end of a socket pair; only the program has the other end. The kernel closes that end when the program is
-gone: after an orderly end, Ctrl-C, a crash or SIGKILL. The guardian reads the end of file, and then
+gone: after a clean exit, Ctrl-C, a crash or SIGKILL. The guardian reads the end of file, and then
 
-1. ends every process of the program's family (see `family`), by SIGKILL if need be,
+1. ends every process of the program's family (see `family`), by SIGKILL if necessary,
 2. runs the commands that were entrusted to it, such as the removal of a container,
-3. removes the folders that were entrusted to it, and ends. Only then can others choose the program's ports.
+3. removes the folders that were entrusted to it, and exits. Only then can other programs use the program's ports.
 
-It is in a session of its own and no child of the program, so what ends the program (Ctrl-C, a closed terminal, a kill
+It has its own session and is not a child of the program, so whatever ends the program (Ctrl-C, a closed terminal, a kill
 of the whole group) does not reach it.
 
-The kernel's own means would not do. PR_SET_PDEATHSIG is sent at the end of the *thread* that started the server, is
-cleared when a program changes its user (Postgres does here), does not reach the server's children, and exists on Linux
-only. Control groups need rights that a developer may not have.
+The kernel has no better means. PR_SET_PDEATHSIG is sent when the *thread* that started the server ends, is cleared when a
+program changes its user (Postgres does here), does not reach the server's children, and exists only on Linux. Control groups
+need rights that a developer may not have.
 
-This file imports nothing of ours, and everything at its start: the checkout may be gone when it gets to work.
+This file imports no other module of this project, and imports everything at its start: the checkout may be gone when its work
+begins.
 """
 
 import contextlib
@@ -37,7 +38,7 @@ from dataclasses import dataclass, field
 import psutil
 
 MARK_VARIABLE = "SERVERS_STARTED_BY"
-"""An environment variable: the marks of the programs that a process was started by, separated by colons."""
+"""An environment variable: the marks of the programs that started a process, separated by colons."""
 
 _IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _WATCH_EVERY_SECONDS = 0.5
@@ -50,15 +51,15 @@ _POLL_SECONDS = 0.02
 
 @dataclass
 class Entrusted:
-    """What the program has entrusted to its guardian and not taken back, by key."""
+    """What the program has entrusted to its guardian and has not taken back, by key."""
 
     processes: dict[str, tuple[psutil.Process, int]] = field(default_factory=dict)
-    """A process, and the signal by which it ends at once and cleans up behind itself (else SIGKILL)."""
+    """A process, and the signal on which it ends at once and cleans up (else SIGKILL)."""
     commands: dict[str, list[str]] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
 
     def take(self, line: bytes) -> None:
-        """Read one line of the lifeline: a key, and what it stands for from now on (null: nothing)."""
+        """Apply one line of the lifeline: a key and its new value (null: none)."""
         key, kind, what = json.loads(line)
         for entries in (self.processes, self.commands, self.folders):
             entries.pop(key, None)
@@ -77,10 +78,10 @@ class Lifeline:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._buffer = b""
-        self._held: list[int] = []  # files that the program shares: open as long as one of the two lives
+        self._held: list[int] = []  # shared with the program: open as long as either lives
 
     def read(self, timeout_seconds: float | None) -> list[bytes] | None:
-        """Return the whole lines that came within that time, or None when the program is gone."""
+        """Return the whole lines that arrived within that time, or None if the program is gone."""
         ready, _, _ = select.select([self._socket], [], [], timeout_seconds)
         if not ready:
             return []
@@ -93,7 +94,7 @@ class Lifeline:
 
 
 class OwnerWatch:
-    """Ends the program when another process is gone: the `make` that runs it."""
+    """Ends the program when another process, the `make` that runs it, is gone."""
 
     def __init__(self, owner: int, end_with: int) -> None:
         self._owner = psutil.Process(owner)
@@ -101,7 +102,7 @@ class OwnerWatch:
         self._asked_at: float | None = None
 
     def look(self) -> None:
-        """Ask the program to end once the other process has ended; end it when it does not in time."""
+        """If the other process has ended, ask the program to end, and kill it if it does not end in time."""
         if self._asked_at is None:
             if self._end_with is None or _has_ended(self._end_with):
                 self._asked_at = time.monotonic()
@@ -115,7 +116,7 @@ class OwnerWatch:
 
 
 def main(descriptor: str, owner: str, mark: str, end_with: str | None = None) -> None:
-    """Leave a guardian behind. The process that was started ends with 0 as soon as the guardian is there."""
+    """Start a guardian in the background. This process exits with 0 as soon as the guardian runs."""
     lifeline, entrusted = Lifeline(int(descriptor)), Entrusted()
     watch = OwnerWatch(int(owner), int(end_with)) if end_with is not None else None
     for number in _IGNORED_SIGNALS:
@@ -134,7 +135,7 @@ def main(descriptor: str, owner: str, mark: str, end_with: str | None = None) ->
 
 
 def clean_up(mark: str, entrusted: Entrusted) -> None:
-    """End the family, run the commands, remove the folders. What fails does not keep the rest from being done."""
+    """End the family, run the commands, remove the folders. A failure does not prevent the rest."""
     try:
         _end_family(mark, entrusted)
     finally:
@@ -148,11 +149,11 @@ def clean_up(mark: str, entrusted: Entrusted) -> None:
 def family(mark: str | None, roots: Collection[psutil.Process]) -> set[psutil.Process]:
     """Return the living processes that belong together: the roots, and
 
-    - whatever has the mark in its environment, as everything does that inherited it, also after a double fork,
-    - whatever is in the session of a root, also when the root itself has ended,
-    - every descendant of these, also one in a session of its own.
+    - every process with the mark in its environment, which is inherited even through a double fork,
+    - every process in the session of a root, even if the root itself has ended,
+    - every descendant of these, even one in another session.
 
-    Another user's environment cannot be read everywhere, so servers are roots and marked as well.
+    Another user's environment cannot always be read, so servers are both roots and marked.
     """
     found = in_sessions(roots)
     children: dict[int, list[psutil.Process]] = {}
@@ -174,8 +175,8 @@ def family(mark: str | None, roots: Collection[psutil.Process]) -> set[psutil.Pr
 
 
 def in_sessions(leaders: Iterable[psutil.Process]) -> set[psutil.Process]:
-    """Return the living processes of these sessions, also of one whose leader has ended."""
-    # The number of a leader that has ended is no other process's as long as its session has members.
+    """Return the living processes of these sessions, even if their leader has ended."""
+    # The id of an ended leader is not used again while its session has members.
     sessions = {leader.pid for leader in leaders if leader.is_running() or not psutil.pid_exists(leader.pid)}
     found = set()
     for pid in psutil.pids():

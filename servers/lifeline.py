@@ -1,10 +1,10 @@
-"""The lifeline: what ties processes, folders and ports to the life of the program that started or chose them.
+"""The lifeline: ties processes, folders and ports to the life of the program that uses them.
 
-A program that starts servers has a guardian (`servers/guardian.py`), which ends and removes what is entrusted here when
-the program is gone, however it ended. `begin` starts it; everything else here does so when there is none.
+A program that starts servers has a guardian (`servers/guardian.py`), which ends and removes everything entrusted here when
+the program is gone, however it ended. `begin` starts it; so does every other function here if it is not running.
 
-A process that inherits this program's environment after `begin` needs nothing more: it has the mark. One that is given
-an environment of its own is marked by `marked`.
+A process that inherits this program's environment after `begin` has the mark, and needs nothing more. For a process with
+another environment, use `marked`.
 """
 
 import itertools
@@ -24,13 +24,13 @@ from servers.errors import ServerUnavailableError
 from servers.guardian import MARK_VARIABLE
 
 END_WITH_VARIABLE = "SERVERS_END_WITH"
-"""Number of the process whose end is to end this program too: the Makefile names its `make`."""
+"""Id of the process whose end also ends this program: the Makefile sets that of its `make`."""
 
 _keys = itertools.count(1)
 
 
 class _Guardian:
-    """This program's end of the socket pair, and what was entrusted: said again to a second guardian."""
+    """This program's end of the socket pair, and what was entrusted, to be repeated to a second guardian."""
 
     def __init__(self) -> None:
         self._mark = uuid.uuid4().hex
@@ -41,26 +41,26 @@ class _Guardian:
         self._socket = self._start()
 
     def entrust(self, key: str, kind: str | None, what: object) -> None:
-        """Have the key stand for something of that kind; for nothing if the kind is None."""
+        """Set the value of a key, or remove the key if ``kind`` is None."""
         if kind is None:
             self._entrusted.pop(key, None)
         else:
             self._entrusted[key] = (kind, what)
-        self._say(_line(key, kind, what), [])
+        self._send(_line(key, kind, what), [])
 
     def hold(self, shared: socket.socket) -> None:
         self._held.append(shared)
-        self._say(b"\n", [shared.fileno()])
+        self._send(b"\n", [shared.fileno()])
 
     def close(self) -> None:
-        """Let go, in a child of this program that was forked."""
+        """Close the lifeline, in a forked child of this program."""
         for one in (self._socket, *self._held):
             one.close()
 
-    def _say(self, line: bytes, descriptors: list[int]) -> None:
+    def _send(self, line: bytes, descriptors: list[int]) -> None:
         try:
             socket.send_fds(self._socket, [line], descriptors)
-        except OSError:  # somebody has killed it
+        except OSError:  # the guardian was killed
             self._socket.close()
             self._socket = self._start()
 
@@ -73,7 +73,7 @@ class _Guardian:
                 command,
                 pass_fds=[theirs.fileno()],
                 cwd="/",
-                # Not marked itself: it outlives what is.
+                # Not marked itself, because it outlives what is marked.
                 env={name: value for name, value in os.environ.items() if name != MARK_VARIABLE},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -93,8 +93,8 @@ class _Guardian:
         return ours
 
 
-class _Own:
-    """This program's guardian, once it has one. A forked child is another program."""
+class _GuardianHolder:
+    """Holds this program's guardian, once it has one. A forked child counts as another program."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -107,30 +107,30 @@ class _Own:
             return self._guardian
 
     def forget(self) -> None:
-        """Let go of the parent's: the child would keep the lifeline open, and its servers are its own."""
+        """Close the parent's guardian: the child would keep the lifeline open, and has its own servers."""
         self.lock = threading.RLock()
         if self._guardian is not None:
             self._guardian.close()
             self._guardian = None
 
 
-_own = _Own()
-os.register_at_fork(after_in_child=_own.forget)
+_holder = _GuardianHolder()
+os.register_at_fork(after_in_child=_holder.forget)
 
 
 def begin() -> None:
     """Start this program's guardian, unless it has one. Raises ServerUnavailableError when it does not start."""
-    _own.guardian()
+    _holder.guardian()
 
 
 def marked(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with the mark by which the guardian knows what this program started."""
+    """Return the environment with the mark by which the guardian recognizes this program's processes."""
     begin()
     return {**environment, MARK_VARIABLE: os.environ[MARK_VARIABLE]}
 
 
 def entrust_process(pid: int, end_signal: signal.Signals = signal.SIGKILL) -> str:
-    """Have a child that leads a session ended with this program, and with it its children and its session.
+    """Entrust a child that leads a session: it ends with this program, with its children and its session.
 
     ``end_signal`` ends it at once but lets it clean up; SIGKILL follows. Returns a key for `take_back`.
     """
@@ -138,31 +138,31 @@ def entrust_process(pid: int, end_signal: signal.Signals = signal.SIGKILL) -> st
 
 
 def entrust_command(words: Sequence[str]) -> str:
-    """Have a command run after this program's end, when its processes are gone. Returns a key for `take_back`."""
+    """Entrust a command, to run after this program and its processes are gone. Returns a key for `take_back`."""
     return _entrust("command", list(words))
 
 
 def entrust_folder(folder: Path) -> str:
-    """Have a folder removed after this program's end. Returns a key for `take_back`."""
+    """Entrust a folder, to be removed after this program ends. Returns a key for `take_back`."""
     return _entrust("folder", str(folder.absolute()))
 
 
 def take_back(key: str) -> None:
-    """Take back what was entrusted: it has ended, or was removed."""
-    with _own.lock:
-        _own.guardian().entrust(key, None, None)
+    """Take back something entrusted that has ended or was removed."""
+    with _holder.lock:
+        _holder.guardian().entrust(key, None, None)
 
 
 def hold(shared: socket.socket) -> None:
     """Keep a socket open until this program is gone and its guardian has cleaned up."""
-    with _own.lock:
-        _own.guardian().hold(shared)
+    with _holder.lock:
+        _holder.guardian().hold(shared)
 
 
 def _entrust(kind: str, what: object) -> str:
-    with _own.lock:
+    with _holder.lock:
         key = str(next(_keys))
-        _own.guardian().entrust(key, kind, what)
+        _holder.guardian().entrust(key, kind, what)
         return key
 
 

@@ -1,4 +1,4 @@
-"""Jars by Maven, resolved from a pom into a folder of the cache that is there only when it is whole."""
+"""Downloads jars with Maven, from a pom into a folder of the cache that exists only when it is complete."""
 
 import shutil
 import subprocess
@@ -13,12 +13,12 @@ DOWNLOAD_TIMEOUT_SECONDS = 20 * 60
 
 
 def download(pom: Path, folder: Path, what: str, megabytes: int) -> None:
-    """Copy every jar the pom needs into the folder, in the place of what was there; the caller holds its lock.
+    """Replace the folder's content by every jar that the pom needs. The caller holds its lock.
 
-    Raises ServerUnavailableError when Maven fails; the folder is then what it was.
+    Raises ServerUnavailableError when Maven fails; then the folder is unchanged.
     """
     print(f"downloading {what} into {folder} ({megabytes} MB, once)", file=sys.stderr, flush=True)
-    # In a folder beside the last one, which gets its name only when it is whole.
+    # Into a new folder beside the last one, which gets its name only when it is complete.
     with temporary_folder(f"{folder.name}.", folder.parent) as temporary:
         partial = temporary / "jars"
         command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", str(pom)]
@@ -38,12 +38,12 @@ def download(pom: Path, folder: Path, what: str, megabytes: int) -> None:
 
 
 def write_manifest(folder: Path) -> None:
-    """Note which jars there are, and how large each is."""
+    """Write down which jars exist, and the size of each."""
     (folder / MANIFEST).write_text(_listing(folder))
 
 
 def is_complete(folder: Path) -> bool:
-    """Say whether all jars noted in the folder's manifest are there, each as large as it was."""
+    """Return whether all jars of the folder's manifest exist with the same sizes."""
     manifest = folder / MANIFEST
     return manifest.is_file() and manifest.read_text() == _listing(folder)
 

@@ -1,4 +1,4 @@
-"""The peer's jars: Pulsar's own JDBC sink for Postgres and what runs it without a cluster, in the cache (270 MB, once)."""
+"""The jars of the peer in benchmarks: Pulsar's JDBC sink for Postgres and its local runner, in the cache (270 MB, once)."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ def connector_version() -> str:
 
 
 def peer_jars() -> Path:
-    """Return the folder of the jars, downloading them if they are not there or not complete.
+    """Return the folder of the jars. Download them if they are missing or incomplete.
 
     Raises ServerUnavailableError if Maven is missing or fails.
     """
@@ -33,13 +33,13 @@ def peer_jars() -> Path:
 
 
 def runner_class_path(folder: Path) -> str:
-    """Every jar but the connector's, which the runner loads by itself."""
+    """Return every jar except the connector, which the runner loads by itself."""
     connector = _connector(folder)
     return ":".join(str(jar) for jar in sorted(folder.glob("*.jar")) if jar != connector)
 
 
 def connector_archive(folder: Path, place: Path) -> Path:
-    """The connector under the name that the runner insists on, `.nar`, as a link in a folder of the caller's."""
+    """Return a link to the connector in the folder ``place``, with the suffix `.nar` that the runner requires."""
     archive = place / _connector(folder).with_suffix(".nar").name
     archive.symlink_to(_connector(folder))
     return archive

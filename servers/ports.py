@@ -1,8 +1,8 @@
-"""Ports of the loopback address that no other program of this machine chooses, for servers that must come back on theirs.
+"""Ports of the loopback address that only this program uses, so that a server can start again on its port.
 
-Ports are chosen from lanes of neighbours. A program owns a lane while it holds the UDP port with the lane's first
-number: the kernel gives that to one program at a time, of whatever user and checkout, and takes it back when the
-program and its guardian are gone. Nothing of ours speaks UDP.
+Ports are chosen from lanes of consecutive numbers. A program owns a lane while it holds the UDP port with the lane's first
+number: the kernel gives it to one program at a time, of any user and checkout, and takes it back when the program and its
+guardian are gone. Nothing here uses UDP otherwise.
 """
 
 import os
@@ -14,15 +14,15 @@ from servers import lifeline
 
 HOST = "127.0.0.1"
 
-# Below the range from which systems take the ports of outgoing connections (32768 and up on Linux). A client that tries
-# again and again to reach a stopped server could else be given the server's own port for its end of the connection,
-# and so keep the server from coming back.
+# Below the range from which systems take the ports of outgoing connections (32768 and up on Linux). Otherwise a client that
+# retries a stopped server could get the server's own port for its end of the connection, and so prevent the server from
+# starting again.
 CANDIDATES = range(20_000, 32_000)
 LANE_PORTS = 50
 
 
 class _Lanes:
-    """The ports of this program's lanes that were not given out yet."""
+    """The ports of this program's lanes that are still unused."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,7 +48,7 @@ os.register_at_fork(after_in_child=_lanes.forget)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return that many ports on which nothing listens. They are this program's until it ends, and never given twice.
+    """Return ports on which nothing listens. They belong to this program until it ends, and are never returned twice.
 
     Raises OSError when other programs' lanes leave none.
     """
@@ -56,7 +56,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _new_lane() -> list[int]:
-    """Take a lane that no program owns, and return its ports, in any order."""
+    """Acquire a lane that no program owns, and return its ports in any order."""
     firsts = CANDIDATES[::LANE_PORTS]
     for first in random.SystemRandom().sample(firsts, k=len(firsts)):
         owner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,4 +1,4 @@
-"""A real Postgres, 15 or 18, as processes of their own, on a free port of the loopback address."""
+"""A real Postgres, 15 or 18, on a free port of the loopback address."""
 
 import os
 import shutil
@@ -25,20 +25,19 @@ from servers.postgres_programs import (
 SUPERUSER = "postgres"
 START_TIMEOUT_SECONDS = 60
 
-# Postgres' "immediate shutdown": at once, without writing its data, but it gives its shared memory back. That is not in
-# its folder; what SIGKILL leaves of it stays until the machine starts again.
+# Postgres' "immediate shutdown": at once, without writing its data, but it releases its shared memory. That is outside its
+# folder; after SIGKILL it stays until the machine restarts.
 IMMEDIATE_SHUTDOWN = signal.SIGQUIT
 
-# For tests that never kill the machine: a killed process loses nothing by these, a power cut would.
+# For tests, which never crash the machine: with these a killed process loses nothing, but a power cut would lose data.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 
 
 class PostgresServer:
-    """One cluster in a folder of its own below `parent` (the system's temporary one); gone when the `with` block ends.
+    """One cluster in its own folder below `parent` (default: the system's temporary folder), removed after the `with` block.
 
-    `durable` keeps what was committed even through a power cut, as in production (slower). `settings` are added to
-    those of postgresql.conf.
+    `durable` keeps commits even through a power cut, as in production (slower). `settings` are added to postgresql.conf.
     """
 
     def __init__(
@@ -59,18 +58,18 @@ class PostgresServer:
         self._server: processes.ServerProcess | None = None
 
     def url(self, database: str = "postgres") -> str:
-        """Return the libpq URL of one of its databases, as superuser."""
+        """Return the libpq URL of one of its databases, as a superuser."""
         return f"postgresql://{SUPERUSER}@{HOST}:{self._port}/{database}"
 
     @property
     def pid(self) -> int:
-        """Its first process, to measure or signal; its sessions are children of it."""
+        """Its main process, to measure or signal. Its sessions are children of it."""
         assert self._server is not None, "Postgres is not running"
         return self._server.process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether its first process is there; a full disk may have ended it."""
+        """Whether its main process is running; a full disk may have ended it."""
         return self._server is not None and self._server.is_running()
 
     @property
@@ -80,7 +79,7 @@ class PostgresServer:
         return self._folder / "postgres.log"
 
     def start(self) -> None:
-        """Start it and return when it takes connections. Raises ServerUnavailableError."""
+        """Start it, and return when it accepts connections. Raises ServerUnavailableError."""
         folder = self._initialised()
         options = {
             "port": str(self._port),
@@ -106,13 +105,13 @@ class PostgresServer:
         self._server.wait_until(self._takes_connections, START_TIMEOUT_SECONDS)
 
     def stop(self) -> None:
-        """Stop it in order, cutting its sessions; it may be started again."""
+        """Stop it cleanly, and end its sessions. It may be started again."""
         if self._server is not None:
             self._server.stop(signal.SIGINT)
             self._server = None
 
     def kill(self) -> None:
-        """Kill all its processes without a word; it may be started again, and recovers then."""
+        """Kill all its processes like a crash. It may be started again, and then recovers."""
         if self._server is not None:
             self._server.kill()
             self._server = None
@@ -126,14 +125,14 @@ class PostgresServer:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # Nobody needs its data any more.
+        # Its data are not needed any more.
         if self._server is not None:
             self._server.stop(IMMEDIATE_SHUTDOWN)
             self._server = None
         self._remove()
 
     def _initialised(self) -> Path:
-        """Return the cluster's folder; make it the first time."""
+        """Return the cluster's folder. Create it the first time."""
         if self._folder is not None:
             return self._folder
         self._folder = folder = make_folder(f"jobtrail-postgres-{self.version}-", self._parent)
@@ -180,5 +179,5 @@ class PostgresServer:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours that would change what the server does (PGDATA, PGPORT, a language, a time zone)."""
+    """Return our environment without what would change the server (PGDATA, PGPORT, a language, a time zone)."""
     return {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"}

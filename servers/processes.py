@@ -1,7 +1,7 @@
-"""Starting a server's process, waiting until it answers, stopping it, killing it with all its children.
+"""Starts a server's process, waits until it answers, stops it, and kills it with all its children.
 
-A server ends with the program that started it, however that ends: in order by `atexit`, else by the guardian
-(`servers/lifeline.py`).
+A server ends with the program that started it, however that program ends: cleanly through `atexit`, else through the
+guardian (`servers/lifeline.py`).
 """
 
 import atexit
@@ -44,12 +44,12 @@ class ServerProcess:
         _running.add(self)
 
     def wait_until(self, answers: Callable[[], bool], timeout_seconds: float) -> None:
-        """Return when `answers` says so. Raises ServerUnavailableError with the end of the log if it ends or time is up."""
+        """Return when `answers` is true. Raises ServerUnavailableError with the end of the log if the server ends or time is up."""
         deadline = time.monotonic() + timeout_seconds
         while not answers():
             status = self.process.poll()
             if status is not None:
-                self.kill()  # what it left behind
+                self.kill()  # the processes it left behind
                 raise ServerUnavailableError(
                     f"{self.name} ended with status {status} at start.\n{self.end_of_log()}"
                 )
@@ -64,14 +64,14 @@ class ServerProcess:
         return self.process.poll() is None
 
     def stop(self, polite: signal.Signals, timeout_seconds: float = 30) -> None:
-        """Ask it to end with the signal given, and kill it when it does not within the time."""
+        """Ask it to end with this signal, and kill it if it does not end in time."""
         self.process.send_signal(polite)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout_seconds)
         self.kill()
 
     def kill(self) -> None:
-        """End it, its children and its session by SIGKILL, as a crash would. Returns when they are gone."""
+        """End it, its children and its session with SIGKILL, like a crash. Returns when they are gone."""
         deadline = time.monotonic() + KILLED_WITHIN_SECONDS
         members = family(None, [self._root])
         while members and time.monotonic() < deadline:
@@ -80,7 +80,7 @@ class ServerProcess:
                     member.kill()
             self.process.wait()
             psutil.wait_procs(members - {self._root}, timeout=1)
-            members = in_sessions([self._root])  # what was started meanwhile
+            members = in_sessions([self._root])  # processes started meanwhile
         self.process.wait()
         if self in _running:
             _running.discard(self)
@@ -102,11 +102,11 @@ def start(
     user: str | None = None,
     end_signal: signal.Signals = signal.SIGKILL,
 ) -> ServerProcess:
-    """Start a server in a session of its own, so that Ctrl-C in a terminal reaches its starter alone, not the server.
+    """Start a server in its own session, so that Ctrl-C in a terminal reaches only its starter, not the server.
 
-    With `user`, it runs as that user, whatever groups we are in (needs root). `end_signal` is the signal by which it
-    ends at once and cleans up behind itself, if there is one: it gets that when we are gone.
-    Raises ServerUnavailableError when nothing would end it after us.
+    With `user`, it runs as that user, without our groups (needs root). `end_signal` is the signal on which it ends at once
+    and cleans up, if there is one: it is sent when we are gone. Raises ServerUnavailableError if no guardian can be started
+    to end it after us.
     """
     marked = lifeline.marked(environment)
     with log.open("ab") as output:
@@ -126,13 +126,13 @@ def start(
 
 
 def first_ended() -> ServerProcess | None:
-    """Return a process that was started here and has ended though nobody stopped it; None if there is none."""
+    """Return a process that was started here and has ended without being stopped; None if there is none."""
     return next((server for server in _running if not server.is_running()), None)
 
 
 def primary_group(user: str) -> int:
-    """Return the id of the user's own group."""
-    import pwd  # not there on Windows, where nothing runs as another user
+    """Return the id of the user's primary group."""
+    import pwd  # missing on Windows, where nothing runs as another user
 
     return pwd.getpwnam(user).pw_gid
 
@@ -143,5 +143,5 @@ def _leave_nothing_behind() -> None:
         server.stop(server.end_signal)
 
 
-# A forked child is another program: the servers are its parent's.
+# A forked child is another program: the servers belong to its parent.
 os.register_at_fork(after_in_child=_running.clear)

@@ -1,7 +1,7 @@
-"""A real Pulsar standalone as a process of its own, on free ports of the loopback address.
+"""A real Pulsar standalone as a separate process, on free ports of the loopback address.
 
-`own_pulsar()` is one that the caller may stop, kill and start again; `any_pulsar()` is whichever can be had, for tests
-that only use it: the one that JOBTRAIL_TEST_PULSAR_URL names, else Java's, else a Docker engine's.
+`own_pulsar()` gives one that the caller may stop, kill and start again. `any_pulsar()` gives any that is available, for tests
+that only use it: the one that JOBTRAIL_TEST_PULSAR_URL names, else one with Java, else one in Docker.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from servers.pulsar_jars import jars, java_problem, maven_problem, pulsar_versio
 URL_VARIABLE = "JOBTRAIL_TEST_PULSAR_URL"
 ADMIN_URL_VARIABLE = "JOBTRAIL_TEST_PULSAR_ADMIN_URL"
 
-# About 10 s on a quiet machine of two cores. The limit is for one that many share.
+# About 10 s on an idle machine with two cores. The limit is for busy machines.
 START_TIMEOUT_SECONDS = 180
 
 SETTINGS = Path(__file__).with_name("standalone.conf")
 LOGGING = Path(__file__).with_name("log4j2.xml")
 
-# Java's quick compiler alone: half the CPU time of a start, and a slower broker; not for measurements.
+# Only Java's quick compiler: half the CPU time of a start, but a slower broker; not for measurements.
 QUICK_START = ("-XX:TieredStopAtLevel=1",)
 
-# What Pulsar's own start script opens for it.
+# The packages that Pulsar's own start script opens.
 OPENED_MODULES = (
     "java.base/java.lang",
     "java.base/java.nio",
@@ -47,7 +47,7 @@ OPENED_MODULES = (
 
 
 class Pulsar(Protocol):
-    """A broker that answers: where clients connect, and where its admin REST is."""
+    """A running broker: the address for clients, and that of its admin REST."""
 
     @property
     def url(self) -> str: ...
@@ -67,7 +67,7 @@ class OwnPulsar(Pulsar, Protocol):
 
 
 class PulsarServer:
-    """Pulsar by Java: broker and bookie in one process, their data in a folder of the caller's."""
+    """Pulsar with Java: broker and bookie in one process, their data in a folder of the caller."""
 
     def __init__(
         self, data: Path, java_options: Sequence[str] = (), settings: Mapping[str, object] | None = None
@@ -92,12 +92,12 @@ class PulsarServer:
 
     @property
     def log(self) -> Path:
-        """The file that it prints its warnings to."""
+        """The file with its warnings."""
         return self._data / "pulsar.log"
 
     @property
     def _temporary(self) -> Path:
-        """The folder of its temporary files: RocksDB's library is one (13 MB), and SIGKILL leaves it there."""
+        """The folder of its temporary files. One is RocksDB's library (13 MB), which stays after SIGKILL."""
         return self._data / "tmp"
 
     @property
@@ -107,7 +107,7 @@ class PulsarServer:
         return self._server.process.pid
 
     def start(self) -> None:
-        """Start it and return when it takes messages. Raises ServerUnavailableError."""
+        """Start it, and return when it accepts messages. Raises ServerUnavailableError."""
         self._temporary.mkdir(parents=True, exist_ok=True)
         (self._data / "standalone.conf").write_text(self._settings())
         self._server = processes.start(
@@ -120,13 +120,13 @@ class PulsarServer:
         self._server.wait_until(lambda: answers(self.admin_url), START_TIMEOUT_SECONDS)
 
     def stop(self) -> None:
-        """Stop it in order; it may be started again."""
+        """Stop it cleanly. It may be started again."""
         if self._server is not None:
             self._server.stop(signal.SIGTERM)
             self._server = None
 
     def kill(self) -> None:
-        """Kill it without a word; it may be started again, and then finds what it had acknowledged."""
+        """Kill it like a crash. It may be started again, and then has everything it had acknowledged."""
         if self._server is not None:
             self._server.kill()
             self._server = None
@@ -136,7 +136,7 @@ class PulsarServer:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.kill()  # nobody needs its data any more, and an orderly stop takes seconds
+        self.kill()  # its data are not needed any more, and a clean stop takes seconds
 
     def _settings(self) -> str:
         addresses = {
@@ -176,7 +176,7 @@ class PulsarServer:
 
 
 class ExternalPulsar:
-    """A broker that somebody else started and will stop."""
+    """A broker that was started elsewhere and is not stopped here."""
 
     def __init__(self, url: str, admin_url: str) -> None:
         self.url = url
@@ -185,7 +185,7 @@ class ExternalPulsar:
 
 @contextlib.contextmanager
 def any_pulsar(java_options: Sequence[str] = QUICK_START) -> Iterator[Pulsar]:
-    """Yield a running broker, whichever can be had. Raises ServerUnavailableError that says what is missing."""
+    """Yield any running broker that is available. Raises ServerUnavailableError with what is missing."""
     url, admin_url = os.environ.get(URL_VARIABLE), os.environ.get(ADMIN_URL_VARIABLE)
     if not url:
         with own_pulsar(java_options) as pulsar:
@@ -204,10 +204,9 @@ def any_pulsar(java_options: Sequence[str] = QUICK_START) -> Iterator[Pulsar]:
 def own_pulsar(
     java_options: Sequence[str] = (), settings: Mapping[str, object] | None = None
 ) -> Iterator[OwnPulsar]:
-    """Yield a running broker of the caller's own; afterwards it and its data are gone.
+    """Yield a running broker for the caller alone. Remove it and its data afterwards.
 
-    `settings` are added to those of standalone.conf.
-    Raises ServerUnavailableError that says what is missing.
+    `settings` are added to those of standalone.conf. Raises ServerUnavailableError with what is missing.
     """
     problems = [problem for problem in (java_problem(), maven_problem()) if problem]
     if not problems:
@@ -230,5 +229,5 @@ def own_pulsar(
 
 
 def _loopback_interface() -> str:
-    """Return `lo`, or what this system calls it."""
+    """Return `lo`, or this system's name for it."""
     return next(name for _, name in socket.if_nameindex() if name.startswith("lo"))

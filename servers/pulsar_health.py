@@ -1,4 +1,4 @@
-"""Whether a standalone broker is up, asked of its admin REST by plain HTTP."""
+"""Checks whether a standalone broker is up, with plain HTTP requests to its admin REST."""
 
 import json
 import urllib.error
@@ -6,13 +6,13 @@ import urllib.request
 
 
 def answers(admin_url: str) -> bool:
-    """Say whether a standalone broker is through with its start, whose last step is this namespace, and healthy."""
+    """Return whether a standalone broker has finished starting, whose last step is this namespace, and is healthy."""
     namespaces = _get(f"{admin_url}/admin/v2/namespaces/public")
     return isinstance(namespaces, list) and "public/default" in namespaces and is_healthy(admin_url)
 
 
 def is_healthy(admin_url: str) -> bool:
-    """Say whether the broker passes its own check: a message goes round."""
+    """Return whether the broker passes its own check: it sends a message and receives it."""
     return _get(f"{admin_url}/admin/v2/brokers/health") == "ok"
 
 

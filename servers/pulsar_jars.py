@@ -1,4 +1,4 @@
-"""The jars of a real Pulsar, resolved by Maven from pom.xml into the cache (about 320 jars, 235 MB, once)."""
+"""The jars of a real Pulsar, downloaded with Maven from pom.xml into the cache (about 320 jars, 235 MB, once)."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ def pulsar_version() -> str:
 
 
 def java_problem() -> str | None:
-    """Say what is missing of Java, or None."""
+    """Return what is missing of Java, or None."""
     java = shutil.which("java")
     if java is None:
         return f"no `java` on PATH (Java {MINIMUM_JAVA} or later is needed)"
@@ -36,7 +36,7 @@ def java_problem() -> str | None:
 
 
 def jars() -> Path:
-    """Return the folder of the jars, downloading them if they are not there or not complete.
+    """Return the folder of the jars. Download them if they are missing or incomplete.
 
     Raises ServerUnavailableError if Maven is missing or fails.
     """
@@ -50,7 +50,7 @@ def jars() -> Path:
 
 
 def maven_problem() -> str | None:
-    """Say what is missing to have the jars, or None: Maven is needed only where they are not in the cache."""
+    """Return what is missing to get the jars, or None. Maven is needed only if they are not in the cache."""
     if is_complete(cache_directory() / f"pulsar-{pulsar_version()}") or shutil.which("mvn"):
         return None
     return "no `mvn` on PATH (Maven fetches Pulsar's jars, once)"

@@ -1,6 +1,6 @@
-"""pulsar-lite, the embedded broker, as a process of its own: for the demo on a machine without Java.
+"""pulsar-lite, the embedded broker, as a separate process, for the demo on a machine without Java.
 
-It has no schema registry, no admin REST and no seek: never a stand-in for the real broker in a test of those.
+It has no schema registry, no admin REST and no seek, so it cannot replace the real broker in tests of those.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ START_TIMEOUT_SECONDS = 30
 
 
 class PulsarLiteServer:
-    """One broker, its data in a folder of the caller's."""
+    """One broker, its data in a folder of the caller."""
 
     def __init__(self, data: Path) -> None:
         """Choose the port; `start` does the rest. The folder need not exist, and is not removed."""
@@ -35,7 +35,7 @@ class PulsarLiteServer:
         return self._server.process.pid
 
     def start(self) -> None:
-        """Start it and return when it takes connections. Raises ServerUnavailableError."""
+        """Start it, and return when it accepts connections. Raises ServerUnavailableError."""
         self._data.mkdir(parents=True, exist_ok=True)
         command = [
             str(_program()),
@@ -54,7 +54,7 @@ class PulsarLiteServer:
         self._server.wait_until(self._takes_connections, START_TIMEOUT_SECONDS)
 
     def kill(self) -> None:
-        """Kill it without a word."""
+        """Kill it like a crash."""
         if self._server is not None:
             self._server.kill()
             self._server = None
@@ -64,7 +64,7 @@ class PulsarLiteServer:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.kill()  # nobody needs its data any more
+        self.kill()  # its data are not needed any more
 
     def _takes_connections(self) -> bool:
         try:
@@ -75,7 +75,7 @@ class PulsarLiteServer:
 
 
 def _program() -> Path:
-    # Its own module is not imported: its starter logs into a fixed file and prints.
+    # The package is not imported: its starter logs into a fixed file and prints.
     package = importlib.util.find_spec("pulsar_lite")
     if package is None or package.origin is None:
         raise ServerUnavailableError("no pulsar-lite: the package is not installed (`make demo` installs it)")

@@ -1,7 +1,7 @@
-"""How settings are read: environment variables first, then the TOML file named by ``JOBTRAIL_CONFIG_FILE``.
+"""Reads settings: environment variables first, then the TOML file named by ``JOBTRAIL_CONFIG_FILE``.
 
 A service composes its settings from the classes of this package and validates them as a whole at start. Secrets are
-``SecretStr``, so neither an error nor a log line shows them; of all others the repr shows no password of a URL.
+``SecretStr``, so no error or log line shows them. The repr of the others hides passwords in URLs.
 """
 
 import os
@@ -30,7 +30,7 @@ _UNITS_OF_NAMES = {"_seconds": 1, "_days": UNIT_SECONDS["d"]}
 
 
 class Settings(BaseSettings):
-    """Base of every settings class. Field ``pulsar_url`` is ``JOBTRAIL_PULSAR_URL``, and ``pulsar_url`` in the file."""
+    """Base of every settings class. Field ``pulsar_url`` is the variable ``JOBTRAIL_PULSAR_URL``, or ``pulsar_url`` in the file."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -65,9 +65,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
-        """Read and validate. Overrides (command-line options) win; those that are None do not count.
+        """Read and validate the settings. Overrides (command-line options) win; those that are None do not count.
 
-        Raises SettingsError that names each variable, what it was and what was expected.
+        Raises SettingsError with each wrong variable, its value and what was expected.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
         try:
@@ -112,7 +112,7 @@ def _is_plain(annotation: Any) -> bool:
 
 
 def _hint(name: str, given: Any) -> str:
-    """Return what was probably meant by a value that is not a number."""
+    """Return a hint at what was probably meant by a value that is not a number."""
     if not isinstance(given, str):
         return ""
     if given.startswith("tcp://"):

@@ -9,7 +9,7 @@ from settings.broker import BrokerSettings
 
 @dataclass(frozen=True)
 class Subscription:
-    """How one service reads its subscription: the settings that each service has under its own prefix."""
+    """How one service reads its subscription: settings that each service has under its own prefix."""
 
     name: str
     batch_events: int
@@ -34,5 +34,5 @@ class ConsumerSettings(BrokerSettings):
 
     @property
     def subscription(self) -> Subscription:
-        """The service's subscription. Each service's settings say which of their fields make it."""
+        """The service's subscription, made from its own fields."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the settings' classes: ``python -m settings.document [--check]``.
+"""Writes docs/settings.md from the settings' classes: ``python -m settings.document [--check]``.
 
 A setting is described once, where it is defined. `make docs` writes the page, and `make check` fails when it differs.
 """
@@ -38,7 +38,7 @@ SECTIONS: Final = (
     (
         "retention",
         "Retention",
-        "`jobtrail aggregate`, `jobtrail retain`. [What goes, and when](operating.md#retention).",
+        "`jobtrail aggregate`, `jobtrail retain`. [What is deleted, and when](operating.md#retention).",
     ),
     ("rebuild", "`jobtrail rebuild`", "[What it does](rebuild.md)."),
     ("provision", "`jobtrail provision`", ""),
@@ -52,9 +52,9 @@ _HEAD: Final = """# Settings
 
 Written by `make docs` from `settings/`; do not edit.
 
-From the environment, else from the TOML file that `JOBTRAIL_CONFIG_FILE` names, where `JOBTRAIL_PULSAR_URL` is `pulsar_url`. An empty
-variable counts as unset. Lists are JSON: `JOBTRAIL_METRICS_WINDOWS='["5m", "1h"]'`. A wrong value stops the program at its start, with
-everything that is wrong in one line. A name that no setting has is ignored; every command names it on standard error and every
+Settings are read from the environment, else from the TOML file that `JOBTRAIL_CONFIG_FILE` names, where `JOBTRAIL_PULSAR_URL` is
+`pulsar_url`. An empty variable counts as unset. Lists are JSON: `JOBTRAIL_METRICS_WINDOWS='["5m", "1h"]'`. A wrong value stops the
+program at its start, with all problems in one line. An unknown name is ignored; every command reports it on standard error and every
 service in its log (`unknown_setting`), with the name that was probably meant. Secrets are never printed. The SDK's own settings are in
 [workers/README.md](../workers/README.md#settings).
 """
@@ -133,15 +133,15 @@ def _range(field: Any) -> str:
 
 
 def main() -> int:
-    """Write the page, or with ``--check`` say whether it is fresh; return the exit status."""
+    """Write the page, or with ``--check`` only compare it. Return the exit status."""
     arguments = argparse.ArgumentParser(description="Write docs/settings.md from the code.")
-    arguments.add_argument("--check", action="store_true", help="only say whether the page is fresh")
+    arguments.add_argument("--check", action="store_true", help="only check whether the page is up to date")
     if not arguments.parse_args().check:
         PAGE.write_text(page(), encoding="utf-8")
         return 0
     if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page():
         return 0
-    sys.stderr.write("docs/settings.md is not what settings/ says: run `make docs` and commit it\n")
+    sys.stderr.write("docs/settings.md differs from settings/: run `make docs` and commit it\n")
     return 1
 
 

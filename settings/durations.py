@@ -1,4 +1,4 @@
-"""Read durations such as 30m, 24h, 7d, and guess what was meant by one in another form.
+"""Parses durations such as 30m, 24h, 7d, and guesses the meaning of one in another form.
 
 Pure. A duration here has ASCII digits and a unit, and neither sign nor blanks.
 """
@@ -28,7 +28,7 @@ _LONGEST_TEXT: Final = 40
 
 
 def duration_seconds(text: str) -> float | None:
-    """Return the length of a duration in seconds; None when the text is not one. A huge number gives infinity."""
+    """Return the length of a duration in seconds; None if the text is not one. A huge number gives infinity."""
     found = _DURATION.fullmatch(text)
     return float(found[1]) * UNIT_SECONDS[found[2]] if found else None
 
@@ -71,5 +71,5 @@ def plain_text(text: str) -> str:
 
 
 def has_sign(text: str) -> bool:
-    """Say whether a text begins with a sign, blanks aside."""
+    """Return whether a text begins with a sign, ignoring blanks."""
     return text.strip()[:1] in tuple(_SIGNS)

@@ -68,7 +68,7 @@ class MetricsSettings(ConsumerSettings, ServiceSettings):
         5_000,
         ge=1,
         le=100_000,
-        description="most sets of labels of one counter; the others are summed as `other`",
+        description="most sets of labels of one counter; further sets are counted as `other`",
     )
     metrics_histogram_sets: int = Field(
         500, ge=1, le=10_000, description="most sets of labels of one histogram; each set is 17 series"
@@ -107,7 +107,7 @@ class MetricsSettings(ConsumerSettings, ServiceSettings):
 
 
 def window_seconds(name: str) -> int:
-    """Return the length of a window in seconds by its name; 0 when the name is not one of a window."""
+    """Return the length of a window in seconds by its name; 0 if the name is not a window's."""
     number, unit = name[:-1], name[-1:]
     if not (number.isascii() and number.isdecimal()):
         return 0

@@ -1,7 +1,7 @@
-"""Find variables, and settings in the file, that have no meaning, and guess what they were meant to be.
+"""Finds variables, and entries in the file, that are not settings, and guesses what they were meant to be.
 
 Such a name is not an error: the SDK, tests and other programs share the prefix. But a misspelt name must not go unnoticed: its
-setting keeps the default, and everything looks well.
+setting keeps the default, and everything looks fine.
 """
 
 import difflib
@@ -61,13 +61,13 @@ _LIKE_PREFIX: Final = "JOB"
 
 
 class UnknownName(NamedTuple):
-    """A name that no setting has, and so is ignored."""
+    """A name that is ignored, because no setting has it."""
 
     name: str
     file: str | None
-    """The file of settings that it is in; None: a variable."""
+    """The file of settings with this name; None: a variable."""
     nearest: str | None
-    """The most similar name that means something, if there is one."""
+    """The most similar name of a setting, if any."""
 
     def __str__(self) -> str:
         what = f"variable {self.name}" if self.file is None else f"setting {self.name} in {self.file!r}"
@@ -76,9 +76,9 @@ class UnknownName(NamedTuple):
 
 
 def unknown_names(environment: Mapping[str, str] = os.environ) -> list[UnknownName]:
-    """Return the variables, and the settings in the file that JOBTRAIL_CONFIG_FILE names, that mean nothing; sorted.
+    """Return the variables, and the entries in the file that JOBTRAIL_CONFIG_FILE names, that are not settings; sorted.
 
-    Values are neither looked at nor returned. A file that cannot be read says nothing here.
+    Values are neither read nor returned. A file that cannot be read is skipped.
     """
     names = [name for name, value in environment.items() if value and name[:3].upper() == _LIKE_PREFIX]
     path = environment.get(CONFIG_FILE_VARIABLE)
@@ -97,7 +97,7 @@ def unknown_names(environment: Mapping[str, str] = os.environ) -> list[UnknownNa
 
 @lru_cache(maxsize=1)
 def pipeline_settings() -> frozenset[str]:
-    """Return the names of all settings of the services and commands, as they are in the file."""
+    """Return the names of all settings of the services and commands, as written in the file."""
     return frozenset(
         name
         for module in pkgutil.iter_modules(settings.__path__)
@@ -136,5 +136,5 @@ def _names_in(path: str) -> list[str]:
     try:
         with open(path, "rb") as file:
             return list(tomllib.load(file))
-    except (OSError, ValueError):  # the settings themselves say what is wrong with it
+    except (OSError, ValueError):  # loading the settings reports what is wrong with it
         return []

@@ -9,7 +9,7 @@ class ProvisionSettings(BrokerSettings):
     """The topic of the events, and the policies of its Pulsar namespace, which nothing else should use."""
 
     provision_partitions: int = Field(
-        8, ge=1, le=1_000, description="partitions of the topic; their number can grow and never shrinks"
+        8, ge=1, le=1_000, description="partitions of the topic; their number can grow but never shrink"
     )
     provision_retention_days: int = Field(
         -1,

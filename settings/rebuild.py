@@ -14,7 +14,7 @@ class RebuildSettings(BrokerSettings, DatabaseSettings, ServiceSettings):
         0,
         ge=0,
         le=64,
-        description="processes that load, each a part of the partitions; 0 = one for each core, at most 4",
+        description="loading processes, each for some of the partitions; 0 = one per core, at most 4",
     )
     rebuild_batch_events: int = Field(
         40_000,

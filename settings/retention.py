@@ -1,4 +1,4 @@
-"""Settings of retention: how long data are kept, and how much of the time their removal may work."""
+"""Settings of retention: how long data are kept, and for what share of the time their deletion may work."""
 
 from pydantic import Field, field_validator
 
@@ -8,7 +8,7 @@ _LEAST_DAYS = 7
 
 
 class RetentionSettings(Settings):
-    """Data older than the horizon are deleted. The broker's log has a retention of its own."""
+    """Data older than the horizon are deleted. The broker's log has its own retention."""
 
     retention_days: int = Field(
         90,
@@ -29,7 +29,7 @@ class RetentionSettings(Settings):
         description="whether aggregators delete old data, one of them, once a day; if false, only `jobtrail retain` does",
     )
     retention_share: float = Field(
-        0.2, gt=0, le=1, description="share of the time that the removal works; it pauses for the rest"
+        0.2, gt=0, le=1, description="share of the time that the deletion works; it pauses for the rest"
     )
     retention_batch_rows: int = Field(
         5_000, ge=100, le=100_000, description="most rows that one transaction deletes"
@@ -38,7 +38,7 @@ class RetentionSettings(Settings):
     @field_validator("retention_days")
     @classmethod
     def _is_no_slip(cls, days: int) -> int:
-        """Refuse very few days: deleted data do not come back, so a small number is more likely a mistake."""
+        """Refuse very few days: deleted data cannot be restored, so a small number is probably a mistake."""
         if 0 < days < _LEAST_DAYS:
             raise ValueError(
                 f"expected {_LEAST_DAYS} days or more, or 0 to keep everything, got {days}: deleted data do not "

@@ -1,8 +1,7 @@
 """Fills a database as after days of work: jobs, attempts, edges and aggregates, written by the product's own writer.
 
-It holds runs of all sizes over five days, 20 sources, 400 pairs of worker and queue, 500 failure groups; and two large
-runs: one at work, one that got stuck an hour ago. Only the last events of each job are written: the tables come out
-the same.
+It has runs of all sizes over five days, 20 sources, 400 pairs of worker and queue, 500 failure groups; and two large runs:
+one at work, one that got stuck an hour ago. Only the last events of each job are written, which gives the same tables.
 """
 
 import random
@@ -56,12 +55,12 @@ def large_run_jobs(jobs: int) -> int:
 
 
 def fill(database_url: str, jobs: int, seed: int = 7) -> None:
-    """Write this many jobs. Raises what the writer raises."""
-    told = _events(jobs, random.Random(seed), int(datetime.now(UTC).timestamp()) * _SECOND_US)
+    """Write this many jobs. Raises the same as the writer."""
+    generated = _events(jobs, random.Random(seed), int(datetime.now(UTC).timestamp()) * _SECOND_US)
     settings = DatabaseSettings.load(database_url=database_url)
     with closing(connect(settings, "jobtrail bench")) as connection:
         prepare_session(connection)
-        while events := list(islice(told, _BATCH)):
+        while events := list(islice(generated, _BATCH)):
             write_batch(connection, fold(events))
         connection.autocommit = True
         connection.execute("VACUUM ANALYZE")

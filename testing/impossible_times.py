@@ -1,4 +1,4 @@
-"""Wrong times that publishers send beside a right ``occurred_at``: functions from that to microseconds since 1970."""
+"""Wrong times that publishers send with a correct ``occurred_at``: functions from that to microseconds since 1970."""
 
 from collections.abc import Callable
 from typing import Final

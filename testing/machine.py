@@ -37,7 +37,7 @@ def _postgres_version() -> str:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return user and system time of a process and of its children, also of those that have ended."""
+    """Return user and system time of a process and of its children, including those that have ended."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]

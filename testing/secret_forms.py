@@ -1,7 +1,7 @@
-"""Forms in which secrets come in texts and arguments, and harmless texts that look like them: one table for all tests.
+"""Forms of secrets in texts and arguments, and harmless texts that look like them: one table for all tests.
 
-Each form says which parts of its text are secret, and which words have to survive. The SDK's tests and the pipeline's
-read the same table, because both sides follow the same rules.
+Each form has the secret parts of its text, and the words that must survive. The SDK's tests and the pipeline's read the same
+table, because both follow the same rules.
 """
 
 from typing import Final, NamedTuple

@@ -15,7 +15,7 @@ def preflight_page(found: Preflight) -> str:
         f"topic   {safe(found.topic, 200)}: {log.partitions} partitions, {log.entries:,} entries, {_size(log.bytes)}"
     )
     lines.append(
-        f"        published from {format_time(log.published_from)} on; its first events are of {format_time(log.speaks_from)} or later"
+        f"        published from {format_time(log.published_from)} on; its first events occurred at {format_time(log.speaks_from)} or later"
     )
     jobs = f"about {tables.jobs:,} jobs, " if tables.jobs > 0 else ""
     lines.append(f"tables  {jobs}{_size(tables.bytes)}, reaching back to {format_time(tables.earliest)}")
@@ -29,7 +29,7 @@ def preflight_page(found: Preflight) -> str:
     lines += [f"note    {safe(note, 2_000)}" for note in found.notes]
     lines += [f"problem {safe(problem, 2_000)}" for problem in found.problems]
     if not found.problems:
-        lines.append("nothing stands in the way.")
+        lines.append("nothing prevents a rebuild.")
     return "\n".join(lines)
 
 

@@ -42,8 +42,8 @@ def runs_page(found: list[Run], more: bool = False) -> str:
         if others:
             below = "of a job below it" if others == 1 else f"of {others} jobs below it"
             lines.append(
-                f"⚠ run #{safe(run.root)} of {safe(run.namespace)}: id used again {below}; `jobtrail lineage stats` says "
-                "of which stage"
+                f"⚠ run #{safe(run.root)} of {safe(run.namespace)}: id used again {below}; `jobtrail lineage stats` shows "
+                "the stage"
             )
     if more:
         lines.append("… and older ones (--limit)")

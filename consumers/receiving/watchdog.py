@@ -158,20 +158,20 @@ def stalled(before: Observation, now: Observation, *, was_idle: bool) -> dict[st
 
 def _reason(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool) -> str | None:
     waits = f"{now.entries:,} entries wait"
-    if now.own is None or before.own is None:
-        both = now.own is None and before.own is None
+    if now.own_consumer is None or before.own_consumer is None:
+        both = now.own_consumer is None and before.own_consumer is None
         return f"{waits}, and the broker does not know of this consumer" if both else None
-    if was_idle and now.own.unacknowledged > 0 and before.own.unacknowledged > 0:
+    if was_idle and now.own_consumer.unacknowledged > 0 and before.own_consumer.unacknowledged > 0:
         return (
-            f"{waits}, and the broker believes that this process holds {now.own.unacknowledged:,} messages, "
+            f"{waits}, and the broker believes that this process holds {now.own_consumer.unacknowledged:,} messages, "
             "which it never received"
         )
     if now.delivered != before.delivered:
         return None
     if now.blocked or not (_undelivered(before) and _undelivered(now)):
         return None  # other consumers hold it: it is delivered when they acknowledge or end
-    if now.own.permits > 0 and before.own.permits > 0 and not now.own.blocked:
-        return f"{waits}, and none is delivered although this consumer asked for {now.own.permits:,} messages"
+    if now.own_consumer.permits > 0 and before.own_consumer.permits > 0 and not now.own_consumer.blocked:
+        return f"{waits}, and none is delivered although this consumer asked for {now.own_consumer.permits:,} messages"
     if was_idle:
         return f"{waits}, and none is delivered although this process holds none"
     return None
@@ -180,5 +180,5 @@ def _reason(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool) 
 def _undelivered(partition: PartitionBacklog) -> bool:
     """Return whether an entry is certainly undelivered: an entry has at least one message, so there are never more entries
     delivered than messages held."""
-    held = partition.held_by_others + (partition.own.unacknowledged if partition.own else 0)
+    held = partition.held_by_others + (partition.own_consumer.unacknowledged if partition.own_consumer else 0)
     return partition.entries > held

@@ -7,7 +7,7 @@ The workflow is the run's root job at depth 0. Every task is its child at depth 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from publishers.wfformat.fields import shown
+from publishers.wfformat.fields import quoted
 from publishers.wfformat.names import check_distinct, shorten
 from publishers.wfformat.plan import Change, makespan_us, steps, timings
 from publishers.wfformat.read import Task, Trace
@@ -124,10 +124,10 @@ def _check(text: str, most: int, what: str, cure: str) -> None:
         raise InputError(f"{what} is empty: expected a text of 1 to {most} bytes.")
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(
-            f"{what} has a NUL or half a surrogate pair, which no table can store: {shown(text)}."
+            f"{what} has a NUL or half a surrogate pair, which no table can store: {quoted(text)}."
         )
     size = len(text.encode())
     if size > most:
         raise InputError(
-            f"{what} is {size} bytes of UTF-8, at most {most} are allowed: {cure}. It is {shown(text)}."
+            f"{what} is {size} bytes of UTF-8, at most {most} are allowed: {cure}. It is {quoted(text)}."
         )

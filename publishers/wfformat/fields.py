@@ -19,7 +19,7 @@ _PUNCTUATION = frozenset(string.punctuation + string.whitespace + "–—…·")
 
 
 def known(text: str) -> str:
-    """Return a text without blanks around it, or '' when it only stands for "not known" (``n/a``, ``-``)."""
+    """Return a text without blanks around it, or '' if it only means "not known" (``n/a``, ``-``)."""
     if text.strip(_BRACKETS).casefold() in _STAND_INS or _PUNCTUATION.issuperset(text):
         return ""
     return text.strip()
@@ -42,7 +42,7 @@ def text_of(entry: Mapping[str, Any], key: str, where: str) -> str:
 
 
 def known_text(entry: Mapping[str, Any], key: str, where: str) -> str:
-    """Return a text without blanks around it, or '' when it only stands for "not known". Raises as ``text_of``."""
+    """Return a text without blanks around it, or '' if it only means "not known". Raises the same as ``text_of``."""
     return known(text_of(entry, key, where))
 
 
@@ -90,8 +90,8 @@ def objects(entry: Mapping[str, Any], key: str, where: str) -> list[dict[str, An
     return value
 
 
-def shown(text: str) -> str:
-    """Return a name as messages show it: quoted, escaped, and cut when it is long."""
+def quoted(text: str) -> str:
+    """Return a name for messages: quoted, escaped, and cut if it is long."""
     return repr(text) if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]!r}…"
 
 
@@ -101,5 +101,5 @@ def check_characters(text: str, where: str) -> None:
         return
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(
-            f"{where}: {shown(text)} has a NUL or half a surrogate pair, which no table can store."
+            f"{where}: {quoted(text)} has a NUL or half a surrogate pair, which no table can store."
         )

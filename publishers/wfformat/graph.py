@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from publishers.wfformat.fields import shown
+from publishers.wfformat.fields import quoted
 from schemas.errors import InputError
 
 _SHOWN = 20
@@ -29,13 +29,13 @@ def join_links(
     listed = {(task, child) for task, names in children.items() for child in names or ()}
     for parent, task in sorted(listed - edges):
         if parents[task] is not None:
-            one, other = shown(parent), shown(task)
+            one, other = quoted(parent), quoted(task)
             raise InputError(
                 f"{where}: task {one} lists {other} as its child, but {other} does not list {one} as its parent."
             )
     for parent, task in sorted(edges - listed):
         if children[parent] is not None:
-            one, other = shown(task), shown(parent)
+            one, other = quoted(task), quoted(parent)
             raise InputError(
                 f"{where}: task {one} lists {other} as its parent, but {other} does not list {one} as its child."
             )

@@ -1,8 +1,8 @@
-"""Find out which task is meant: the id of each task, and the task that a reference names by id or by name."""
+"""Identifies tasks: the id of each task, and the task that a reference names by id or by name."""
 
 from collections.abc import Sequence
 
-from publishers.wfformat.fields import known, shown, text_of
+from publishers.wfformat.fields import known, quoted, text_of
 from publishers.wfformat.versions import Entry
 from schemas.errors import InputError
 
@@ -33,11 +33,11 @@ class References:
             tasks = self.find(name)
             if len(tasks) > 1:
                 raise InputError(
-                    f"{where} has the {kind} {shown(name)}, which is the name of {len(tasks)} tasks: "
+                    f"{where} has the {kind} {quoted(name)}, which is the name of {len(tasks)} tasks: "
                     "name it by its id."
                 )
             if not tasks and known(name):
-                raise InputError(f"{where} has the {kind} {shown(name)}, which the file does not hold.")
+                raise InputError(f"{where} has the {kind} {quoted(name)}, which is not in the file.")
             found += tasks
         return found
 
@@ -62,11 +62,11 @@ def identify(entries: Sequence[Entry], where: str, *, names_are_ids: bool) -> li
             raise InputError(f"{where}: {place}: the task has neither an id nor a name: give it an id.")
         if text in seen and text != task:
             raise InputError(
-                f"{where}: {place}: the task has no id, and another task has its name {shown(text)}: "
+                f"{where}: {place}: the task has no id, and another task has its name {quoted(text)}: "
                 "give each an id."
             )
         if text in seen:
-            raise InputError(f"{where}: {place}: the id {shown(text)} is used by two tasks.")
+            raise InputError(f"{where}: {place}: the id {quoted(text)} is used by two tasks.")
         seen.add(text)
     return chosen
 
@@ -87,23 +87,23 @@ def match_executions(
             raise InputError(f"{where}: {place}: the task has neither an id nor a name: give it an id.")
         if not tasks:
             raise InputError(
-                f"{where}: task {shown(text)} is in workflow.execution.tasks, "
+                f"{where}: task {quoted(text)} is in workflow.execution.tasks, "
                 "but not in workflow.specification.tasks."
             )
         if len(tasks) > 1:
             raise InputError(
-                f"{where}: {place}: {shown(text)} is the name of {len(tasks)} tasks: name it by its id."
+                f"{where}: {place}: {quoted(text)} is the name of {len(tasks)} tasks: name it by its id."
             )
         if tasks[0] in executions:
             raise InputError(
-                f"{where}: {place}: task {shown(text)} is already in {executions[tasks[0]][0]}: "
+                f"{where}: {place}: task {quoted(text)} is already in {executions[tasks[0]][0]}: "
                 "keep one execution of each task, the last."
             )
         executions[tasks[0]] = (place, entry)
     for task in ids:
         if task not in executions:
             raise InputError(
-                f"{where}: task {shown(task)} is in workflow.specification.tasks, "
+                f"{where}: task {quoted(task)} is in workflow.specification.tasks, "
                 "but not in workflow.execution.tasks: without its runtime the run cannot be replayed. "
                 "Add its execution, or leave the task out."
             )

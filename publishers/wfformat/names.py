@@ -6,7 +6,7 @@ The SDK shortens long ids by the same rule, so it does not matter which of the t
 import hashlib
 from collections.abc import Iterable
 
-from publishers.wfformat.fields import shown
+from publishers.wfformat.fields import quoted
 from schemas.errors import InputError
 
 _DIGEST_BYTES = 16
@@ -34,5 +34,5 @@ def check_distinct(where: str, texts: Iterable[str], most_bytes: int) -> None:
         if other != text:
             raise InputError(
                 f"{where}: two different names become the same when they are shortened to {most_bytes} bytes: "
-                f"{shown(other)} and {shown(text)}: rename one of them."
+                f"{quoted(other)} and {quoted(text)}: rename one of them."
             )

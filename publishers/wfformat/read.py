@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from publishers.wfformat.document import load
-from publishers.wfformat.fields import known, known_text, names_of, section, shown
+from publishers.wfformat.fields import known, known_text, names_of, quoted, section
 from publishers.wfformat.graph import join_links, order
 from publishers.wfformat.identity import References, identify, match_executions
 from publishers.wfformat.moments import moment
@@ -117,8 +117,8 @@ def _tasks(where: str, recorded: Recording, system: str) -> tuple[Task, ...]:
     links = {
         key: {
             task: references.resolve(
-                names_of(halves[task][0], key, f"{where}: task {shown(task)}"),
-                f"{where}: task {shown(task)}",
+                names_of(halves[task][0], key, f"{where}: task {quoted(task)}"),
+                f"{where}: task {quoted(task)}",
                 kind,
             )
             for task in ids
@@ -133,7 +133,7 @@ def _tasks(where: str, recorded: Recording, system: str) -> tuple[Task, ...]:
 
 
 def _named(task: str, specified: Mapping[str, Any], executed: Mapping[str, Any], where: str) -> Named:
-    where = f"{where}: task {shown(task)}"
+    where = f"{where}: task {quoted(task)}"
     return Named(
         id=task,
         label=known_text(specified, "name", where) or task,
@@ -151,7 +151,7 @@ def _task(
     parents: tuple[str, ...],
     file_bytes: Mapping[str, int],
 ) -> Task:
-    where = f"{where}: task {shown(task)}"
+    where = f"{where}: task {quoted(task)}"
     command = section(executed, "command", where)
     inputs = names_of(specified, "inputFiles", where) or ()
     outputs = names_of(specified, "outputFiles", where) or ()

@@ -41,8 +41,8 @@ def stages_of(tasks: Sequence[Named], system: str) -> list[str]:
     """Return the stage of each task of a file. ``system`` is the name of the system that ran the tasks.
 
     The stage is the category where the file has one. Otherwise it is the program. Where the system names a task
-    after its process, or where there is no program, it is the name without the part that tells tasks of one process
-    apart.
+    after its process, or where there is no program, it is the name without the part that distinguishes tasks of one
+    process.
     """
     kind = system.casefold()
     shared = Counter(task.label for task in tasks)

@@ -2,7 +2,7 @@
 
 A name is split into words (camelCase, kebab-case, snake_case, dots) and judged by whole words, because parts of words
 mislead: `auth` is in author, `token` in tokenizer, `key` in monkey. Only phrases that always mean a secret (`password`,
-`apikey`) are looked for anywhere in the name without its separators.
+`apikey`) are searched for anywhere in the name without its separators.
 """
 
 import re
@@ -15,16 +15,16 @@ from schemas.redaction.patterns import lazily
 
 
 class Secrecy(IntEnum):
-    """What a name says of its value."""
+    """What a name says about its value."""
 
     NONE = 0
     LIKELY = 1
-    """A secret, unless the value is plainly something else: ``auth=basic``, ``tokens=512``."""
+    """A secret, unless the value is clearly something else: ``auth=basic``, ``tokens=512``."""
     CERTAIN = 2
 
 
 NAME_CHARACTERS: Final = 120
-"""Only this many characters at the end of a name are looked at."""
+"""Only this many characters at the end of a name are examined."""
 
 _WORD: Final = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 _NOT_LETTERS: Final = lazily(r"[\W_]+")
@@ -60,7 +60,7 @@ _SAY_NOTHING: Final = frozenset(
     | {"old", "new", "current", "previous", "prev", "next", "prod", "production", "dev", "test"}
     | {"staging", "default", "primary", "secondary", "env", "var", "param", "arg"}
 )
-# A name that ends with one of these describes a secret and does not hold it: token_type, password_file.
+# A name that ends with one of these describes a secret but does not contain it: token_type, password_file.
 _ABOUT: Final = frozenset(
     {"count", "counts", "type", "types", "length", "len", "size", "limit", "limits", "max"}
     | {"min", "total", "number", "expires", "expire", "expired", "expiry", "expiration", "ttl"}
@@ -77,7 +77,7 @@ _ABOUT: Final = frozenset(
     | {"json", "yaml", "yml", "toml", "conf", "cfg", "ini", "pem", "js", "ts", "go", "rb"}
     | {"java", "log", "html", "css", "rs", "sql", "sh", "xml", "csv", "md"}
 )
-# After one of these, `key` is the name of a secret as a word of its own: "api key: …".
+# After one of these, the separate word `key` is the name of a secret: "api key: …".
 _BEFORE_KEY: Final = frozenset(
     {"api", "access", "secret", "private", "signing", "encryption", "master", "account"}
     | {"shared", "license", "ssh"}
@@ -126,12 +126,12 @@ def secrecy_of(name: str) -> Secrecy:
 
 
 def is_directory(name: str, value: str) -> bool:
-    """Say whether a value is a shell's working directory: ``PWD=/home/bob``. In connection strings it is a password."""
+    """Return whether a value is a shell's working directory: ``PWD=/home/bob``. In connection strings it is a password."""
     return name in ("PWD", "OLDPWD") and value.startswith(("/", "~"))
 
 
 def is_secret_phrase(before: str, name: str) -> bool:
-    """Say whether two words that stand apart are a secret's name together: ``api key``, ``card number``."""
+    """Return whether two separate words together are a secret's name: ``api key``, ``card number``."""
     before, name = before.lower(), name.lower()
     return (
         (name in ("key", "keys") and before in _BEFORE_KEY)

@@ -10,7 +10,7 @@ class _Lazy:
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
-        """Called for a method that was not used yet; from then on it is an attribute like any other."""
+        """Compile the pattern at the first use of a method, and make that method a normal attribute."""
         found = getattr(re.compile(self._source, self._flags), name)
         setattr(self, name, found)
         return found

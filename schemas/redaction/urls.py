@@ -1,6 +1,6 @@
 """Find users and passwords of URLs in any text. The time is linear in its length.
 
-A password may hold a slash, an @ or a blank that should have been escaped. So the last @ that can end it does; when in
+A password may contain a slash, an @ or a blank that should have been escaped. So it ends at the last possible @; when in
 doubt, more is redacted rather than less. A port (`https://peer:9077 refused … bob@host`) and a path (`https://host/@scope`)
 are not taken for a password.
 """
@@ -18,7 +18,7 @@ _SLASHES: Final = lazily(r"(?<!\\)\\{0,4}/\\{0,4}/")
 _SCHEME_CHARACTERS: Final = 40
 _SCHEME: Final = lazily(r"([a-z][a-z0-9+.-]*):$", re.IGNORECASE)
 _RUN: Final = lazily(r"[^\s\"'`<>]{0,600}")
-# An @ further away does not end a user: it is beyond what is looked at of a URL, and a little more after a blank.
+# An @ further away does not end a user: only this much of a URL is examined, and a little more after a blank.
 _URL_CHARACTERS: Final = 800
 _AUTHORITY_END: Final = lazily(r"[/?#;\\]")
 # Hosts with ports, as opposed to a user with a password.
@@ -31,7 +31,7 @@ _QUERY_PARAMETER: Final = lazily(r"[?&][\w-]{1,60}=")
 _HOST_AND_PORT: Final = lazily(r"[\w.-]{1,253}:\d{2,5}(?!\w)")
 _HOST: Final = lazily(r"(\[[^\]]*\]?|[^:]*)((?::\d{1,5})?)")
 _HOST_FOLLOWS: Final = lazily(r"[\w\[%{(.-]")
-# This is a host and not the end of a password: a name with a dot or a port, an IP address, several hosts.
+# This is a host, not the end of a password: a name with a dot or a port, an IP address, several hosts.
 _CERTAIN_HOST: Final = lazily(
     r"\[[0-9a-f:.%]+\]|localhost$|[^:]*\.[\w-]+|[\w.-]+:\d{1,5}|[\w.-]+,", re.IGNORECASE
 )
@@ -56,7 +56,7 @@ _QUERY: Final = lazily(r"[?#&;\s]")
 
 
 def secrets_in_urls(text: str) -> list[Span]:
-    """Find the passwords of URLs, and the users that may be tokens."""
+    """Return the passwords in URLs, and the users that may be tokens."""
     spans: list[Span] = []
     done, at = 0, -1
     is_cut = "..." in text or "…" in text
@@ -84,7 +84,7 @@ def secrets_in_urls(text: str) -> list[Span]:
 def shown_url(url: str) -> str:
     """Return an address without user, password, query and fragment: its scheme, hosts, ports and path.
 
-    For a text that is one address. Everything before the last @ is left out, so that nothing of a password stays.
+    For a text that is one address. Everything before the last @ is removed, so that no part of a password stays.
     """
     scheme = _LEADING_SCHEME.match(url)
     begin = scheme.end() if scheme else 0
@@ -94,19 +94,19 @@ def shown_url(url: str) -> str:
 
 
 def _shown_host(host: str) -> str:
-    """A host with its port; what is no port may be a password whose host is missing."""
+    """Return a host with its port. Anything else after the colon may be a password whose host is missing."""
     found = _HOST.match(host)
     assert found is not None
     return found[1] + found[2]
 
 
 def _begins(text: str, at: int) -> bool:
-    """Whether ``//`` begins an address without a scheme."""
+    """Return whether ``//`` begins an address without a scheme."""
     return at == 0 or text[at - 1] in " \t\n\r\"'`(=<["
 
 
 def _closing_quote(text: str, begin: int) -> str:
-    """The quote around a URL that begins there; its password may hold blanks."""
+    """Return the quote around a URL that begins there; in quotes, its password may contain blanks."""
     return text[begin - 1] if begin and text[begin - 1] in "\"'`" else ""
 
 
@@ -143,7 +143,7 @@ def _user(text: str, start: int, scheme: str, quote: str) -> int | None:
 
 
 def _goes_on(url: str, own: int, later: int, scheme: str) -> bool:
-    """Whether a later @ ends the password, and the first one and a slash are part of it."""
+    """Return whether a later @ ends the password, so that the first @ and a slash are part of it."""
     if ":" not in url[:own] or not _HOST_FOLLOWS.match(url, later + 1):
         return False
     between = url[own + 1 : later]
@@ -155,7 +155,7 @@ def _goes_on(url: str, own: int, later: int, scheme: str) -> bool:
 
 
 def _is_password(url: str, at: int, scheme: str, port: str, *, is_host: bool) -> bool:
-    """Whether an @ behind a slash or a question mark ends a user."""
+    """Return whether an @ after a slash or a question mark ends a user."""
     if not _HOST_FOLLOWS.match(url, at + 1):
         return False
     if not is_host:
@@ -167,7 +167,7 @@ def _is_password(url: str, at: int, scheme: str, port: str, *, is_host: bool) ->
 
 
 def _beyond_blank(text: str, end: int) -> int | None:
-    """A password with a blank or a quote in it, whose first part ends at ``end``."""
+    """Return the end of a password that contains a blank or a quote, and whose first part ends at ``end``."""
     found = _AFTER_BLANK.match(text, end)
     if found is None or "//" in found[0]:
         return None
@@ -177,7 +177,7 @@ def _beyond_blank(text: str, end: int) -> int | None:
 
 
 def _cut_off(text: str, start: int, url: str) -> int | None:
-    """A URL that somebody cut within its password: ``https://user:hun...example.com``."""
+    """Return the end of a password in a URL that was cut within it: ``https://user:hun...example.com``."""
     for mark in ("...", "…"):
         at = url.find(mark, url.index(":"))
         if at >= 0:

@@ -14,7 +14,7 @@ The words:
 * *Ready*: available, retryable, suspended or scheduled, its time has come, and it does not rightly wait for another job.
 * *Waiting rightly*: scheduled for a later time, or with a dependency that is known and not over.
 * *Lost*: executing for more than ten times as long as the longest job of its kind took, and for longer than a floor; if
-  none of its kind is known to have completed, for longer than a day. Its worker was killed, and no event will say so. A
+  none of its kind is known to have completed, for longer than a day. Its worker was killed, and no event will report it. A
   job is not lost while a job below it is at work or ready, or has changed within that time: it may wait for that job.
 * *Its kind*: the jobs of its stage; if fewer than ten of them completed, also those of the same stage of earlier runs.
 * *Pace*: three times the stage's usual (95th percentile) time between two movements, or its usual wait in the queue if

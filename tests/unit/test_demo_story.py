@@ -90,9 +90,9 @@ def test_a_tally_combines_the_files_of_all_processes(tmp_path: Path) -> None:
     """The later state wins in any order of the files; a half-written line is ignored."""
     spawner, worker = Tally(tmp_path, "z-spawner"), Tally(tmp_path, "a-worker")
     with closing(spawner), closing(worker):
-        spawner.note(7, "Page", state="available", parent="1", external_id="page:7")
-        worker.note(7, "Page", state="executing")
-        worker.note(7, "Page", state="discarded", category="page_broken", error_type="Broken")
+        spawner.record(7, "Page", state="available", parent="1", external_id="page:7")
+        worker.record(7, "Page", state="executing")
+        worker.record(7, "Page", state="discarded", category="page_broken", error_type="Broken")
     with (tmp_path / "a-worker.jsonl").open("a") as file:
         file.write('{"job_id": "8", "worker": "Pa')
     (found,) = read(tmp_path).values()

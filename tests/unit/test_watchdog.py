@@ -10,7 +10,7 @@ from testing.services import wait_until
 
 HOLDS_NONE = OwnConsumer(permits=5_000, unacknowledged=0, blocked=False)
 WAITING = PartitionBacklog(
-    "partition-0", entries=7, delivered=100, held_by_others=0, blocked=False, own=HOLDS_NONE
+    "partition-0", entries=7, delivered=100, held_by_others=0, blocked=False, own_consumer=HOLDS_NONE
 )
 
 
@@ -24,13 +24,16 @@ def why(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool = Tru
     ("partition", "seen"),
     [
         (WAITING, "none is delivered although this consumer asked for 5,000 messages"),
-        (WAITING._replace(own=None), "does not know of this consumer"),
+        (WAITING._replace(own_consumer=None), "does not know of this consumer"),
         (
-            WAITING._replace(own=HOLDS_NONE._replace(permits=0, unacknowledged=30)),
+            WAITING._replace(own_consumer=HOLDS_NONE._replace(permits=0, unacknowledged=30)),
             "believes that this process holds 30 messages",
         ),
-        (WAITING._replace(own=HOLDS_NONE._replace(permits=0)), "although this process holds none"),
-        (WAITING._replace(own=HOLDS_NONE._replace(blocked=True)), "although this process holds none"),
+        (WAITING._replace(own_consumer=HOLDS_NONE._replace(permits=0)), "although this process holds none"),
+        (
+            WAITING._replace(own_consumer=HOLDS_NONE._replace(blocked=True)),
+            "although this process holds none",
+        ),
     ],
 )
 def test_a_state_that_lasts_between_two_looks_is_a_stall(partition: PartitionBacklog, seen: str) -> None:
@@ -51,7 +54,7 @@ def test_a_state_that_lasts_between_two_looks_is_a_stall(partition: PartitionBac
             WAITING._replace(blocked=True, held_by_others=2),
             id="others hold too many, and nobody gets any",
         ),
-        pytest.param(WAITING._replace(own=None), WAITING, id="it subscribes just now"),
+        pytest.param(WAITING._replace(own_consumer=None), WAITING, id="it subscribes just now"),
     ],
 )
 def test_a_state_that_passes_by_itself_is_not_a_stall(
@@ -70,7 +73,7 @@ def test_a_state_that_passes_by_itself_is_not_a_stall(
 )
 def test_a_busy_process_that_gets_no_messages_is_not_stalled(own: OwnConsumer) -> None:
     """For example while Postgres is slow: then the broker waits for us."""
-    full = WAITING._replace(entries=6_000, own=own)
+    full = WAITING._replace(entries=6_000, own_consumer=own)
     assert why(full, full, was_idle=False) == ""
 
 

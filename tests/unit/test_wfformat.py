@@ -268,7 +268,7 @@ def test_long_cycle_is_refused_with_a_short_message(tmp_path: Path) -> None:
 
 def test_missing_parent_is_refused_by_both_names(tmp_path: Path) -> None:
     message = refused(written(tmp_path, a_document(a_task("a", []), a_task("b", ["ghost"]))))
-    assert "task 'b' has the parent 'ghost', which the file does not hold" in message
+    assert "task 'b' has the parent 'ghost', which is not in the file" in message
 
 
 def test_missing_child_is_refused_by_both_names(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ Span = tuple[int, int]
 class _Rule(NamedTuple):
     triggers: tuple[str, ...]
     pattern: re.Pattern[str]
-    """Its group ``secret`` is what is hidden."""
+    """Its group ``secret`` is hidden."""
     must_look_random: bool = False
 
 
@@ -131,12 +131,12 @@ _FIELD: Final = lazily(
 
 
 def may_hold_command(text: str) -> bool:
-    """Say whether a text can hold a secret that `secrets_by_place` finds without a part of a secret's name."""
+    """Return whether a text may have a secret that `secrets_by_place` finds without a part of a secret's name."""
     return "-p" in text or "-u" in text or "@" in text or "IDENTIFIED" in text or "identified" in text
 
 
 def secrets_by_place(text: str, lower: str, secrecy_of: Judge) -> list[Span]:
-    """Find such secrets; ``lower`` is the text in lower case."""
+    """Return such secrets; ``lower`` is the text in lower case."""
     spans: list[Span] = []
     for rule in dict.fromkeys(rule for trigger, rule in _BY_TRIGGER if trigger in lower):
         spans += [

@@ -1,5 +1,5 @@
 # Written by `make contract` from schemas/redaction/extents.py; do not edit. `make check` fails when it differs.
-"""Find where the value beside a name ends: at a quote, a bracket, the end of a header, or a blank.
+"""Finds where the value beside a name ends: at a quote, a bracket, the end of a header, or a blank.
 
 When in doubt, it takes more rather than less.
 """
@@ -26,7 +26,7 @@ ANNOTATION: Final = lazily(r"[A-Za-z][\w.]*(?:\[[\w., |]*\])?(?:[ ]?\|[ ]?\w+){0
 
 
 def _bare_until(signs: str) -> re.Pattern[str]:
-    """A value without quotes: it goes on to a blank, or to what separates it from the next name and one of the signs."""
+    """Return the pattern of a value without quotes: up to a blank, or to a separator before the next name and sign."""
     following = rf"[ \t]?[\w.%\[\]-]{{1,60}}+(?:[ ][\w.%-]{{1,30}}+){{0,3}}[ ]?[{signs}]"
     return lazily(
         r"(?:[^\s\x00-\x1f\"'`,;&|\\\])}…]"
@@ -62,7 +62,7 @@ COOKIES: Final = lazily(r"[^\s=;,\"']++=[^\s;,\"']*+(?:;[ \t]{0,2}[^\s=;,\"']++(
 
 
 class Value(NamedTuple):
-    """Where a value stands, and where to look for the next name. An empty one is no secret."""
+    """The place of a value, and where to search for the next name. An empty value is not a secret."""
 
     start: int
     end: int
@@ -70,7 +70,7 @@ class Value(NamedTuple):
 
 
 def quoted(text: str, at: int) -> Value | None:
-    """A text in quotes, which may be escaped ones; one that was cut off goes to the line's end. None without quotes."""
+    """Return a text in quotes, escaped or not. One that was cut off extends to the end of the line. None without quotes."""
     found = _QUOTE.match(text, at)
     if found is None:
         return None
@@ -107,7 +107,7 @@ def _end_of_line(text: str, at: int) -> int:
 
 
 def called(text: str, at: int) -> Value | None:
-    """What an object was made of: ``SecretStr('S')``. None where there is no whole call."""
+    """Return the argument of a call such as ``SecretStr('S')``; None without a whole call."""
     found = _CALL.match(text, at)
     if found is None:
         return None
@@ -121,7 +121,7 @@ def called(text: str, at: int) -> Value | None:
 
 
 def container(text: str, at: int) -> Value:
-    """What is between a bracket and the one that closes it; one that was cut off goes to the end of line or text."""
+    """Return the content between brackets. One that was cut off extends to the end of the line or the text."""
     depth = 0
     for bracket in _BRACKETS.finditer(text, at, at + _CONTAINER_CHARACTERS):
         if bracket[0] in "[({":
@@ -137,7 +137,7 @@ def container(text: str, at: int) -> Value:
 
 
 def bare(text: str, at: int, pattern: re.Pattern[str]) -> Value:
-    """A text without quotes, as a pattern takes it, without the punctuation of a sentence at its end. May be empty."""
+    """Return a text without quotes that matches a pattern, without punctuation at its end. It may be empty."""
     masked = _IN_PLACE.match(text, at)
     if masked:
         return Value(at, masked.end(), masked.end())
@@ -147,7 +147,7 @@ def bare(text: str, at: int, pattern: re.Pattern[str]) -> Value:
 
 
 def credentials(text: str, at: int) -> Value:
-    """What a header Authorization holds, after the word that names its scheme."""
+    """Return the credentials in an Authorization header, after the name of the scheme."""
     found = _CREDENTIALS.match(text, at)
     assert found is not None
     if found["said"]:

@@ -1,9 +1,9 @@
 # Written by `make contract` from schemas/redaction/pairs.py; do not edit. `make check` fails when it differs.
-"""Find secrets beside their names in any text: query strings, connection strings, JSON, reprs, headers, options.
+"""Finds secrets beside their names in any text: query strings, connection strings, JSON, reprs, headers, options.
 
     password=S   "apiKey": "S"   ('Authorization', 'Bearer S')   X-Api-Key: S   Pwd={S};   <secret>S</secret>
 
-Only words that contain a part of a secret's name are looked at, each once, so that the time is linear in the text's
+Only words that contain a part of a secret's name are examined, each once, so that the time is linear in the text's
 length. `names` recognizes the names of secrets, and `values` what stands beside them without being a secret.
 """
 
@@ -41,7 +41,7 @@ PARTS_OF_NAMES: Final = (
     *("sig", "srf", "cvv", "cvc", "iban", "ssn", "otp", "card", "code=", "bearer", "kennwort"),
     *("haslo", "hasło", "senha", "contrase", "парол", "mnemonic", "hmac"),
 )
-"""Every secret's name that `names` knows holds one of these, in lower case."""
+"""Every secret's name that `names` knows contains one of these, in lower case."""
 
 # A name, the quote or bracket that closes it, and the sign between it and its value.
 _NAME: Final = lazily(
@@ -78,9 +78,9 @@ _SECOND_WORDS: Final = frozenset({"key", "keys", "id", "number"}) | _KEYS_OF_QUE
 
 
 def secrets_beside_names(text: str, lower: str, parts: Sequence[str], secrecy_of: Judge) -> list[Span]:
-    """Find the values beside the names of secrets.
+    """Return the values beside the names of secrets.
 
-    ``lower`` is the text in lower case, character by character; a name is looked at when it holds one of ``parts``.
+    ``lower`` is the text in lower case, character by character. Only names that contain one of ``parts`` are examined.
     """
     spans: list[Span] = []
     done = 0
@@ -117,7 +117,7 @@ def _start_of_word(text: str, at: int, least: int) -> int:
 
 
 def _without_sign(text: str, start: int, secrecy_of: Judge) -> tuple[int, Value | None]:
-    """A name without a sign behind it: where it ends, and the value that belongs to it all the same."""
+    """Return where a name without a sign after it ends, and the value that belongs to it nevertheless."""
     word = _WORD.match(text, start)
     end = word.end() if word else start + 1
     second = _SECOND_WORD.match(text, end)
@@ -139,7 +139,7 @@ def _named_value(text: str, behind: re.Match[str], name: str, secrecy_of: Judge)
 
 
 def value_at(text: str, at: int, secrecy: Secrecy) -> Span | None:
-    """Find a value that stands apart from its name, as those of options do; None when it is no secret."""
+    """Return a value that is separate from its name, like the value of an option; None if it is not a secret."""
     value = quoted(text, at)
     if value is not None:
         said = text[value.start : value.end]
@@ -150,7 +150,7 @@ def value_at(text: str, at: int, secrecy: Secrecy) -> Span | None:
 
 
 def _value_of(text: str, found: re.Match[str], secrecy_of: Judge) -> Value | None:
-    """The value of one name; None when it has no secret."""
+    """Return the value of one name; None if it has no secret."""
     name, sign, at = found["name"], found["sign"], found.end()
     if not secrecy_of(name[-NAME_CHARACTERS:]) and name.lower() not in _SECOND_WORDS:
         return None
@@ -208,12 +208,12 @@ def _unless_harmless(text: str, value: Value, found: re.Match[str], secrecy: Sec
 
 
 def is_plural(name: str) -> bool:
-    """Say whether a name is one of several secrets, so that a number is how many: ``max_tokens``."""
+    """Return whether a name is a plural, so that a number is a count: ``max_tokens``."""
     return name.lower().endswith(_SEVERAL)
 
 
 def _is_pair(text: str, value: Value, found: re.Match[str], before: str) -> bool:
-    """Whether a name and a quoted text behind a comma are a header's: alone in brackets, a list's only in another one."""
+    """Return whether a name and a quoted text after a comma are a header: a tuple, or a list inside other brackets."""
     if found["name"].startswith("--"):
         return True
     around = _LIST_BEFORE.search(before)
@@ -225,7 +225,7 @@ def _is_pair(text: str, value: Value, found: re.Match[str], before: str) -> bool
 
 
 def _in_brackets(text: str, at: int, found: re.Match[str], secrecy: Secrecy) -> Value | None:
-    """A list, tuple or mapping, or ODBC's braces; None when there are none."""
+    """Return the content of a list, tuple or mapping, or of ODBC's braces; None without any."""
     if text[at : at + 1] not in ("[", "(", "{") or is_masked(
         text[at : at + 80].split(" ", 1)[0].rstrip(".,;")
     ):
@@ -275,7 +275,7 @@ def _unquoted(
 
 
 def _key_of_query(text: str, found: re.Match[str]) -> Value | None:
-    """``?key=S`` and ``?code=S``, whose names are too common to mean a secret elsewhere."""
+    """Return the value of ``?key=S`` or ``?code=S``, whose names are too common to mean a secret elsewhere."""
     if found["name"].lower() not in _KEYS_OF_QUERIES:
         return None
     within = IN_QUERY.match(text, found.end(), found.end() + _KEY_CHARACTERS)

@@ -67,7 +67,7 @@ class Redactor:
         return secrecy_of(name)
 
     def hides(self, name: str, value: object) -> bool:
-        """Say whether a value is a secret by its name. Not for one that is None, a truth value or empty."""
+        """Return whether a value is a secret by its name. None, truth values and empty values are not."""
         secrecy = self.secrecy(name)
         if not secrecy or value is None or isinstance(value, bool):
             return False
@@ -113,7 +113,7 @@ class Redactor:
 
 
 def _lower(text: str) -> str:
-    """Return the text in lower case, each character in its place: the small form of some letters is longer."""
+    """Return the text in lower case, each character in its place: the lower-case form of some letters is longer."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
@@ -121,7 +121,7 @@ def _lower(text: str) -> str:
 
 
 def _is_literal(line: str, at: int) -> bool:
-    """Whether a number begins there, or a text has begun and not ended."""
+    """Return whether a number begins there, or a text has begun but not ended."""
     return line[at].isdigit() or any(line.count(quote, 0, at) % 2 for quote in "\"'")
 
 

@@ -20,7 +20,7 @@ Span = tuple[int, int]
 class _Rule(NamedTuple):
     triggers: tuple[str, ...]
     pattern: re.Pattern[str]
-    """Its group ``secret`` is what is hidden, the whole match where it has none."""
+    """Its group ``secret`` is hidden, or the whole match if there is no such group."""
     is_secret: Callable[[str], bool] | None = None
 
 
@@ -32,7 +32,7 @@ def _is_basic(text: str) -> bool:
 
 
 def _is_credential(text: str) -> bool:
-    """Whether it goes on no sentence: "Bearer token missing"."""
+    """Return whether it does not continue a sentence such as "Bearer token missing"."""
     text = text.rstrip("=")
     return not is_sentence(text) or not (text.islower() or text.istitle())
 
@@ -46,7 +46,7 @@ _WORD: Final = r"(?<![A-Za-z0-9_])"
 _SERVICES: Final = tuple(
     _Rule(tuple(triggers.split()), lazily(pattern))
     for triggers, pattern in (
-        # Private keys in PEM, with line breaks or with the two characters \n; cut off, to the end.
+        # Private keys in PEM, with line breaks or with the two characters \n. One that was cut off extends to the end.
         (
             "-----BEGIN",
             r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?P<secret>(?:[^-]|-(?!----))*+)",
@@ -102,7 +102,7 @@ _HTTP: Final = (
 )
 
 _WITHIN: Final = ("_", "-")
-# Most texts contain neither sign, so that most of the triggers need not be looked for.
+# Most texts contain neither sign, so most triggers need not be searched for.
 _BY_SIGN: Final = tuple(
     (trigger, rule)
     for rule in _SERVICES
@@ -120,13 +120,13 @@ _OTHER_TRIGGERS: Final = tuple(trigger for trigger, _ in _OTHERS)
 
 
 def may_hold_token(text: str) -> bool:
-    """Say whether a text can hold a secret that `secrets_by_looks` finds without ``bearer``, ``basic`` or ``digest``."""
+    """Return whether a text may have a secret that `secrets_by_looks` finds without ``bearer``, ``basic`` or ``digest``."""
     has = text.__contains__
     return any(map(has, _OTHER_TRIGGERS)) or (any(map(has, _WITHIN)) and any(map(has, _TRIGGERS_BY_SIGN)))
 
 
 def secrets_by_looks(text: str, lower: str) -> list[Span]:
-    """Find such secrets; ``lower`` is the text in lower case."""
+    """Return such secrets; ``lower`` is the text in lower case."""
     rules = [rule for trigger, rule in _OTHERS if trigger in text]
     if "_" in text or "-" in text:
         rules += [rule for trigger, rule in _BY_SIGN if trigger in text]

@@ -1,8 +1,8 @@
 # Written by `make contract` from schemas/redaction/values.py; do not edit. `make check` fails when it differs.
-"""Recognize values that are not secrets although they stand beside the name of one. Pure.
+"""Recognizes values that are not secrets although they are beside the name of one. Pure.
 
 They are kept (`token: expired`, `password=None`, `auth: basic`, `tokens=512`), because without them the text would lose
-its meaning and nothing would be gained.
+its meaning for no benefit.
 """
 
 import re
@@ -12,7 +12,7 @@ from jobtrail._redaction.names import Secrecy
 from jobtrail._redaction.patterns import lazily
 
 REDACTED: Final = "[redacted]"
-"""What replaces a secret. Always the same, so that failures that differ only in a secret stay one group."""
+"""The replacement of a secret. Always the same, so that failures that differ only in a secret stay in one group."""
 
 _CONSTANTS: Final = frozenset(
     {"none", "null", "nil", "undefined", "nan", "true", "false", "yes", "no", "on", "off"}
@@ -63,15 +63,15 @@ _NUMBER: Final = lazily(r"[+-]?\d{1,12}(?:\.\d{1,12})?%?")
 
 
 def is_masked(text: str) -> bool:
-    """Say whether a value was redacted before, or is a placeholder: ``***``, ``${TOKEN}``, ``%s``."""
+    """Return whether a value was redacted before, or is a placeholder: ``***``, ``${TOKEN}``, ``%s``."""
     return text.startswith(REDACTED) or (len(text) <= 80 and _MASKED.fullmatch(text) is not None)
 
 
 def is_harmless(text: str, secrecy: Secrecy, *, plural: bool = False) -> bool:
-    """Say whether a value beside the name of a secret is not a secret: empty, a constant, or masked.
+    """Return whether a value beside the name of a secret is not a secret: empty, a constant, or masked.
 
-    When the name is only likely one, also a small number, any number after a plural (``tokens=512``), and a way to
-    authenticate (``auth=basic``).
+    If the name only probably means a secret, also a small number, any number after a plural (``tokens=512``), and a method of
+    authentication (``auth=basic``).
     """
     plain = text.strip()
     if not plain or is_masked(plain):
@@ -89,13 +89,13 @@ def is_harmless(text: str, secrecy: Secrecy, *, plural: bool = False) -> bool:
 
 
 def is_sentence(text: str) -> bool:
-    """Say whether a word continues a sentence or names a type: ``expired``, ``is``, ``str``."""
+    """Return whether a word continues a sentence or names a type: ``expired``, ``is``, ``str``."""
     word = text.rstrip("]})").strip(_PUNCTUATION).lower()
     return word in _WORDS_OF_SENTENCES or word in TYPES or word in _CONSTANTS or not word
 
 
 def looks_random(text: str) -> bool:
-    """Say whether a text is more than a word: long, or of letters and digits or other signs together."""
+    """Return whether a text is more than a word: long, or a mixture of letters with digits or other signs."""
     return len(text) >= 16 or (
         len(text) >= 6
         and any(character.isalpha() for character in text)
