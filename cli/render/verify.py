@@ -18,7 +18,7 @@ def page(
     reused: Sequence[ReusedId],
     reused_total: int,
 ) -> str:
-    """Return the differences or that there are none, what was compared, and what else is worth knowing."""
+    """Return the differences, if any, the tables compared, and other facts worth knowing."""
     total = sum(counts.values())
     lines = [_line(difference) for difference in named]
     if total > len(named):

@@ -53,7 +53,7 @@ States = Mapping[Key, Mapping[str, int]]
 
 
 class LostJob(NamedTuple):
-    """A job whose last event says that it executes, but which does not."""
+    """A job that no longer executes, although its last event says so."""
 
     job_id: str
     started_at: datetime
