@@ -1,5 +1,6 @@
 """Partitions of finished attempts: made before their day, and around rows that came too early for them."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -13,8 +14,10 @@ from settings.database import DatabaseSettings
 from store import migrate as migrations
 from store import partitions
 from store.connection import connect
-from store.partitions import DAYS_AHEAD, DAYS_BACK, ensure_near_days
+from store.locks import Lock, acquire
+from store.partitions import DAYS_AHEAD, DAYS_BACK, ensure_days, ensure_near_days
 from store.writing.writer import prepare_session, write_batch
+from testing.services import wait_until
 from testing.topics import EVENT, encode
 
 NOW = datetime(2031, 5, 4, 12, tzinfo=UTC)
@@ -55,6 +58,26 @@ def test_a_busy_default_partition_is_given_up_soon_and_leaves_what_was_made(
         assert connection.execute("SHOW lock_timeout").fetchone() == ("1min",)
 
 
+def test_two_processes_that_create_the_same_days_at_once_take_turns(database_url_each: str) -> None:
+    """The second looked before the first had created the partition, and looks again when it is its turn."""
+    settings = DatabaseSettings.load(database_url=database_url_each)
+    made: list[list[str]] = []
+    with (
+        connect(settings, "jobtrail tests") as first,
+        connect(settings, "jobtrail tests") as second,
+        connect(settings, "jobtrail tests", autocommit=True) as observer,
+    ):
+        day = NOW.date()
+        with first.transaction():
+            acquire(first, Lock.PARTITIONS)
+            thread = threading.Thread(target=lambda: made.append(ensure_days(second, day, day)))
+            thread.start()
+            wait_until(lambda: _waits(observer, second.info.backend_pid), "the second to wait")
+            assert ensure_days(first, day, day) == ["attempts_20310504"]
+        thread.join(10)
+    assert made == [[]]
+
+
 def test_migrate_waits_out_a_busy_default_partition(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,3 +101,11 @@ def _partition(connection: psycopg.Connection) -> str:
     assert row is not None
     name: str = row[0]
     return name.removeprefix("jobtrail.")
+
+
+def _waits(observer: psycopg.Connection, pid: int) -> bool:
+    """Return whether a session waits for a lock."""
+    row = observer.execute(
+        "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", [pid]
+    ).fetchone()
+    return bool(row and row[0])
