@@ -404,3 +404,4 @@ def test_import_without_a_broker_says_how_many_events_did_not_arrive(
             broker=nobody,
             acknowledged_within_seconds=1.0,
         )
+    assert jobtrail.stats().spooled == 0  # nothing of it is sent later, beside the import that is made again

@@ -1,5 +1,6 @@
 """The `jobtrail` command, as far as it needs no database."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import click
@@ -35,6 +36,35 @@ def test_an_interrupted_command_ends_with_130_without_a_word(
 )
 def test_a_time_in_json_is_rfc_3339_in_any_year(time: datetime, said: str) -> None:
     assert moment(time) == said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "service"),
+    [(["aggregate"], "aggregator"), (["metrics"], "metrics"), (["runs", "list"], None)],
+)
+def test_the_last_line_of_a_service_that_logs_json_is_json(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    service: str | None,
+) -> None:
+    """A program reads its log. What people ask is answered as text."""
+    monkeypatch.setenv("JOBTRAIL_LOG_FORMAT", "json")
+    monkeypatch.delenv("JOBTRAIL_DATABASE_URL", raising=False)
+    monkeypatch.setenv("JOBTRAIL_PULSAR_URL", "http://127.0.0.1")
+    assert main.run(arguments) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    if service is None:
+        assert last.startswith("jobtrail: settings cannot be used")
+    else:
+        fields = json.loads(last)
+        assert (fields["service"], fields["event"], fields["level"], fields["status"]) == (
+            service,
+            "ended",
+            "error",
+            2,
+        )
+        assert fields["error"].startswith("settings cannot be used")
 
 
 def test_every_state_of_the_contract_can_be_asked_for() -> None:
