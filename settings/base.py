@@ -25,7 +25,7 @@ from settings.durations import UNIT_SECONDS, duration_seconds, meant_duration
 PREFIX = "JOBTRAIL_"
 CONFIG_FILE_VARIABLE = "JOBTRAIL_CONFIG_FILE"
 
-_SHOWN_CHARACTERS = 60
+_QUOTED_CHARACTERS = 60
 _UNITS_OF_NAMES = {"_seconds": 1, "_days": UNIT_SECONDS["d"]}
 
 
@@ -96,14 +96,18 @@ def _problem(settings_class: type[BaseSettings], item: Any) -> str:
     variable = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
     if item["type"] == "missing":
         return f"{variable} is not set (set it in the environment or in the file named by {CONFIG_FILE_VARIABLE})"
+    if item["type"] == "value_error":  # one of our own validators; it names the value
+        return f"{variable}: {item['msg'].removeprefix('Value error, ')}"
     field = settings_class.model_fields.get(name)
-    given = item["input"]
     if field is not None and field.examples and item["type"] == "string_pattern_mismatch":
         return f"{variable}: expected {' or '.join(field.examples)}, got something else"
+    # "Input should be a valid number, unable to parse string as a number"
+    expected = item["msg"].replace("Input should be", "expected").split(", unable to", 1)[0]
+    given = item["input"]
     if field is None or not _is_plain(field.annotation):
-        return f"{variable}: {item['msg']}"
-    shown = repr(given if len(str(given)) <= _SHOWN_CHARACTERS else f"{str(given)[:_SHOWN_CHARACTERS]}…")
-    return f"{variable}: {item['msg']}, got {redact(shown)}{_hint(name, given)}"
+        return f"{variable}: {expected}"
+    quoted = repr(given if len(str(given)) <= _QUOTED_CHARACTERS else f"{str(given)[:_QUOTED_CHARACTERS]}…")
+    return f"{variable}: {expected}, got {redact(quoted)}{_hint(name, given)}"
 
 
 def _is_plain(annotation: Any) -> bool:
