@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", short_help="Inspect, retry or delete messages that are not events.")
 def dead_letters() -> None:
     """Inspect, retry or delete messages that were not valid events."""
 
@@ -64,7 +64,7 @@ def list_letters(
         say(letters_page(found))
 
 
-@dead_letters.command()
+@dead_letters.command(short_help="Show one dead letter: its bytes, and what they hold.")
 @click.argument("message")
 @_topic_option
 @json_option
@@ -81,7 +81,7 @@ def show(message: str, topic: str | None, as_json: bool) -> None:
         say(letter_page(found))
 
 
-@dead_letters.command()
+@dead_letters.command(short_help="Read dead letters again, and store those that are events.")
 @click.argument("message", required=False)
 @_reason_option
 @_topic_option

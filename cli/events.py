@@ -30,7 +30,7 @@ def events() -> None:
     """Watch and check events, for authors of publishers."""
 
 
-@events.command()
+@events.command(short_help="Show the events of the topic, one per line.")
 @click.option("--namespace", metavar="NAME", help="Only events of this namespace.")
 @click.option("--worker", metavar="NAME", help="Only events of this worker.")
 @click.option("--job", metavar="ID", help="Only events of this job.")
@@ -152,7 +152,7 @@ def _line(
     return event_line(event)
 
 
-@events.command()
+@events.command(short_help="Check the events in files before they are sent.")
 @click.argument("files", nargs=-1, required=True)
 @click.option(
     "--schema-file",

@@ -50,7 +50,7 @@ def list_groups(
         say(failures_page(found[:limit], more=len(found) > limit, namespace=ask.namespace))
 
 
-@failures.command()
+@failures.command(short_help="Show one failure group, with its newest failures.")
 @click.argument("group")
 @limit_option(10, "failures")
 @json_option

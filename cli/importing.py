@@ -17,7 +17,7 @@ def import_group() -> None:
     """Replay recorded executions as events."""
 
 
-@import_group.command()
+@import_group.command(short_help="Import recorded workflows, each as a run.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--namespace", metavar="NAME", help="Namespace of the runs (default: JOBTRAIL_NAMESPACE).")
 @click.option("--speed", type=float, metavar="N", help="Replay N times as fast as recorded.")

@@ -112,7 +112,7 @@ def children(job: str, edges: "Edges", namespace: str | None, limit: int, as_jso
         say(children_page(found))
 
 
-@lineage.command()
+@lineage.command(short_help="List the jobs above a job, up to its root.")
 @click.argument("job")
 @edges_option
 @namespace_option
@@ -145,7 +145,7 @@ def ancestors(job: str, edges: "Edges", namespace: str | None, limit: int | None
         say(ancestors_page(found))
 
 
-@lineage.command()
+@lineage.command(short_help="List the jobs of a run, with parents and errors.")
 @click.argument("root")
 @namespace_option
 @click.option("--worker", metavar="NAME", help="Only jobs of this worker.")
@@ -177,7 +177,7 @@ def jobs(
         say(jobs_page(found, worker, state))
 
 
-@lineage.command()
+@lineage.command(short_help="Show which jobs a run lacks; exit with 1 if any.")
 @click.argument("root")
 @namespace_option
 @limit_option(20, "lines of each kind, and N jobs per line")

@@ -14,7 +14,7 @@ _THERE = ("there", "registered", "on every partition")
 """Expected values of things that either exist on the broker or do not."""
 
 
-@click.command()
+@click.command(short_help="Set up the broker: policies, topic, schema, subscriptions.")
 @click.option(
     "--check", is_flag=True, help="Change nothing; print what differs, and exit with 1 if anything does."
 )
@@ -74,7 +74,7 @@ _port_option = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Run the aggregator: events into Postgres.")
 @_port_option
 @click.pass_context
 def aggregate(context: click.Context, port: int | None) -> None:
@@ -85,7 +85,7 @@ def aggregate(context: click.Context, port: int | None) -> None:
     context.exit(run(AggregatorSettings.load(aggregator_port=port)))
 
 
-@click.command()
+@click.command(short_help="Run the metrics consumer: success rates for Prometheus.")
 @_port_option
 @click.pass_context
 def metrics(context: click.Context, port: int | None) -> None:

@@ -11,7 +11,7 @@ ANSWER_IS_NO = 1
 COULD_NOT_BE_DONE = 2
 
 
-@click.command()
+@click.command(short_help="Derive the tables again from the topic.")
 @click.option(
     "--check", "--dry-run", "check", is_flag=True, help="Show what a rebuild would find; change nothing."
 )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from store.retention.run import Done
 
 
-@click.command()
+@click.command(short_help="Delete old data, as the aggregators do.")
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
 @json_option
 def retain(dry_run: bool, as_json: bool) -> None:

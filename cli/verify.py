@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from store.verify.run import Progress
 
 
-@click.command()
+@click.command(short_help="Compare aggregates, jobs and edges with their rows.")
 @click.option(
     "--table",
     "tables",
