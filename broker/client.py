@@ -32,7 +32,7 @@ _CURES: tuple[tuple[type[Exception], str], ...] = (
     ),
     (
         pulsar.AuthorizationError,
-        "The token's role may not do this: grant it `produce` and `consume` on the Pulsar namespace.",
+        "The token's role may not do this: on the Pulsar namespace, grant it `consume` (services, commands) or `produce` (publishers).",
     ),
     (pulsar.TopicNotFound, "The topic or its Pulsar namespace does not exist: run `jobtrail provision`."),
     (

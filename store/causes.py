@@ -49,6 +49,11 @@ class Cause(NamedTuple):
     """Whether it passes by itself: Postgres is not running yet, or is starting."""
 
 
+def _sentence(cure: str) -> str:
+    """End a cure with a full stop. A command at its end keeps only its semicolon, because people copy it."""
+    return cure if cure.endswith(";") else f"{cure}."
+
+
 class Access(Enum):
     """What a session is for; it decides which privileges cure a refusal."""
 
@@ -70,7 +75,7 @@ def connection_error(conninfo: str, error: psycopg.Error) -> StoreError:
     ]
     address, cause = next((one for one in found if not one[1].passes), found[0])
     kind = DatabaseAwayError if cause.passes else StoreError
-    return kind(f"cannot connect to the database {address}: {cause.why}. {cause.cure}.")
+    return kind(f"cannot connect to the database {address}: {cause.why}. {_sentence(cause.cure)}")
 
 
 @contextmanager
@@ -88,7 +93,7 @@ def statement_error(
     """Return why a statement failed, and what to do; as DatabaseAwayError if that passes by itself."""
     cause = _statement_cause(error, settings, access)
     kind = DatabaseAwayError if cause.passes else StoreError
-    return kind(f"the database could not {what}: {cause.why}. {cause.cure}.")
+    return kind(f"the database could not {what}: {cause.why}. {_sentence(cause.cure)}")
 
 
 def role_of(settings: DatabaseSettings) -> str:

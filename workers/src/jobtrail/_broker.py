@@ -138,8 +138,8 @@ _CURES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (pulsar.AuthorizationError, "the token may not produce to this topic: ask for the right to"),
     (pulsar.TopicNotFound, "there is no such topic: run `jobtrail provision`, or correct JOBTRAIL_TOPIC"),
     (pulsar.InvalidUrl, "this is no address of a broker: correct JOBTRAIL_PULSAR_URL"),
-    (pulsar.ConnectError, "no connection: is the broker up, and JOBTRAIL_PULSAR_URL right?"),
-    (pulsar.Timeout, "no answer in time: is the broker up, and JOBTRAIL_PULSAR_URL right?"),
+    (pulsar.ConnectError, "no connection: check that the broker runs, and JOBTRAIL_PULSAR_URL"),
+    (pulsar.Timeout, "no answer in time: check that the broker runs, and JOBTRAIL_PULSAR_URL"),
 )
 
 
