@@ -1,4 +1,4 @@
-"""Databases with a past, for the tests of retention: events some days before and after the horizon, told as a consumer does."""
+"""Databases with a history, for the tests of retention: events from before and after the horizon, written as a consumer does."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -23,62 +23,62 @@ TODAY = datetime.now(UTC).date()
 KEEP = 7
 HORIZON = TODAY - timedelta(days=KEEP)
 OPEN_DAYS = 30
-"""Open jobs are kept for so long in these tests, counted from today."""
+"""How long open jobs are kept in these tests, counted from today."""
 
 OPEN_HORIZON = TODAY - timedelta(days=OPEN_DAYS)
 
 
 def at(days: float, second: int = 0) -> int:
-    """So many days after the horizon, in microseconds."""
+    """Return the time this many days after the horizon, in microseconds."""
     return int(start_of(HORIZON).timestamp()) * US + round(days * DAY_US) + second * US
 
 
-def event(job_id: str, state: str, when: int, **said: Any) -> dict[str, Any]:
-    """An event of the namespace kino that says only this."""
+def event(job_id: str, state: str, when: int, **fields: Any) -> dict[str, Any]:
+    """Return an event of the namespace kino with only these fields."""
     least = Event("kino", job_id, "ShowJob", "q", state, 1, when)
-    return least._replace(**said)._asdict()
+    return least._replace(**fields)._asdict()
 
 
 def placed(root: str, parent: str = "") -> dict[str, Any]:
-    """The fields of a publisher that knows where in the run a job is."""
+    """Return the fields of a publisher that knows where in the run a job is."""
     return {"root_job_id": root, "parent_job_id": parent, "depth": 1 if parent else 0}
 
 
 @contextmanager
 def session(url: str, **more: Any) -> Iterator[psycopg.Connection]:
-    """A connection as the product makes it."""
+    """Yield a connection as the product opens it."""
     with closing(connect(DatabaseSettings.load(database_url=url), "jobtrail test", **more)) as connection:
         yield connection
 
 
-def tell(url: str, events: Iterable[dict[str, Any]], letters: list[DeadLetter] | None = None) -> int:
+def write_events(url: str, events: Iterable[dict[str, Any]], letters: list[DeadLetter] | None = None) -> int:
     """Write a batch as a consumer does; return how many events were expired."""
     with session(url) as connection:
         prepare_session(connection)
-        told = [Event(**one) for one in events]
-        batch = fold(told, letters or [])
+        whole = [Event(**one) for one in events]
+        batch = fold(whole, letters or [])
         try:
             write_batch(connection, batch)
         except HorizonMovedError as moved:
-            batch = fold(told, letters or [], moved.horizon_us)
+            batch = fold(whole, letters or [], moved.horizon_us)
             write_batch(connection, batch)
         return batch.expired
 
 
 def run(url: str, horizon: date = HORIZON, open_horizon: date | None = OPEN_HORIZON, **more: Any) -> Done:
-    """Advance the horizons, and remove what is over."""
+    """Advance the horizons, and remove what is expired."""
     with session(url, autocommit=True) as connection:
         return delete_expired(connection, Horizons(horizon, open_horizon), **more)
 
 
 def kept(url: str) -> set[str]:
-    """The ids of the jobs that are there, those of other namespaces than kino with theirs."""
+    """Return the ids of all jobs; outside of kino with the namespace before them."""
     with session(url, autocommit=True) as connection:
         rows = connection.execute("SELECT namespace, job_id FROM jobs").fetchall()
     return {job_id if namespace == "kino" else f"{namespace}/{job_id}" for namespace, job_id in rows}
 
 
-def unsound(url: str) -> list[Any]:
-    """What `jobtrail verify` finds."""
+def differences_found(url: str) -> list[Any]:
+    """Return the differences that `jobtrail verify` finds."""
     with session(url, autocommit=True) as connection:
         return list(verify(connection))

@@ -1,4 +1,4 @@
-"""Something that listens where a server should be, and answers as a test says."""
+"""A listener in the place of a server, which answers as a test wants."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from servers.ports import HOST
 
 @contextmanager
 def answering(answer: Callable[[socket.socket], object]) -> Iterator[int]:
-    """Listen, answer every connection as said, and close it; yield the port."""
+    """Listen, call ``answer`` with every connection, and close it; yield the port."""
     with socket.create_server((HOST, 0)) as listening:
 
         def serve() -> None:

@@ -1,4 +1,4 @@
-"""Every way in which a message was found to be wrong: what is sent, and the reason it becomes a dead letter for."""
+"""The ways in which a message can be wrong: what is sent, and the reason its dead letter must have."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ next(field for field in GROWN["fields"] if field["name"] == "state")["type"]["sy
 
 
 class Bad(NamedTuple):
-    """One way to be wrong. A reason of None: it is an event all the same."""
+    """One odd message. If the reason is None, it is still a valid event."""
 
     name: str
     message: RawMessage
@@ -81,7 +81,7 @@ VALUES = [
 ]
 METADATA = [
     Bad(
-        "a schema version nobody gave",
+        "a schema version that does not exist",
         RawMessage(_WHOLE, schema_version=struct.pack(">q", 99)),
         "unknown_schema",
     ),
@@ -110,7 +110,7 @@ METADATA = [
         RawMessage(zlib.compress(b"x"), compression=ZLIB, uncompressed_size=200_000_000),
         "too_large",
     ),
-    Bad("a key that is no text, of a bad message", RawMessage(b"\x07", key=b"\xff\xfe"), "malformed"),
+    Bad("a bad message with a key that is not text", RawMessage(b"\x07", key=b"\xff\xfe"), "malformed"),
     Bad("published in the year 584 million", RawMessage(b"\x08", publish_time_ms=2**64 - 1), "malformed"),
     Bad("published in 1970", RawMessage(b"\x09", publish_time_ms=0), "malformed"),
 ]
@@ -119,16 +119,16 @@ TAKEN = [
     _of_fields("a stack trace of 4 MB", None, state="discarded", error={"stacktrace": "s" * 4_000_000}),
     _of_fields("a fingerprint of 1 MB", None, state="discarded", error={"fingerprint": "f" * 1_000_000}),
     _of_fields("escapes of a terminal", None, worker="\x1b[2J\x1b[31mJob\u202e"),
-    _of_fields("arguments that are no JSON", None, args="{"),
-    Bad("a key that is no text", RawMessage(encode(event("bad key")), key=b"\xff\xfe\0"), None),
+    _of_fields("arguments that are not JSON", None, args="{"),
+    Bad("a key that is not text", RawMessage(encode(event("bad key")), key=b"\xff\xfe\0"), None),
     Bad("a good event, compressed", RawMessage(zlib.compress(encode(event("z"))), compression=ZLIB, uncompressed_size=len(encode(event("z")))), None),
 ]  # fmt: skip
 BAD = [*MALFORMED, *VALUES, *METADATA, *TAKEN]
-"""On a topic that knows the contract alone. Some need more: `chunked`, and schemas of others, in the test."""
+"""For a topic that has only the contract's schema. The test adds chunked messages and messages of other schemas."""
 
 
 def chunked(payload: bytes, chunks: int) -> list[RawMessage]:
-    """One message in pieces."""
+    """Split one message into chunks."""
     size = -(-len(payload) // chunks)
     return [
         RawMessage(payload[at * size : (at + 1) * size], chunk=(at, chunks, len(payload)))
@@ -137,17 +137,17 @@ def chunked(payload: bytes, chunks: int) -> list[RawMessage]:
 
 
 def in_chunks() -> list[tuple[list[RawMessage], str | None]]:
-    """Messages in several pieces, with the reason that each as a whole has."""
+    """Return messages in several chunks, each with the reason that the whole message has."""
     return [
         (chunked(encode(event("in chunks")), 2), None),
         (chunked(encode(event("9 MB", args="x" * (9 << 20))), 3), "too_large"),
-        (chunked(encode(event("as large as may be", args="x" * (EVENT_BYTES - 200))), 2), None),
+        (chunked(encode(event("as large as allowed", args="x" * (EVENT_BYTES - 200))), 2), None),
     ]
 
 
 def between(
     messages: list[RawMessage], first: int, next_good: Callable[[int], RawMessage] = good
 ) -> list[RawMessage]:
-    """Each of them with a good event before it, and one behind all; the good ones are numbered from ``first``."""
+    """Put a good event before each message, and one at the end. The good events are numbered from ``first``."""
     mixed = [one for at, message in enumerate(messages) for one in (next_good(first + at), message)]
     return [*mixed, next_good(first + len(messages))]

@@ -1,4 +1,4 @@
-"""The `jobtrail` command, run in this process: its status, what it prints, and its errors."""
+"""Runs the `jobtrail` command in this process, and returns its status, output and errors."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ Jobtrail = Callable[..., tuple[int, str, str]]
 
 
 def jobtrail_with(capsys: pytest.CaptureFixture[str]) -> Jobtrail:
-    """Return a function that runs the command with the words given, and returns its status, output and errors."""
+    """Return a function that runs the command with its arguments, and returns the status, output and errors."""
 
     def called(*arguments: str) -> tuple[int, str, str]:
         status = run(list(arguments))
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
 
     return called

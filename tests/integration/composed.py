@@ -1,7 +1,6 @@
-"""What stands in for a Docker engine: services of docker-compose.yml as processes of this machine.
+"""Runs the services of docker-compose.yml as processes of this machine, instead of a Docker engine.
 
-Names and ports of containers become addresses of this machine; commands, environments and health checks stay as the file
-has them.
+Names and ports of containers become addresses of this machine. Commands, environments and health checks are the file's.
 """
 
 import os
@@ -24,7 +23,7 @@ SERVICES = compose.services({"POSTGRES_PASSWORD": "s3cret: #$ and more"})
 _ADDRESS = re.compile(r"(?<![\w.])(127\.0\.0\.1|0\.0\.0\.0|[a-z]+):(\d+)")
 _SETTING_OF_PULSAR = "PULSAR_PREFIX_"
 
-# What the tests' own Pulsar is told and the image's is not: here the file has to say it, or nobody does.
+# Settings that the tests' Pulsar gets from its own configuration, but the image's does not: here they must be in the file.
 _NOT_IN_THE_IMAGE = frozenset(
     {
         "acknowledgmentAtBatchIndexLevelEnabled",
@@ -36,7 +35,7 @@ _NOT_IN_THE_IMAGE = frozenset(
 
 
 class Addresses:
-    """Where on this machine each port of each container is."""
+    """Maps each port of each container to a port of this machine."""
 
     def __init__(self) -> None:
         self._native: dict[tuple[str, int], int] = {}
@@ -45,13 +44,13 @@ class Addresses:
         self._native[service, port] = native
 
     def of(self, service: str, port: int) -> int:
-        """The port of this machine that stands for a container's; chosen when first asked for."""
+        """Return the port of this machine for a container's port; choose it at the first call."""
         if (service, port) not in self._native:
             (self._native[service, port],) = free_ports(1)
         return self._native[service, port]
 
     def in_environment(self, service: str, value: str) -> str:
-        """A value of a service's environment: names lead to containers, 127.0.0.1 is the host that ports are shown to."""
+        """Translate a value of a service's environment: names lead to containers, and 127.0.0.1 is the host with the published ports."""
         ports = {port.container_port for port in compose.published(SERVICES[service])}
         if value.isdecimal() and int(value) in ports:
             return str(self.of(service, int(value)))
@@ -59,18 +58,18 @@ class Addresses:
         def native(found: re.Match[str]) -> str:
             host, port = found[1], int(found[2])
             if host == "127.0.0.1":
-                return f"{HOST}:{self.of(*shown_to_the_host(port))}"
+                return f"{HOST}:{self.of(*published_on_the_host(port))}"
             return f"{HOST}:{self.of(service if host == '0.0.0.0' else host, port)}"
 
         return HOST if value == "0.0.0.0" else _ADDRESS.sub(native, value)
 
     def inside(self, service: str, word: str) -> str:
-        """A word of a command that runs in the container: 127.0.0.1 is the container."""
+        """Translate a word of a command that runs in the container: 127.0.0.1 is the container."""
         return _ADDRESS.sub(lambda found: f"{HOST}:{self.of(service, int(found[2]))}", word)
 
 
-def shown_to_the_host(host_port: int) -> tuple[str, int]:
-    """The service, and the port of its container, that a port of the host leads to."""
+def published_on_the_host(host_port: int) -> tuple[str, int]:
+    """Return the service, and its container's port, that is published on a port of the host."""
     ((service, port),) = (
         (name, port.container_port)
         for name, service in SERVICES.items()
@@ -81,7 +80,7 @@ def shown_to_the_host(host_port: int) -> tuple[str, int]:
 
 
 class ComposedPulsar(PulsarServer):
-    """Pulsar with what the compose file sets, over those settings of the tests' that the image has as well."""
+    """Pulsar with the settings of the compose file, on top of the tests' settings that the image has too."""
 
     def __init__(self, data: Path, addresses: Addresses) -> None:
         super().__init__(data, QUICK_START)
@@ -96,7 +95,7 @@ class ComposedPulsar(PulsarServer):
 
     @property
     def bookie(self) -> str:
-        """The name that the bookie is to have, by which it finds its data again."""
+        """Return the name that the bookie must keep, because it finds its data by it."""
         return f"{HOST}:{self._bookie_port}"
 
     def _settings(self) -> str:
@@ -106,12 +105,12 @@ class ComposedPulsar(PulsarServer):
 
     def _command(self) -> list[str]:
         words = super()._command()
-        at = words.index("--advertised-address")  # the listeners say it
+        at = words.index("--advertised-address")  # the listeners set it
         return words[:at] + words[at + 2 :]
 
 
 class Container:
-    """A service of the file as a process of this machine, with that environment and no other."""
+    """A service of the file as a process of this machine, with exactly the file's environment."""
 
     def __init__(self, name: str, image: Path, addresses: Addresses, folder: Path) -> None:
         self.name = name
@@ -144,7 +143,7 @@ class Container:
         return self._log.read_text(errors="replace")
 
     def wait_healthy(self) -> None:
-        """Return when the file's own check of the service succeeds, within the time that the file gives it."""
+        """Wait until the file's health check succeeds, no longer than the file allows."""
         check = self._service["healthcheck"]
         wait_until(
             self._is_healthy,
@@ -159,7 +158,7 @@ class Container:
         return is_healthy(self.name, self._addresses, self._environment)
 
     def stop(self) -> tuple[int, float]:
-        """SIGTERM; the exit status, and how many seconds it took."""
+        """Send SIGTERM; return the exit status, and how many seconds the end took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(compose.seconds(self._service["stop_grace_period"]))
@@ -167,7 +166,7 @@ class Container:
 
 
 def is_healthy(name: str, addresses: Addresses, environment: Mapping[str, str] | None = None) -> bool:
-    """Run the health check of a service that asks by Python."""
+    """Run the health check of a service whose check is a Python program."""
     how, python, *words = SERVICES[name]["healthcheck"]["test"]
     assert (how, python.removesuffix("3")) == ("CMD", "python")
     words = [addresses.inside(name, word) for word in words]

@@ -1,7 +1,7 @@
-"""A producer that speaks Pulsar's own protocol, byte by byte, and so can send what no client library would.
+"""A producer that writes Pulsar's protocol byte by byte, so that it can send what no client library would.
 
-A schema version that was never given, a key that is no text, metadata that says the payload is compressed, encrypted
-or a batch although it is not. It registers the contract's schema like anybody else, so the broker lets it in.
+For example a schema version that does not exist, a key that is not text, or metadata that wrongly calls the payload compressed,
+encrypted or a batch. It registers the contract's schema like any producer, so the broker accepts it.
 """
 
 import socket
@@ -15,7 +15,7 @@ from typing import Self
 
 from schemas.contract import SCHEMA_TEXT
 
-# Numbers of BaseCommand.Type and of the field of that command, which are the same but for CONNECT's kind.
+# Numbers of BaseCommand.Type and of each command's field; they are equal except for CONNECT.
 _CONNECT, _CONNECTED, _PRODUCER, _SEND, _SEND_RECEIPT = 2, 3, 5, 6, 7
 _PRODUCER_SUCCESS, _PING, _PONG = 17, 18, 19
 _AVRO = 4
@@ -26,7 +26,7 @@ LZ4, ZLIB = 1, 2
 
 @dataclass(frozen=True)
 class RawMessage:
-    """A payload and what the metadata says of it, true or not."""
+    """A payload and its metadata, which may be wrong."""
 
     payload: bytes
     key: bytes = b""
@@ -34,7 +34,7 @@ class RawMessage:
     compression: int = 0
     uncompressed_size: int = 0
     batch_of: int = 0
-    """More than 0: the metadata says that the payload is a batch of so many messages."""
+    """If more than 0, the metadata calls the payload a batch of this many messages."""
     encrypted_by: bytes = b""
     publish_time_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     chunk: tuple[int, int, int] | None = None
@@ -45,7 +45,7 @@ class RawProducer:
     """An open connection with one producer on one partition."""
 
     def __init__(self, url: str, partition: str) -> None:
-        """``partition`` is the full name of a topic that has no partitions of its own. Raises OSError."""
+        """Connect to ``partition``, the full name of a topic without partitions of its own. Raises OSError."""
         address = urllib.parse.urlsplit(url)
         assert address.hostname
         assert address.port
@@ -66,7 +66,7 @@ class RawProducer:
         self._socket.close()
 
     def send(self, messages: Sequence[RawMessage]) -> None:
-        """Send each and wait until the broker has it."""
+        """Send each message, and wait until the broker has stored it."""
         for message in messages:
             self._send(message)
             self._until(_SEND_RECEIPT)
@@ -101,7 +101,7 @@ class RawProducer:
         self._socket.sendall(struct.pack(">II", 4 + len(command) + len(rest), len(command)) + command + rest)
 
     def _until(self, wanted: int) -> None:
-        """Read frames until one of this kind comes; answer pings. Fails on anything else, which is a refusal."""
+        """Read frames until one of this kind comes, and answer pings. Any other frame is a refusal, and an error."""
         while True:
             (size,) = struct.unpack(">I", self._exactly(4))
             frame = self._exactly(size)

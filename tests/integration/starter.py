@@ -1,9 +1,9 @@
-"""A program that starts servers and then comes to the end that it is asked for: what `test_lifeline.py` runs.
+"""A program that starts servers and then ends in the given way. `test_lifeline.py` runs it.
 
     python -m tests.integration.starter END KIND…
 
-When all is started it prints one line of JSON: the numbers of the processes that it started, and of their children.
-Then it comes to its END; with `wait` it waits for one from outside.
+When everything has started, it prints one line of JSON: the ids of the processes that it started, and of their children.
+Then it ends as END says; with `wait` it waits to be ended from outside.
 """
 
 import contextlib
@@ -36,14 +36,14 @@ from testing.services import Service, wait_until
 
 FOREVER_SECONDS = 600
 
-# A server that makes it hard: deaf to every signal but SIGKILL, with a child, a child in a session of its own, and a
-# daemon by a double fork. The number of each goes into a file.
+# A server that is hard to end: it ignores every signal but SIGKILL, and has a child, a child in its own session, and a
+# daemon made by a double fork. The name of a file is the id of each process.
 _STRAYS = f"""
 import os, signal, sys, time
 from pathlib import Path
 
-for deaf in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-    signal.signal(deaf, signal.SIG_IGN)
+for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(ignored, signal.SIG_IGN)
 
 def stay():
     Path("pids", str(os.getpid())).touch()
@@ -63,12 +63,12 @@ if not between:
     os._exit(0)
 os.waitpid(between, 0)
 Path("pids", str(os.getpid())).touch()
-if sys.argv[1:] != ["goes before its children"]:
+if sys.argv[1:] != ["*ends before its children"]:
     time.sleep({FOREVER_SECONDS})
 """
 
 Started = list[int]
-"""Numbers of processes that are to end with this program."""
+"""Ids of the processes that must end with this program."""
 
 
 @contextlib.contextmanager
@@ -95,7 +95,7 @@ def _strays(folder: Path, *words: str) -> Iterator[Started]:
 
 @contextlib.contextmanager
 def _orphans(folder: Path) -> Iterator[Started]:
-    with _strays(folder, "goes before its children") as pids:
+    with _strays(folder, "*ends before its children") as pids:
         yield pids
 
 
@@ -109,7 +109,7 @@ def _stopped(folder: Path) -> Iterator[Started]:
 
 @contextlib.contextmanager
 def _unmarked(_: Path) -> Iterator[Started]:
-    """A process whose environment says nothing, as that of another user's process where it cannot be read."""
+    """Start a process with an empty environment, like that of another user's process, which cannot be read."""
     command = ["sleep", str(FOREVER_SECONDS)]
     process = subprocess.Popen(command, env={}, start_new_session=True)
     lifeline.entrust_process(process.pid)
@@ -129,7 +129,7 @@ def _postgres(version: int) -> Callable[[Path], contextlib.AbstractContextManage
 
 @contextlib.contextmanager
 def _initdb(folder: Path) -> Iterator[Started]:
-    """A Postgres whose cluster is just being made, by programs that take their time."""
+    """Start a Postgres whose cluster is still being created, by programs that take long."""
     folder.chmod(0o755)
     (folder / "pids").mkdir()
     (folder / "pids").chmod(0o777)
@@ -156,7 +156,7 @@ def _lite(folder: Path) -> Iterator[Started]:
 
 @contextlib.contextmanager
 def _service(folder: Path) -> Iterator[Started]:
-    """A service of the product, with what it needs."""
+    """Start a service of the product, and what it needs."""
     from settings.database import DatabaseSettings
     from store.connection import connect
     from store.migrate import migrate
@@ -176,7 +176,7 @@ def _service(folder: Path) -> Iterator[Started]:
 
 @contextlib.contextmanager
 def _children(_: Path) -> Iterator[Started]:
-    """Processes of the standard library's, which `servers` does not start."""
+    """Start processes by the standard library, not by `servers`."""
     target, args = time.sleep, (FOREVER_SECONDS,)
     started = [
         multiprocessing.get_context("spawn").Process(target=target, args=args, daemon=True),
@@ -190,16 +190,16 @@ def _children(_: Path) -> Iterator[Started]:
 
 @contextlib.contextmanager
 def _container(_: Path) -> Iterator[Started]:
-    """A container that is just being started. The `docker` on PATH is the test's."""
+    """Start a container that is still starting. The `docker` on PATH is the test's."""
     broker = DockerPulsar("image", SETTINGS, FOREVER_SECONDS)
     threading.Thread(target=broker.start, daemon=True).start()
-    wait_until(lambda: "run" in Path(os.environ["DOCKER_SAID"]).read_text(), "docker run")
+    wait_until(lambda: "run" in Path(os.environ["DOCKER_CALLS"]).read_text(), "docker run")
     yield []
 
 
 @contextlib.contextmanager
 def _guardian_killed(folder: Path) -> Iterator[Started]:
-    """A server that was started when somebody had killed the first guardian, and one that was started before."""
+    """Start one server before the first guardian is killed, and one after."""
     folders = [folder / "first", folder / "second"]
     for one in folders:
         one.mkdir()
@@ -265,8 +265,8 @@ ENDS: dict[str, Callable[[], object]] = {
 
 
 def main(end: str, *kinds: str) -> None:
-    """Start a server of each kind, say so, and come to the end."""
-    # As in a terminal, however the tests were started: under nohup, or in the background, these are ignored.
+    """Start a server of each kind, print the process ids, and end."""
+    # Under nohup, or in the background, these signals are ignored: set them as in a terminal.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     lifeline.begin()

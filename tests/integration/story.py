@@ -1,4 +1,4 @@
-"""Stories for the tests of answers: events as a publisher would send them, told to the real fold, writer and tables."""
+"""Stories for the tests of answers: events as a publisher sends them, stored by the real fold and writer."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from store.connection import connect
 from store.writing.writer import prepare_session, write_batch
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
-"""When the stories are told: the command asks about the present, so they may not grow old."""
+"""The present of the stories: the command asks about the present, so the events must be recent."""
 
 KINO = "kino"
 
@@ -25,29 +25,29 @@ CASES = Path(__file__).parent / "cases"
 
 
 def ago(**units: float) -> int:
-    """A time before NOW as an event carries it: ago(minutes=6)."""
+    """Return a time before NOW in an event's form, such as ago(minutes=6)."""
     return int((NOW - timedelta(**units)).timestamp() * 1_000_000)
 
 
 def event(worker: str, job_id: str, state: str, at: int, **fields: Any) -> Event:
-    """One event of the namespace kino, first attempt, nothing known but what is given."""
-    said = {"namespace": KINO, "queue": worker.lower(), "attempt": 1, "max_attempts": 3, **fields}
-    return Event(worker=worker, job_id=job_id, state=state, occurred_at=at, **said)
+    """Return an event of the namespace kino, of a first attempt, with no other fields than these."""
+    fields = {"namespace": KINO, "queue": worker.lower(), "attempt": 1, "max_attempts": 3, **fields}
+    return Event(worker=worker, job_id=job_id, state=state, occurred_at=at, **fields)
 
 
 def case(name: str) -> list[Event]:
-    """The events of a file in cases/, with the times that it says."""
+    """Return the events of a file in cases/, with the file's times."""
     events = []
     for line in (CASES / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
-        said = json.loads(line)
-        if "error" in said:  # as the decoder fills up what is not said
-            said["error"] = dict.fromkeys(ERROR_FIELDS, "") | said["error"]
-        events.append(Event(**said))
+        fields = json.loads(line)
+        if "error" in fields:  # the decoder adds the fields that are not given
+            fields["error"] = dict.fromkeys(ERROR_FIELDS, "") | fields["error"]
+        events.append(Event(**fields))
     return events
 
 
 def failure(category: str, message: str, **fields: str) -> dict[str, str]:
-    """The error of a failing event."""
+    """Return the error of a failing event."""
     given = {
         "type": "MovieNotReady",
         "stacktrace": "Traceback\n  boom",
@@ -58,17 +58,17 @@ def failure(category: str, message: str, **fields: str) -> dict[str, str]:
 
 
 def placed(root: str, parent: str, depth: int) -> dict[str, Any]:
-    """The fields of a publisher that knows where in the run a job is."""
+    """Return the fields of a publisher that knows where in the run a job is."""
     return {"root_job_id": root, "parent_job_id": parent, "depth": depth}
 
 
 def root_of(job_id: str) -> dict[str, Any]:
-    """The fields of a root."""
+    """Return the fields of a root."""
     return {"root_job_id": job_id, "depth": 0}
 
 
-def tell(database_url: str, events: Iterable[Event]) -> psycopg.Connection:
-    """Store the events; returns a connection that reads. The caller closes it."""
+def store_events(database_url: str, events: Iterable[Event]) -> psycopg.Connection:
+    """Store the events; return a connection for reading, which the caller closes."""
     settings = DatabaseSettings.load(database_url=database_url)
     with connect(settings, "jobtrail test") as writing:
         prepare_session(writing)
@@ -77,7 +77,7 @@ def tell(database_url: str, events: Iterable[Event]) -> psycopg.Connection:
 
 
 def incident(pages: int = 136, completed: int = 70, expected: int = 136) -> list[Event]:
-    """Kino Krakow's import: nobody runs the MovieDetailJobs, so every ShowtimeProcessJob is discarded."""
+    """Return Kino Krakow's import: no executor runs the MovieDetailJobs, so every ShowtimeProcessJob is discarded."""
     sync = root_of("12345")
     events = [
         event(
@@ -108,12 +108,12 @@ def incident(pages: int = 136, completed: int = 70, expected: int = 136) -> list
 
 
 def details_of(number: int) -> int:
-    """How many MovieDetailJobs the page spawns: every seventh spawns none."""
+    """Return how many MovieDetailJobs the page spawns: every seventh page spawns none."""
     return 0 if number % 7 == 6 else 2
 
 
 def showtimes_of(number: int) -> int:
-    """How many ShowtimeProcessJobs the page spawns."""
+    """Return how many ShowtimeProcessJobs the page spawns."""
     return 16 if number % 2 else 15
 
 

@@ -1,4 +1,4 @@
-"""The aggregator as a process of its own, on a real broker and a real Postgres: what it stores, survives and refuses."""
+"""The aggregator as a process, with a real broker and a real Postgres: what it stores, survives and refuses."""
 
 import signal
 import subprocess
@@ -27,7 +27,7 @@ NOW_US = 1_790_000_000_000_000
 
 
 def jobs(count: int, first: int = 0, **fields: Any) -> list[bytes]:
-    """Payloads of so many completed jobs."""
+    """Return the payloads of ``count`` completed jobs."""
     return [
         encode({**EVENT, "occurred_at": NOW_US + number, "job_id": f"job-{number}", **fields})
         for number in range(first, first + count)
@@ -36,7 +36,7 @@ def jobs(count: int, first: int = 0, **fields: Any) -> list[bytes]:
 
 @pytest.fixture
 def topic(pulsar: Pulsar) -> ProvisionSettings:
-    """A provisioned topic of the test's own."""
+    """Return a new, provisioned topic."""
     settings = own_topic(pulsar)
     provision.run(settings, check=False)
     return settings
@@ -50,7 +50,7 @@ def environment(topic: ProvisionSettings, database_url: str) -> dict[str, str]:
 
 
 def send(topic: ProvisionSettings, payloads: Sequence[bytes]) -> None:
-    """Publish by Pulsar's own client; returns when the broker has them all."""
+    """Publish by Pulsar's own client; return when the broker has them all."""
     publish(
         topic.pulsar_url, topic.topic, [Message(str(key), payload) for key, payload in enumerate(payloads)]
     )
@@ -64,10 +64,10 @@ def count(database_url: str, table: str) -> int:
     return number
 
 
-def test_a_stop_finishes_the_batch_in_hand_and_nothing_comes_twice(
+def test_a_stop_finishes_the_current_batch_and_nothing_is_stored_twice(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """SIGTERM in the middle of the third batch: status 0, and a second process finds exactly the rest."""
+    """SIGTERM during the third batch: status 0, and a second process stores exactly the rest."""
     settings = {**environment(topic, database_url), "JOBTRAIL_AGGREGATOR_BATCH_EVENTS": "500"}
     send(topic, jobs(20_000))
     with Director() as director:
@@ -79,7 +79,7 @@ def test_a_stop_finishes_the_batch_in_hand_and_nothing_comes_twice(
             held.release()
             assert first.process.wait(60) == 0
     stored = count(database_url, "attempts")
-    assert 1_500 <= stored < 20_000, "the batches in hand were committed, and the rest was left"
+    assert 1_500 <= stored < 20_000, "the current batches were committed, and the rest was left"
     with service("aggregate", settings, tmp_path / "second.log") as second:
         wait_until(lambda: count(database_url, "attempts") == 20_000, "the rest", second.end_of_log)
         assert second.stop() == 0
@@ -90,10 +90,10 @@ def test_a_stop_finishes_the_batch_in_hand_and_nothing_comes_twice(
         )
 
 
-def test_bad_messages_become_dead_letters_and_the_good_around_them_pass(
+def test_bad_messages_become_dead_letters_and_good_ones_around_them_are_stored(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """Each with its reason and its bytes; counted on the page."""
+    """Each is kept with its reason and its bytes, and counted on the metrics page."""
     good = jobs(50)
     bad = {
         "malformed": b"\x07 no avro",
@@ -123,7 +123,7 @@ def test_bad_messages_become_dead_letters_and_the_good_around_them_pass(
 def test_an_id_that_is_used_again_is_counted(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """A job of a fixed id that completed, failed twice and runs, between jobs of ids of their own."""
+    """A job with a fixed id completed, failed twice and runs; the jobs around it have ids of their own."""
     minute = 60_000_000
     states = ("completed", "retryable", "retryable", "executing")
     nightly = [
@@ -153,10 +153,10 @@ def test_an_id_that_is_used_again_is_counted(
     assert marked == [("nightly", "completed")]
 
 
-def test_an_event_that_postgres_refuses_is_found_and_kept_aside(
+def test_an_event_that_postgres_refuses_becomes_a_dead_letter(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """However it came past the decoder: a rule of the database refuses two of 300 events; 298 are stored."""
+    """A constraint refuses two of 300 events that the decoder accepted; the other 298 are stored."""
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "ALTER TABLE jobtrail.jobs ADD CONSTRAINT no_poison CHECK (external_id <> 'poison')"
@@ -174,8 +174,8 @@ def test_an_event_that_postgres_refuses_is_found_and_kept_aside(
     assert {bytes(payload) for _, _, payload in kept} == set(poison)
 
 
-def test_a_database_that_goes_away_is_waited_for(topic: ProvisionSettings, tmp_path: Path) -> None:
-    """Killed while events pass and started again: not ready meanwhile, the same process goes on, nothing is lost."""
+def test_the_aggregator_waits_for_a_database_that_goes_away(topic: ProvisionSettings, tmp_path: Path) -> None:
+    """Postgres is killed while events come, and started again: the same process is not ready meanwhile, goes on, and loses nothing."""
     with PostgresServer(durable=True) as postgres:
         url = postgres.url()
         with connect(DatabaseSettings.load(database_url=url), "jobtrail tests") as connection:
@@ -197,8 +197,8 @@ def test_a_database_that_goes_away_is_waited_for(topic: ProvisionSettings, tmp_p
             assert 1 <= log.count("database_away") <= 3  # one for each cause: cut off, refused, starting
 
 
-def test_a_broker_that_goes_away_is_waited_for(database_url: str, tmp_path: Path) -> None:
-    """Killed and started again on its data: the same process goes on, nothing is lost, nothing is counted twice."""
+def test_the_aggregator_waits_for_a_broker_that_goes_away(database_url: str, tmp_path: Path) -> None:
+    """The broker is killed, and started again with its data: the same process goes on, loses nothing and counts nothing twice."""
     with own_pulsar() as broker:
         topic = own_topic(broker)
         provision.run(topic, check=False)
@@ -222,10 +222,10 @@ def test_a_broker_that_goes_away_is_waited_for(database_url: str, tmp_path: Path
         )
 
 
-def test_it_refuses_a_database_that_was_not_migrated(
+def test_the_aggregator_refuses_a_database_that_was_not_migrated(
     topic: ProvisionSettings, empty_database_url: str
 ) -> None:
-    """Status 2 and the command to run, on standard error."""
+    """It ends with 2, and names the command to run on standard error."""
     done = subprocess.run(
         [JOBTRAIL, "aggregate"],
         env={**environment(topic, empty_database_url), "JOBTRAIL_AGGREGATOR_PORT": "0"},
@@ -240,7 +240,7 @@ def test_it_refuses_a_database_that_was_not_migrated(
 
 
 def test_two_replicas_share_the_topic(topic: ProvisionSettings, database_url: str, tmp_path: Path) -> None:
-    """Both work, and the aggregates are those of one. One stands with its first batch until the other has stored some."""
+    """Both write, and the aggregates are as from one. One is held at its first batch until the other has stored some."""
     settings = {**environment(topic, database_url), "JOBTRAIL_AGGREGATOR_BATCH_EVENTS": "300"}
 
     def stored(one: Service) -> bool:

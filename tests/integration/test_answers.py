@@ -27,7 +27,7 @@ from tests.integration.story import (
     placed,
     root_of,
     showtimes_of,
-    tell,
+    store_events,
 )
 
 SHOWTIMES = sum(showtimes_of(number) for number in range(70))
@@ -35,11 +35,11 @@ SHOWTIMES = sum(showtimes_of(number) for number in range(70))
 
 @pytest.fixture
 def kino(database_url_each: str) -> Iterator[psycopg.Connection]:
-    with closing(tell(database_url_each, incident(expected=140))) as connection:
+    with closing(store_events(database_url_each, incident(expected=140))) as connection:
         yield connection
 
 
-def test_a_job_that_spawned_fewer_children_than_it_meant_to_is_a_gap(kino: psycopg.Connection) -> None:
+def test_a_job_that_spawned_fewer_children_than_announced_is_a_gap(kino: psycopg.Connection) -> None:
     found = get_gaps(kino, KINO, "12345")
     gap = found.missing[0]
     assert (found.missing_total, found.none) == (1, False)
@@ -64,15 +64,15 @@ def test_completed_jobs_without_a_child_that_their_siblings_have_are_a_gap(kino:
     assert found.job_ids == childless[:3]
 
 
-def test_a_job_that_announced_no_children_of_a_kind_lacks_none(database_url: str) -> None:
-    """And one that spawned more than it announced is a gap as well."""
+def test_a_job_that_announced_no_children_of_a_worker_has_no_gap(database_url: str) -> None:
+    """But one that spawned more than it announced is a gap too."""
     events = [
         event("SyncJob", "1", "completed", ago(), expected_children={"PageJob": 1}, **root_of("1")),
         event("PageJob", "a", "completed", ago(), **placed("1", "1", 1)),
         event("PageJob", "b", "completed", ago(), expected_children={"DetailJob": 0}, **placed("1", "1", 1)),
         event("DetailJob", "c", "completed", ago(), **placed("1", "a", 2)),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         found = get_gaps(connection, KINO, "1")
     assert found.childless == []
     assert [(gap.job_id, gap.missing) for gap in found.missing] == [("1", -1)]
@@ -86,11 +86,11 @@ def test_a_run_without_gaps_has_none(database_url: str) -> None:
         event("SyncJob", "1", "completed", ago(), expected_children={"PageJob": 1}, **root_of("1")),
         event("PageJob", "a", "completed", ago(), parent_job_id="1"),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         assert get_gaps(connection, KINO, "1").none
 
 
-def test_failed_jobs_say_why_and_whose_children_they_are(kino: psycopg.Connection) -> None:
+def test_failed_jobs_have_their_error_and_their_parent(kino: psycopg.Connection) -> None:
     found = get_jobs(kino, KINO, "12345", worker="ShowtimeProcessJob", state="discarded", limit=5)
     assert (found.total, len(found.jobs)) == (SHOWTIMES, 5)
     job = found.jobs[0]
@@ -110,7 +110,7 @@ def test_failed_jobs_say_why_and_whose_children_they_are(kino: psycopg.Connectio
     assert get_jobs(kino, KINO, "page-000").total == 1 + details_of(0) + showtimes_of(0)
 
 
-def test_failures_of_one_kind_are_one_group_with_samples(kino: psycopg.Connection) -> None:
+def test_failures_with_one_fingerprint_are_one_group_with_samples(kino: psycopg.Connection) -> None:
     (group,) = get_failure_groups(kino, namespace=KINO)
     assert (group.occurrence_count, group.job_count) == (SHOWTIMES, SHOWTIMES)
     assert (group.source, group.category, group.error_type) == (
@@ -123,7 +123,7 @@ def test_failures_of_one_kind_are_one_group_with_samples(kino: psycopg.Connectio
     assert len(group.sample_external_ids) == 5
 
 
-def test_failure_groups_are_found_by_what_is_asked(kino: psycopg.Connection) -> None:
+def test_failure_groups_are_filtered(kino: psycopg.Connection) -> None:
     with pytest.raises(NotFoundError, match="no such namespace: 'theatre'"):
         get_failure_groups(kino, namespace="theatre")
     with pytest.raises(NotFoundError, match="no such source: 'theatre'"):
@@ -146,8 +146,8 @@ def test_a_failure_group_is_shown_by_the_first_digits_of_its_id(kino: psycopg.Co
         get_failure_group(kino, "'; DROP TABLE jobs")
 
 
-def test_success_rates_count_attempts_and_final_outcomes_apart(database_url: str) -> None:
-    """One job failed twice and recovered, one failed for good, one was cancelled, one was never in trouble."""
+def test_success_rates_count_attempts_and_final_outcomes_separately(database_url: str) -> None:
+    """One job failed twice and recovered, one was discarded, one was cancelled, one never failed."""
 
     def ended(job_id: str, state: str, attempt: int, minutes: float) -> Event:
         error = failure("timeout", "too slow") if state in ("retryable", "discarded") else None
@@ -163,7 +163,7 @@ def test_success_rates_count_attempts_and_final_outcomes_apart(database_url: str
         ended("stopped", "cancelled", 1, 10),
         ended("fine", "completed", 1, 10),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         found = get_sources(connection, NOW - timedelta(hours=2, minutes=5))
         (krakow,) = found.sources
         assert get_sources(connection, NOW + timedelta(hours=1)).sources == []
@@ -173,13 +173,13 @@ def test_success_rates_count_attempts_and_final_outcomes_apart(database_url: str
 
 
 def sources_of(database_url: str, events: list[Event]) -> dict[str, Source]:
-    """What `sources` says of these events, all of them long ago or lately, by source."""
-    with closing(tell(database_url, events)) as connection:
+    """Return the answer of `sources` about these events, by source."""
+    with closing(store_events(database_url, events)) as connection:
         return {one.source: one for one in get_sources(connection, NOW - timedelta(days=3_650)).sources}
 
 
 def ends(job_id: str, *states: str, source: str = "krakow", **fields: Any) -> list[Event]:
-    """The ends of a job's attempts, one after the other, a minute apart, the last one ten minutes ago."""
+    """Return the ends of a job's attempts, a minute apart; the last one was ten minutes ago."""
     error = failure("timeout", "too slow")
     return [
         event(
@@ -218,14 +218,14 @@ def test_a_job_that_failed_only_after_it_completed_has_not_recovered(database_ur
         (("retryable", "discarded"), 0),
     ],
 )
-def test_recovered_is_who_failed_completed_later_and_has_not_failed_since(
+def test_a_job_that_failed_then_completed_and_has_not_failed_since_is_recovered(
     database_url: str, states: tuple[str, ...], recovered: int
 ) -> None:
     assert sources_of(database_url, ends("job", *states))["krakow"].recovered == recovered
 
 
-def test_attempts_tell_what_came_later_and_not_the_clocks_of_their_hosts(database_url: str) -> None:
-    """The first attempt's host is an hour ahead: it failed after the second one completed, by the clocks."""
+def test_attempt_numbers_and_not_clocks_say_what_came_later(database_url: str) -> None:
+    """The clock of the first attempt's host is an hour ahead, so its failure seems later than the second attempt's end."""
     events = [
         event(
             "PageJob", "job", "retryable", ago(minutes=-60), source="krakow", error=failure("timeout", "x")
@@ -235,8 +235,8 @@ def test_attempts_tell_what_came_later_and_not_the_clocks_of_their_hosts(databas
     assert sources_of(database_url, events)["krakow"].recovered == 1
 
 
-def test_two_ends_of_one_attempt_are_no_recovery(database_url: str) -> None:
-    """A reaper said that attempt 2 failed, and its worker that it completed."""
+def test_two_ends_of_one_attempt_are_not_a_recovery(database_url: str) -> None:
+    """A reaper reported that attempt 2 failed, its worker that it completed."""
     events = ends("job", "", "completed")
     events += [
         event(
@@ -250,7 +250,7 @@ def test_two_ends_of_one_attempt_are_no_recovery(database_url: str) -> None:
         )
     ]
     assert sources_of(database_url, events)["krakow"].recovered == 0
-    # With a failure of the first attempt in the same group it is one, though the group's last failure is of the second.
+    # If the first attempt failed too, in the same group, it is a recovery, although the group's last failure is the second's.
     events += [
         event(
             "PageJob",
@@ -268,14 +268,14 @@ def test_two_ends_of_one_attempt_are_no_recovery(database_url: str) -> None:
 def test_a_job_that_ends_for_good_twice_is_two_final_outcomes_and_one_recovered_job(
     database_url: str,
 ) -> None:
-    """Four jobs under ids that are used again: eight final outcomes are not eight jobs."""
+    """Four ids are used twice each: the eight final outcomes are not eight jobs."""
     events = [one for number in range(4) for one in ends(f"job-{number}", "discarded", "completed")]
     found = sources_of(database_url, events)["krakow"]
     assert (found.completed, found.final_outcomes, found.attempts, found.recovered) == (4, 8, 8, 4)
     assert found.final_rate == 0.5
 
 
-def test_runs_are_listed_newest_first_with_where_their_jobs_stand(database_url: str) -> None:
+def test_runs_are_listed_newest_first_with_the_states_of_their_jobs(database_url: str) -> None:
     events = [
         *incident(),
         event(
@@ -288,7 +288,7 @@ def test_runs_are_listed_newest_first_with_where_their_jobs_stand(database_url: 
             **root_of("w"),
         ),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         newest, sync = get_runs(connection)
         assert [run.root for run in get_runs(connection, KINO)] == ["12345"]
         assert len(get_runs(connection, limit=1)) == 1

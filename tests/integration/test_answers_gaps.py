@@ -1,4 +1,4 @@
-"""What a run lacks: warnings where something is missing, and none where that cannot be known."""
+"""Gaps of a run: a warning where something is missing, and none where that cannot be known."""
 
 from collections.abc import Iterable
 from contextlib import closing
@@ -7,13 +7,13 @@ from typing import Any
 from schemas.contract import Event
 from store.answers.gaps import Gaps, get_gaps
 from store.answers.lineage import get_pipeline_stats
-from tests.integration.story import KINO, NOW, ago, event, failure, placed, root_of, tell
+from tests.integration.story import KINO, NOW, ago, event, failure, placed, root_of, store_events
 
 LONG_AGO = ago(hours=2)
 
 
 def gaps_of(database_url: str, events: Iterable[Event], **asked: Any) -> Gaps:
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         return get_gaps(connection, KINO, "w", now=NOW, **asked)
 
 
@@ -34,7 +34,7 @@ def warnings(found: Gaps) -> list[tuple[str, str, int, int, list[str]]]:
 
 
 def chord(name: str, headers: int, spawned: bool = True, depth: int = 2) -> list[Event]:
-    """A job that starts several headers; whichever ends last starts the body."""
+    """Return a job that starts several headers; the header that ends last starts the body."""
     events = [done("start", name, "w", depth - 1)]
     events += [done("header", f"{name}.{at}", name, depth) for at in range(headers)]
     if spawned:
@@ -42,14 +42,14 @@ def chord(name: str, headers: int, spawned: bool = True, depth: int = 2) -> list
     return events
 
 
-def test_the_body_of_a_chord_is_no_gap_of_the_other_headers(database_url_each: str) -> None:
+def test_the_body_of_a_chord_is_not_a_gap_of_the_other_headers(database_url_each: str) -> None:
     found = gaps_of(database_url_each, [root(), *chord("c", 100)])
     assert found.none
     assert found.childless == []
 
 
-def test_chords_of_all_sizes_have_no_gap(database_url: str) -> None:
-    """Many of one or two headers among them, so that most headers have a body."""
+def test_chords_of_any_size_have_no_gap(database_url: str) -> None:
+    """Many have only one or two headers, so most headers have a body."""
     sizes = [1] * 10 + [2] * 5 + [3, 7]
     events = [root()]
     for number, size in enumerate(sizes):
@@ -64,7 +64,7 @@ def test_a_chord_without_its_body_is_a_gap_of_the_job_that_started_it(database_u
     assert warnings(gaps_of(database_url, events)) == [("start", "body", 1, 9, ["c7"])]
 
 
-def test_a_chord_of_which_a_header_failed_has_no_body_rightly(database_url: str) -> None:
+def test_a_chord_with_a_failed_header_needs_no_body(database_url: str) -> None:
     events = [root()]
     for number in range(10):
         events += chord(f"c{number}", 4, spawned=number != 7)
@@ -73,8 +73,8 @@ def test_a_chord_of_which_a_header_failed_has_no_body_rightly(database_url: str)
     assert gaps_of(database_url, events).childless == []
 
 
-def test_a_chord_of_headers_of_several_workers_has_no_gap(database_url: str) -> None:
-    """Whichever of an image, a text and a sound ends last starts the page."""
+def test_a_chord_with_headers_of_several_workers_has_no_gap(database_url: str) -> None:
+    """An image, a text and a sound: the one that ends last starts the page."""
     events = [root()]
     for number in range(12):
         name = f"c{number}"
@@ -85,8 +85,8 @@ def test_a_chord_of_headers_of_several_workers_has_no_gap(database_url: str) -> 
     assert gaps_of(database_url, events).childless == []
 
 
-def test_chains_of_one_worker_end_somewhere(database_url: str) -> None:
-    """Three listings of 2, 3 and 5 pages, each page starting the next one."""
+def test_the_end_of_a_chain_of_one_worker_is_not_a_gap(database_url: str) -> None:
+    """There are three listings of 2, 3 and 5 pages; each page starts the next one."""
     events = [root()]
     for name, pages in (("a", 2), ("b", 3), ("c", 5)):
         for at in range(pages):
@@ -95,7 +95,7 @@ def test_chains_of_one_worker_end_somewhere(database_url: str) -> None:
     assert gaps_of(database_url, events).childless == []
 
 
-def test_chains_of_two_workers_in_turn_end_somewhere(database_url: str) -> None:
+def test_the_end_of_a_chain_of_two_alternating_workers_is_not_a_gap(database_url: str) -> None:
     events = [root()]
     for name, steps in (*((f"long{at}", 6) for at in range(8)), ("short", 4)):
         for at in range(steps):
@@ -105,7 +105,7 @@ def test_chains_of_two_workers_in_turn_end_somewhere(database_url: str) -> None:
 
 
 def test_a_chain_of_different_workers_that_broke_off_is_a_gap(database_url: str) -> None:
-    """Ten chains fetch → parse → store; one stops after parse, which completed."""
+    """One of ten chains fetch → parse → store stops after parse, which completed."""
     events = [root()]
     for number in range(10):
         events += [
@@ -117,8 +117,8 @@ def test_a_chain_of_different_workers_that_broke_off_is_a_gap(database_url: str)
     assert warnings(gaps_of(database_url, events)) == [("parse", "store", 1, 9, ["p3"])]
 
 
-def test_siblings_of_which_one_starts_the_next_ones_lack_nothing(database_url: str) -> None:
-    """The first of a batch starts a report; nothing says that the others should."""
+def test_a_child_of_only_one_sibling_is_not_expected_of_the_others(database_url: str) -> None:
+    """The first job of a batch starts a report; nothing says that the others should."""
     events = [root(), *(done("item", f"i{at}", "w", 1) for at in range(20)), done("report", "r", "i0", 2)]
     assert gaps_of(database_url, events).childless == []
 
@@ -134,15 +134,15 @@ def test_a_child_that_half_of_the_siblings_have_is_named_without_a_warning(datab
 
 
 def nine_of_ten(at: int, **fields: Any) -> list[Event]:
-    """Ten pages completed, and nine of them have a detail, all at one time."""
+    """Return ten pages that completed, nine of them with a detail, all at one time."""
     events = [root(at), *(done("page", f"p{number}", "w", 1, at) for number in range(10))]
     return events + [done("detail", f"d{number}", f"p{number}", 2, at, **fields) for number in range(9)]
 
 
-def test_nothing_is_missing_of_a_run_at_work_whose_publisher_reports_no_waiting_jobs(
+def test_a_run_at_work_whose_publisher_reports_no_waiting_jobs_has_no_gap(
     database_url: str,
 ) -> None:
-    """The tenth detail may be in its queue: it is heard of when it starts, or only when it ends."""
+    """The tenth detail may wait in its queue: its first event comes when it starts, or only when it ends."""
     found = gaps_of(database_url, nine_of_ten(ago(seconds=20)))
     assert (found.none, found.childless[0].why_not) == (True, "at_work")
     executing = event("page", "p10", "executing", LONG_AGO, **placed("w", "w", 1))
@@ -150,11 +150,13 @@ def test_nothing_is_missing_of_a_run_at_work_whose_publisher_reports_no_waiting_
     assert (found.none, found.childless[0].why_not) == (True, "at_work")
 
 
-def test_of_a_run_at_rest_the_missing_child_is_a_warning(database_url: str) -> None:
+def test_a_missing_child_of_a_run_at_rest_is_a_warning(database_url: str) -> None:
     assert warnings(gaps_of(database_url, nine_of_ten(LONG_AGO))) == [("page", "detail", 1, 9, ["p9"])]
 
 
-def test_of_a_run_at_work_it_is_one_when_waiting_details_are_reported(database_url: str) -> None:
+def test_a_missing_child_of_a_run_at_work_is_a_warning_if_waiting_jobs_are_reported(
+    database_url: str,
+) -> None:
     events = [
         *nine_of_ten(ago(seconds=20)),
         event("detail", "d9", "available", ago(seconds=20), **placed("w", "p0", 2)),
@@ -162,10 +164,10 @@ def test_of_a_run_at_work_it_is_one_when_waiting_details_are_reported(database_u
     assert warnings(gaps_of(database_url, events)) == [("page", "detail", 1, 9, ["p9"])]
 
 
-def test_a_job_that_is_not_over_may_still_spawn_what_it_announced(database_url: str) -> None:
+def test_an_open_job_may_still_spawn_the_children_it_announced(database_url: str) -> None:
     at_work = root(ago(minutes=1), "executing", expected_children={"page": 5})
     events = [at_work, *(done("page", f"p{at}", "w", 1) for at in range(3))]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         found = get_gaps(connection, KINO, "w", now=NOW)
         stages = {stage.worker: stage for stage in get_pipeline_stats(connection, KINO, "w", now=NOW).stages}
     assert found.none
@@ -177,14 +179,14 @@ def test_a_job_that_is_not_over_may_still_spawn_what_it_announced(database_url: 
     assert [(gap.job_id, gap.missing) for gap in found.missing] == [("w", 2)]
 
 
-def test_more_children_than_announced_are_too_many_at_once(database_url: str) -> None:
+def test_more_children_than_announced_are_a_gap_before_the_job_ends(database_url: str) -> None:
     at_work = root(ago(minutes=1), "executing", expected_children={"page": 2})
     events = [at_work, *(done("page", f"p{at}", "w", 1) for at in range(3))]
     assert [gap.missing for gap in gaps_of(database_url, events).missing] == [-1]
 
 
-def test_what_others_spawned_is_not_counted_for_those_who_announced(database_url: str) -> None:
-    """One announced five details and spawned five; the other announced none and spawned three."""
+def test_children_of_other_jobs_do_not_count_for_the_job_that_announced(database_url: str) -> None:
+    """One job announced five details and spawned five; the other announced none and spawned three."""
     events = [
         root(),
         done("page", "says", "w", 1, expected_children={"detail": 5}),
@@ -192,13 +194,13 @@ def test_what_others_spawned_is_not_counted_for_those_who_announced(database_url
         *(done("detail", f"a{at}", "says", 2) for at in range(5)),
         *(done("detail", f"b{at}", "silent", 2) for at in range(3)),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         stages = {stage.worker: stage for stage in get_pipeline_stats(connection, KINO, "w", now=NOW).stages}
     detail = stages["detail"]
     assert (detail.total, detail.expected, detail.spawned) == (8, 5, 5)
 
 
-def test_lists_of_gaps_keep_the_limit_and_count_the_rest(database_url: str) -> None:
+def test_lists_of_gaps_stop_at_the_limit_and_count_the_rest(database_url: str) -> None:
     events = [root()]
     events += [done(f"kind{at}", f"k{at}", "w", 1, expected_children={"kept": 0}) for at in range(9)]
     events += [done("short", f"s{at}", "w", 1, expected_children={"page": 1, "mail": 1}) for at in range(4)]
@@ -207,7 +209,7 @@ def test_lists_of_gaps_keep_the_limit_and_count_the_rest(database_url: str) -> N
     assert (len(found.missing), found.missing_total) == (3, 8)
 
 
-def test_of_a_walk_that_was_cut_no_job_is_called_childless(database_url: str) -> None:
+def test_no_job_is_called_childless_when_the_walk_was_cut(database_url: str) -> None:
     events = [event("flow", "w", "completed", LONG_AGO)]
     events += [event("page", f"p{at:02}", "completed", LONG_AGO, parent_job_id="w") for at in range(20)]
     events += [

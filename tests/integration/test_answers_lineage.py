@@ -24,7 +24,7 @@ from tests.integration.story import (
     placed,
     root_of,
     showtimes_of,
-    tell,
+    store_events,
 )
 
 DETAILS = sum(details_of(number) for number in range(70))
@@ -33,7 +33,7 @@ SHOWTIMES = sum(showtimes_of(number) for number in range(70))
 
 @pytest.fixture
 def kino(database_url_each: str) -> Iterator[psycopg.Connection]:
-    with closing(tell(database_url_each, incident())) as connection:
+    with closing(store_events(database_url_each, incident())) as connection:
         yield connection
 
 
@@ -43,7 +43,7 @@ def stages_of(connection: psycopg.Connection, root: str, **asked: Any) -> dict[t
 
 
 def flat(nodes: tuple[Node, ...], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Node]:
-    """Every line of a tree by its path of workers."""
+    """Map each path of workers to its line of the tree."""
     found = {}
     for node in nodes:
         path = (*above, node.worker)
@@ -52,7 +52,7 @@ def flat(nodes: tuple[Node, ...], above: tuple[str, ...] = ()) -> dict[tuple[str
     return found
 
 
-def test_the_stages_of_the_incident(kino: psycopg.Connection) -> None:
+def test_the_incident_has_its_stages(kino: psycopg.Connection) -> None:
     stages = stages_of(kino, "12345")
     assert {key: (stage.total, stage.expected, stage.states) for key, stage in stages.items()} == {
         (0, "SyncJob"): (1, None, {"completed": 1}),
@@ -66,11 +66,11 @@ def test_the_stages_of_the_incident(kino: psycopg.Connection) -> None:
     assert (stuck.for_seconds, stuck.waiting, stuck.executing, stuck.lost) == (360.0, DETAILS, 0, 0)
 
 
-def test_the_floor_of_stuck_is_the_callers(kino: psycopg.Connection) -> None:
+def test_the_caller_sets_the_floor_of_stuck(kino: psycopg.Connection) -> None:
     assert stages_of(kino, "12345", rule=StuckRule(floor_seconds=400))[2, "MovieDetailJob"].stuck is None
 
 
-def test_the_tree_hangs_each_stage_below_the_one_that_spawned_it(kino: psycopg.Connection) -> None:
+def test_each_stage_is_below_the_stage_that_spawned_it(kino: psycopg.Connection) -> None:
     lines = flat(get_job_tree(kino, KINO, "#12345", now=NOW).tops)
     assert list(lines) == [
         ("SyncJob",),
@@ -87,7 +87,7 @@ def test_the_tree_hangs_each_stage_below_the_one_that_spawned_it(kino: psycopg.C
     assert details.name == "stuck"
 
 
-def test_a_job_that_is_no_root_has_the_tree_below_it(kino: psycopg.Connection) -> None:
+def test_the_tree_of_a_job_that_is_not_a_root_begins_there(kino: psycopg.Connection) -> None:
     lines = flat(get_job_tree(kino, KINO, "page-000", now=NOW).tops)
     assert {path: line.total for path, line in lines.items()} == {
         ("MoviePageJob",): 1,
@@ -96,18 +96,18 @@ def test_a_job_that_is_no_root_has_the_tree_below_it(kino: psycopg.Connection) -
     }
 
 
-def test_an_expected_stage_that_nobody_heard_of_is_shown(database_url: str) -> None:
+def test_an_expected_stage_without_any_job_is_shown(database_url: str) -> None:
     events = [
         event("SyncJob", "1", "completed", ago(), expected_children={"MoviePageJob": 5}, **root_of("1"))
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         stage = stages_of(connection, "1")[1, "MoviePageJob"]
         assert (stage.total, stage.expected, stage.states) == (0, 5, {})
         assert flat(get_job_tree(connection, KINO, "1").tops)["SyncJob", "MoviePageJob"].total == 0
 
 
-def test_jobs_that_say_only_a_parent_stay_in_their_tree(database_url: str) -> None:
-    """By their edges, several steps down; with a circle among them, and jobs of others left out."""
+def test_jobs_with_only_a_parent_are_in_its_tree(database_url: str) -> None:
+    """They are found by their edges, several steps down; there is a circle among them, and other runs' jobs are left out."""
     events = [
         event("SyncJob", "1", "completed", ago(), **root_of("1")),
         event("MailJob", "mail", "completed", ago(), parent_job_id="1"),
@@ -126,9 +126,9 @@ def test_jobs_that_say_only_a_parent_stay_in_their_tree(database_url: str) -> No
         (3, "LoopJob"): 1,
         (4, "LoopJob"): 1,
     }
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         assert {key: stage.total for key, stage in stages_of(connection, "1").items()} == expected
-        # A namespace where too many jobs do not say their run is walked from the other side, with the same answer.
+        # Where too many jobs of the namespace lack a root, the walk goes up from them, with the same answer.
         assert {
             key: stage.total for key, stage in stages_of(connection, "1", limit_jobs=5).items()
         } == expected
@@ -137,12 +137,12 @@ def test_jobs_that_say_only_a_parent_stay_in_their_tree(database_url: str) -> No
         assert sum(line.total for line in paths.values()) == 6
 
 
-def test_a_walk_that_is_cut_says_so(database_url: str) -> None:
+def test_a_walk_that_was_cut_is_reported(database_url: str) -> None:
     events = [event("SyncJob", "0", "completed", ago())]
     events += [
         event("NextJob", str(at), "completed", ago(), parent_job_id=str(at - 1)) for at in range(1, 30)
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         whole = get_pipeline_stats(connection, KINO, "0")
         assert (len(whole.stages), whole.cut_at) == (30, None)
         part = get_pipeline_stats(connection, KINO, "0", limit_jobs=10)
@@ -151,15 +151,15 @@ def test_a_walk_that_is_cut_says_so(database_url: str) -> None:
         assert (len(above.ancestors), above.cut_at) == (10, 10)
 
 
-def test_a_root_that_only_its_children_name_has_a_tree(database_url: str) -> None:
+def test_a_root_without_an_event_has_a_tree(database_url: str) -> None:
     with closing(
-        tell(database_url, [event("PageJob", "p", "available", ago(), **placed("1", "1", 1))])
+        store_events(database_url, [event("PageJob", "p", "available", ago(), **placed("1", "1", 1))])
     ) as connection:
         assert list(flat(get_job_tree(connection, KINO, "1").tops)) == [("PageJob",)]
 
 
-def test_a_job_that_waits_for_an_unfinished_dependency_waits_rightly(database_url: str) -> None:
-    """The stage that holds it up is the one that is stuck. A dependency that ended otherwise excuses nothing."""
+def test_a_job_that_waits_for_an_open_dependency_waits_rightly(database_url: str) -> None:
+    """The stage that it waits for is stuck. A dependency that ended in another way is no reason to wait."""
     at = ago(hours=1)
     events = [
         event("flow", "w", "completed", at, **root_of("w")),
@@ -170,13 +170,13 @@ def test_a_job_that_waits_for_an_unfinished_dependency_waits_rightly(database_ur
         event("later", "z", "scheduled", at, scheduled_at=ago(hours=-1), **placed("w", "w", 1)),
         event("due", "d", "scheduled", at, scheduled_at=ago(minutes=30), **placed("w", "w", 1)),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         stages = stages_of(connection, "w")
     stuck = {worker: stage.stuck.for_seconds for (_, worker), stage in stages.items() if stage.stuck}
     assert stuck == {"split": 3_600.0, "after": 1_200.0, "due": 1_800.0}
 
 
-def test_a_lost_job_does_not_keep_its_stage_from_being_stuck(database_url: str) -> None:
+def test_a_stage_with_a_lost_job_can_be_stuck(database_url: str) -> None:
     common = placed("w", "w", 1)
     events = [
         event("flow", "w", "completed", ago(hours=9), **root_of("w")),
@@ -184,7 +184,7 @@ def test_a_lost_job_does_not_keep_its_stage_from_being_stuck(database_url: str) 
         event("fetch", "killed", "executing", ago(hours=7), started_at=ago(hours=7), **common),
         event("fetch", "waits", "available", ago(hours=8), **common),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         stuck = stages_of(connection, "w")[1, "fetch"].stuck
         assert stuck is not None
         assert (stuck.waiting, stuck.executing, stuck.lost, stuck.for_seconds) == (1, 0, 1, 7 * 3_600.0)
@@ -192,8 +192,8 @@ def test_a_lost_job_does_not_keep_its_stage_from_being_stuck(database_url: str) 
         assert stages_of(connection, "w", rule=patient)[1, "fetch"].stuck is None
 
 
-def test_a_stage_whose_jobs_always_wait_long_is_given_time(database_url: str) -> None:
-    """Its usual wait is half an hour, so ten minutes of silence are no news."""
+def test_a_stage_whose_jobs_usually_wait_long_is_not_stuck_soon(database_url: str) -> None:
+    """Its jobs usually wait for half an hour, so ten minutes of silence mean nothing."""
     common = {**placed("w", "w", 1), "enqueued_at": ago(minutes=60)}
     started = {"started_at": ago(minutes=30)}
     events = [
@@ -202,18 +202,18 @@ def test_a_stage_whose_jobs_always_wait_long_is_given_time(database_url: str) ->
         event("fetch", "b", "completed", ago(minutes=10), **started, **common),
         event("fetch", "c", "available", ago(minutes=60), **common),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         assert stages_of(connection, "w")[1, "fetch"].stuck is None
 
 
-def test_children_and_ancestors_over_each_kind_of_edge(database_url: str) -> None:
+def test_children_and_ancestors_are_found_over_each_kind_of_edge(database_url: str) -> None:
     events = [event("flow", "w", "completed", ago(), **root_of("w"))]
     events += [event("split", f"a{at}", "completed", ago(), **placed("w", "w", 1)) for at in range(3)]
     events += [
         event("work", "b", "completed", ago(), depends_on=["a0", "a1"], **placed("w", "w", 1)),
         event("merge", "c", "available", ago(), depends_on=["b", "a2"], **placed("w", "w", 1)),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         spawned = get_children(connection, KINO, "w")
         assert (len(spawned.jobs), spawned.descendants) == (5, 5)
         after = get_children(connection, KINO, "a0", "depends_on")
@@ -235,14 +235,14 @@ def test_children_and_ancestors_over_each_kind_of_edge(database_url: str) -> Non
         assert [after.worker for after in both["flow", "merge"].after] == ["split", "work"]
 
 
-def test_a_job_is_found_in_the_one_namespace_that_knows_it(database_url: str) -> None:
+def test_a_job_is_found_in_the_only_namespace_that_has_its_id(database_url: str) -> None:
     events = [
         event("SyncJob", "1", "completed", ago(), **root_of("1")),
         event("SyncJob", "both", "completed", ago(), **root_of("both")),
         event("SyncJob", "both", "completed", ago(), namespace="theatre", **root_of("both")),
         event("SyncJob", "#7", "completed", ago(), namespace="theatre", **root_of("#7")),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         assert find_namespace(connection, "1") == find_namespace(connection, "#1") == KINO
         assert find_namespace(connection, "#7") == "theatre"
         with pytest.raises(InputError, match=r"2 namespaces: kino, theatre.*--namespace"):
@@ -254,8 +254,8 @@ def test_a_job_is_found_in_the_one_namespace_that_knows_it(database_url: str) ->
 
 
 def test_stage_counts_are_read_from_the_index_alone(database_url_each: str) -> None:
-    """A run of 30,000 jobs among others: no row of the table itself is visited."""
-    with closing(tell(database_url_each, incident())) as connection:
+    """A run of 30,000 jobs among others is counted without reading a row of the table itself."""
+    with closing(store_events(database_url_each, incident())) as connection:
         connection.execute(
             """
             INSERT INTO jobs (namespace, job_id, attempt, state_rank, occurred_at, state, worker, queue, max_attempts,

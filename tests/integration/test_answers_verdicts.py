@@ -1,4 +1,4 @@
-"""The one verdict of a stage, a job and a run: the same in every answer, from tables that the real writer filled."""
+"""Verdicts of stages, jobs and runs: the same in every answer, from tables that the real writer filled."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -14,24 +14,24 @@ from store.answers.lineage import get_ancestors, get_children, get_job_tree, get
 from store.answers.runs import get_runs
 from store.answers.tree import Node
 from store.answers.verdicts import Name, StuckRule
-from tests.integration.story import KINO, NOW, ago, case, event, failure, placed, root_of, tell
+from tests.integration.story import KINO, NOW, ago, case, event, failure, placed, root_of, store_events
 
 THREE_DAYS_LATER = datetime.fromtimestamp(1795621789, UTC) + timedelta(days=3)
-"""Than the events of the case "lost"."""
+"""Later than all events of the case "lost"."""
 
 
 @pytest.fixture
 def lost_case(database_url_each: str) -> Iterator[psycopg.Connection]:
-    """Two jobs took 60 s, a third of the same stage executes for three days, and so does the root."""
-    with closing(tell(database_url_each, case("lost"))) as connection:
+    """Yield a connection: two jobs took 60 s; a third of the same stage and the root have been executing for three days."""
+    with closing(store_events(database_url_each, case("lost"))) as connection:
         yield connection
 
 
 def verdicts_of(
     database_url: str, events: Iterable[Event], root: str = "w", **asked: Any
 ) -> dict[str, Name | None]:
-    """The verdict of each stage, by worker; that of the whole run as 'run'."""
-    with closing(tell(database_url, events)) as connection:
+    """Return the verdict of each stage, by worker, and that of the whole run as 'run'."""
+    with closing(store_events(database_url, events)) as connection:
         stages = get_pipeline_stats(connection, KINO, root, now=NOW, **asked).stages
         (run,) = [run for run in get_runs(connection, KINO, now=NOW, **asked) if run.root == root]
         return {stage.worker: stage.name for stage in stages} | {"run": run.verdict}
@@ -78,12 +78,12 @@ def test_a_lost_job_is_lost_wherever_jobs_are_shown(lost_case: psycopg.Connectio
     assert above.job_lost
     (run,) = get_runs(lost_case, "oom", **asked)
     assert run.verdict == "lost"
-    # A question about the one job alone judges it by its whole stage.
+    # If only the one job is asked about, it is still judged by its whole stage.
     (alone,) = get_pipeline_stats(lost_case, "oom", "c3", **asked).stages
     assert alone.name == "lost"
 
 
-def test_an_hour_after_the_floor_it_is_lost_and_before_it_at_work(lost_case: psycopg.Connection) -> None:
+def test_a_job_is_at_work_until_the_floor_and_lost_after_it(lost_case: psycopg.Connection) -> None:
     started = datetime.fromtimestamp(1795621789, UTC)
     for after, name in ((timedelta(minutes=59), "at_work"), (timedelta(hours=1.1), "lost")):
         stages = get_pipeline_stats(lost_case, "oom", "r1", now=started + after).stages
@@ -96,8 +96,8 @@ def test_a_job_of_a_kind_that_never_completed_is_lost_after_a_day(database_url: 
     assert verdicts_of(database_url, events) == {"flow": "over", "fetch": "lost", "run": "lost"}
 
 
-def test_failures_that_ended_at_once_make_no_long_job_lost(database_url: str) -> None:
-    """Three failed after a second; how long such a job takes when it works is not known."""
+def test_short_failures_do_not_make_a_long_job_lost(database_url: str) -> None:
+    """Three jobs failed after a second; how long a successful one takes is not known."""
     common = placed("w", "w", 1)
     events = [event("flow", "w", "completed", ago(hours=9), **root_of("w"))]
     events += [
@@ -116,8 +116,8 @@ def test_failures_that_ended_at_once_make_no_long_job_lost(database_url: str) ->
     assert verdicts_of(database_url, events)["fetch"] == "at_work"
 
 
-def test_jobs_that_legitimately_run_long_are_at_work(database_url: str) -> None:
-    """One of their kind took ten hours, so a second one may take days."""
+def test_a_job_whose_kind_runs_long_is_at_work(database_url: str) -> None:
+    """Another job of the stage took ten hours, so this one may take days."""
     common = placed("w", "w", 1)
     events = [
         event("flow", "w", "completed", ago(days=5), **root_of("w")),
@@ -136,7 +136,7 @@ def test_a_stage_with_one_lost_job_among_others_at_work_is_lost(database_url: st
         executing("fetch", "killed", ago(hours=5), **common),
         event("fetch", "waits", "available", ago(minutes=5), **common),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         stages = {stage.worker: stage for stage in get_pipeline_stats(connection, KINO, "w", now=NOW).stages}
         lost = [job.job_id for job in get_jobs(connection, KINO, "w", now=NOW).jobs if job.lost]
     found = stages["fetch"].lost
@@ -145,7 +145,7 @@ def test_a_stage_with_one_lost_job_among_others_at_work_is_lost(database_url: st
 
 
 def test_a_root_that_waits_for_its_jobs_is_not_lost(database_url: str) -> None:
-    """It executes for as long as its run takes, and has done so for three days."""
+    """It executes for as long as its run does, here for three days."""
     root = executing("flow", "w", ago(days=3), **root_of("w"))
     at_work = executing("fetch", "x", ago(minutes=1), **placed("w", "w", 1))
     assert verdicts_of(database_url, [root, at_work]) == {
@@ -155,14 +155,14 @@ def test_a_root_that_waits_for_its_jobs_is_not_lost(database_url: str) -> None:
     }
 
 
-def test_of_a_root_and_a_stage_that_holds_it_up_the_stage_alone_is_marked(database_url: str) -> None:
+def test_a_root_that_waits_for_a_stuck_stage_is_not_marked_itself(database_url: str) -> None:
     root = executing("flow", "w", ago(days=3), **root_of("w"))
     waits = event("fetch", "x", "available", ago(days=3), **placed("w", "w", 1))
     assert verdicts_of(database_url, [root, waits]) == {"flow": "at_work", "fetch": "stuck", "run": "stuck"}
 
 
 def test_a_job_is_not_lost_while_a_job_far_below_it_is_at_work(database_url: str) -> None:
-    """The stages between them are as quiet, and none of them is lost."""
+    """The stages between them are quiet as well, and none of them is lost."""
     events = [
         event("flow", "w", "completed", ago(days=5), **root_of("w")),
         executing("outer", "a", ago(days=3), **placed("w", "w", 1)),
@@ -181,7 +181,7 @@ def test_a_job_whose_children_ended_long_ago_is_lost(database_url: str) -> None:
     assert verdicts_of(database_url, events)["outer"] == "lost"
 
 
-def test_a_job_that_only_spawned_something_for_next_month_is_lost(database_url: str) -> None:
+def test_a_job_that_only_spawned_a_job_for_next_month_is_lost(database_url: str) -> None:
     events = [
         event("flow", "w", "completed", ago(days=5), **root_of("w")),
         executing("outer", "a", ago(days=3), **placed("w", "w", 1)),
@@ -197,7 +197,7 @@ def test_a_job_that_only_spawned_something_for_next_month_is_lost(database_url: 
 
 @pytest.mark.parametrize("says", ["root", "nothing"])
 def test_a_lone_job_is_judged_by_the_earlier_runs_of_its_worker(database_url: str, says: str) -> None:
-    """A cron job without children: its runs took a minute, and today's has been executing for two hours."""
+    """The runs of a cron job without children took a minute; today's has been executing for two hours."""
 
     def place(job_id: str) -> dict[str, Any]:
         return root_of(job_id) if says == "root" else {}
@@ -208,7 +208,7 @@ def test_a_lone_job_is_judged_by_the_earlier_runs_of_its_worker(database_url: st
         executing("backup", "first", ago(hours=2), **place("first")),
         *(completed("other", f"o{at}", ago(minutes=at), 3 * 3_600, **place(f"o{at}")) for at in range(30)),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         runs = {run.root: run.verdict for run in get_runs(connection, KINO, now=NOW, limit=100)}
         (stage,) = get_pipeline_stats(connection, KINO, "n0", now=NOW).stages
         (job,) = get_jobs(connection, KINO, "n0", now=NOW).jobs
@@ -234,7 +234,7 @@ def test_a_stage_is_judged_by_the_same_stage_of_earlier_runs(database_url: str) 
     }
 
 
-def test_an_earlier_run_that_took_long_acquits_a_stage_with_few_jobs(database_url: str) -> None:
+def test_a_stage_with_few_jobs_is_at_work_if_an_earlier_run_took_long(database_url: str) -> None:
     events = [event("flow", "old", "completed", ago(days=2), **root_of("old"))]
     events += [completed("fetch", "o", ago(days=2), 3 * 3_600, **placed("old", "old", 1))]
     events += [
@@ -245,13 +245,13 @@ def test_an_earlier_run_that_took_long_acquits_a_stage_with_few_jobs(database_ur
     assert verdicts_of(database_url, events)["fetch"] == "at_work"
 
 
-def test_a_run_whose_jobs_all_execute_and_are_lost_is_lost(database_url: str) -> None:
+def test_a_run_whose_jobs_are_all_lost_is_lost(database_url: str) -> None:
     events = [executing("flow", "w", ago(days=3), **root_of("w"))]
     events += [executing("fetch", f"x{at}", ago(days=3), **placed("w", "w", 1)) for at in range(5)]
     assert verdicts_of(database_url, events) == {"flow": "lost", "fetch": "lost", "run": "lost"}
 
 
-def test_a_retry_whose_time_has_passed_is_stuck_and_one_to_come_waits(database_url: str) -> None:
+def test_a_retry_is_stuck_after_its_time_and_waits_before_it(database_url: str) -> None:
     def retry(worker: str, at: int) -> Event:
         error = failure("timeout", "no")
         return event(
@@ -279,7 +279,7 @@ def test_a_retry_whose_time_has_passed_is_stuck_and_one_to_come_waits(database_u
 
 
 def test_a_job_scheduled_in_the_past_and_never_started_is_stuck(database_url: str) -> None:
-    """As a run of its own as well, whose publisher says nothing of roots."""
+    """Also as a run of its own, whose publisher sends no roots."""
     events = [event("report", "w", "scheduled", ago(days=2), scheduled_at=ago(days=1))]
     assert verdicts_of(database_url, events) == {"report": "stuck", "run": "stuck"}
 
@@ -289,7 +289,7 @@ def test_a_job_scheduled_for_later_waits(database_url: str) -> None:
     assert verdicts_of(database_url, events) == {"report": "waiting", "run": "waiting"}
 
 
-def test_jobs_that_wait_for_others_wait_also_right_after_they_were_put_in_their_queue(
+def test_jobs_that_wait_for_others_are_waiting_even_just_after_they_were_queued(
     database_url: str,
 ) -> None:
     events = [
@@ -307,7 +307,7 @@ def test_jobs_that_wait_for_others_wait_also_right_after_they_were_put_in_their_
     }
 
 
-def test_a_part_of_a_run_has_the_verdicts_of_the_whole_run(database_url: str) -> None:
+def test_the_verdicts_of_a_part_of_a_run_are_those_of_the_whole_run(database_url: str) -> None:
     """The details of one page wait while those of another are at work: nothing is stuck."""
     events = [
         event("sync", "w", "completed", ago(hours=4), **root_of("w")),
@@ -315,18 +315,18 @@ def test_a_part_of_a_run_has_the_verdicts_of_the_whole_run(database_url: str) ->
         event("detail", "waits", "available", ago(hours=2), **placed("w", "p0", 2)),
         executing("detail", "works", ago(minutes=1), **placed("w", "p1", 2)),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         for root in ("w", "p0", "waits"):
             stages = get_pipeline_stats(connection, KINO, root, now=NOW).stages
             assert {stage.worker: stage.name for stage in stages}["detail"] == "at_work", root
 
 
-def test_where_a_walk_was_cut_nothing_is_judged(database_url: str) -> None:
-    """The job that executes may be among those that were not reached."""
+def test_there_are_no_verdicts_when_the_walk_was_cut(database_url: str) -> None:
+    """The executing job may be among those that were not reached."""
     events = [event("sync", "w", "completed", ago(hours=4), expected_children={"page": 30})]
     events += [event("page", f"p{at:02}", "available", ago(hours=3), parent_job_id="w") for at in range(29)]
     events += [executing("page", "p29", ago(minutes=1), parent_job_id="w")]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         whole = get_pipeline_stats(connection, KINO, "w", now=NOW).stages
         part = get_pipeline_stats(connection, KINO, "w", now=NOW, limit_jobs=10)
     assert [(stage.name, stage.spawned) for stage in whole] == [("over", None), ("at_work", None)]
@@ -337,14 +337,14 @@ def test_where_a_walk_was_cut_nothing_is_judged(database_url: str) -> None:
     ]
 
 
-def test_the_floors_are_the_callers(lost_case: psycopg.Connection) -> None:
+def test_the_caller_sets_the_floors(lost_case: psycopg.Connection) -> None:
     patient = StuckRule(lost_floor_seconds=30 * 86_400)
     (run,) = get_runs(lost_case, "oom", now=THREE_DAYS_LATER, rule=patient)
     assert run.verdict == "at_work"
 
 
-def test_times_without_a_start_are_judged_by_when_the_state_was_entered(database_url: str) -> None:
-    """A publisher that never says started_at: how long its jobs took is not known, so a day is allowed."""
+def test_jobs_without_a_start_are_judged_by_when_they_entered_their_state(database_url: str) -> None:
+    """If a publisher never sends started_at, how long its jobs took is not known, so a day is allowed."""
     common = placed("w", "w", 1)
     events = [
         event("flow", "w", "completed", ago(days=5), **root_of("w")),

@@ -1,4 +1,4 @@
-"""Whatever is published, the aggregator keeps it or says why not, and the good events around it pass."""
+"""Whatever is published, the aggregator stores it or keeps it with a reason, and stores the good events around it."""
 
 import time
 from collections import Counter
@@ -22,14 +22,14 @@ from tests.integration.raw_producer import LZ4, RawMessage, RawProducer
 
 @pytest.fixture
 def topic(pulsar: Pulsar) -> ProvisionSettings:
-    """A provisioned topic of the test's own, with one partition, so that nothing passes beside what is bad."""
+    """Return a new, provisioned topic with one partition, so that no message overtakes a bad one."""
     settings = own_topic(pulsar, provision_partitions=1)
     provision.run(settings, check=False)
     return settings
 
 
 def send(topic: ProvisionSettings, messages: list[RawMessage]) -> None:
-    """As they are, in this order, on the only partition."""
+    """Send them unchanged, in this order, to the only partition."""
     with RawProducer(topic.pulsar_url, f"{topic.topic}-partition-0") as producer:
         producer.send(messages)
 
@@ -45,20 +45,20 @@ def good_ones(database_url: str) -> int:
 
 
 def wait_acknowledged(topic: ProvisionSettings, running: Service) -> None:
-    """Nothing is left in the subscription: each message was committed, and then said to be done."""
+    """Wait until the subscription is empty: each message was committed, and then acknowledged."""
     path = topic.topic.removeprefix("persistent://")
 
-    def waiting() -> int:
+    def backlog() -> int:
         url = f"{topic.pulsar_admin_url}/admin/v2/persistent/{path}-partition-0/stats"
         return int(httpx.get(url).json()["subscriptions"]["aggregator"]["msgBacklog"])
 
-    wait_until(lambda: waiting() == 0, "a backlog of 0", running.end_of_log)
+    wait_until(lambda: backlog() == 0, "a backlog of 0", running.end_of_log)
 
 
-def test_each_is_kept_with_its_reason_and_every_good_event_around_it_is_counted(
+def test_each_bad_message_is_kept_with_its_reason_and_good_events_around_it_are_counted(
     topic: ProvisionSettings, database_url_each: str, tmp_path: Path
 ) -> None:
-    """All the ways in one topic, between good events: each where it belongs, all acknowledged, bytes as they came."""
+    """All bad messages are in one topic, between good events. Each is stored where it belongs, byte for byte, and acknowledged."""
     messages = between([bad.message for bad in BAD], 0)
     expected = Counter(bad.reason for bad in BAD if bad.reason)
     taken = len(BAD) - expected.total()
@@ -76,10 +76,10 @@ def test_each_is_kept_with_its_reason_and_every_good_event_around_it_is_counted(
     assert ends == len(BAD) + 1 + taken
 
 
-def test_a_message_in_chunks_is_taken_as_the_one_it_was(
+def test_a_message_in_chunks_is_put_together(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """As long as the consumer lives: of chunks that come again to another one, the broker may lose the thread."""
+    """Only while one consumer lives: chunks that are redelivered to another consumer may stay incomplete."""
     messages = [piece for pieces, _ in in_chunks() for piece in pieces]
     send(topic, [good(0), *messages, good(1)])
     settings = service_settings(topic, database_url) | {
@@ -94,10 +94,10 @@ def test_a_message_in_chunks_is_taken_as_the_one_it_was(
     assert rows(database_url, "SELECT count(*) FROM jobs") == [(2 + reasons.count(None),)]
 
 
-def test_messages_of_other_schemas_and_of_a_registry_that_lost_them(
+def test_messages_of_other_schemas_and_of_deleted_schemas_become_dead_letters(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """A state of a newer release, a record of something else, and a schema that was deleted after the publishing."""
+    """There is a state of a newer release, another record, and a schema that was deleted after the message was published."""
     client = connect(topic)
     publish(client, topic.topic, event("paused", state="paused"), event("good-0"), schema=GROWN)
     client.close()
@@ -124,10 +124,10 @@ def test_messages_of_other_schemas_and_of_a_registry_that_lost_them(
     assert good_ones(database_url) == 1
 
 
-def test_what_pulsars_client_cannot_unpack_is_discarded_by_it_and_holds_nothing_up(
+def test_a_message_that_pulsars_client_discards_holds_nothing_up(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """It never reaches us, so no dead letter can be made of it: the library acknowledges it by itself, and logs it."""
+    """It never reaches us, so it cannot become a dead letter: the library acknowledges and logs it."""
     garbage = RawMessage(b"?" * 40, compression=LZ4, uncompressed_size=99)
     send(topic, between([garbage] * 3, 0))
     with service("aggregate", service_settings(topic, database_url), tmp_path / "log") as running:
@@ -137,10 +137,10 @@ def test_what_pulsars_client_cannot_unpack_is_discarded_by_it_and_holds_nothing_
     assert rows(database_url, "SELECT FROM dead_letters") == []
 
 
-def test_a_thousand_schema_versions_that_nobody_gave_are_not_asked_for_one_by_one(
+def test_a_thousand_schema_versions_that_do_not_exist_are_not_looked_up_one_by_one(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """A publisher writes any number into a message: what no broker gives is known without asking."""
+    """A publisher can write any version into a message; those that no broker gives are refused without a look-up."""
     wrong = [
         RawMessage(encode(event("w")), schema_version=(10**6 + number).to_bytes(8, "big"))
         for number in range(1_000)
@@ -156,10 +156,10 @@ def test_a_thousand_schema_versions_that_nobody_gave_are_not_asked_for_one_by_on
     ]
 
 
-def test_of_large_messages_fewer_are_fetched_ahead(
+def test_fewer_large_messages_are_fetched_ahead(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """The library counts messages and not bytes. Subscribing anew for it loses nothing and counts nothing twice."""
+    """The library counts messages, not bytes. Subscribing again for this loses nothing and counts nothing twice."""
     large = [RawMessage(encode(event(f"good-{number}", args="x" * 100_000))) for number in range(300)]
     send(topic, [*large, *(good(number) for number in range(300, 600))])
     settings = service_settings(topic, database_url) | {

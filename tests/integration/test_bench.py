@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: stored jobs are as aggregated ones, and each part runs at a small size."""
+"""The benchmarks measure what they claim: generated jobs equal aggregated ones, and each part runs at a small size."""
 
 import contextlib
 import json
@@ -24,10 +24,10 @@ from tests.law.tables import difference, read_tables
 
 
 @pytest.mark.parametrize("ids", [IN_ORDER, SCATTERED], ids=lambda ids: ids.name)
-def test_stored_jobs_are_as_if_they_had_been_aggregated(
+def test_generated_rows_are_as_if_they_had_been_aggregated(
     databases_of: Callable[[int], Databases], ids: Ids
 ) -> None:
-    """Every row of every table, of 12 copies of 50 jobs."""
+    """Every row of every table is compared, for 12 copies of 50 jobs."""
     jobs, copies = 50, 12
     start_us = recent_start_us()
     with databases_of(NEWEST).migrated() as filled, databases_of(NEWEST).migrated() as aggregated:
@@ -45,22 +45,22 @@ def test_stored_jobs_are_as_if_they_had_been_aggregated(
     assert found["failure_groups"]
 
 
-def test_the_peer_gets_every_field_of_our_event() -> None:
-    """Flat: the fields of `error` stand beside the others."""
+def test_the_peer_receives_every_field_of_our_event() -> None:
+    """The event is flat: the fields of `error` are beside the others."""
     ours = {field["name"] for field in SCHEMA["fields"]} - {"error"}
     (union,) = [field["type"] for field in SCHEMA["fields"] if field["name"] == "error"]
     assert set(flat_events.COLUMNS) == ours | {f"error_{field['name']}" for field in union[1]["fields"]}
 
 
-def test_an_aim_says_whether_it_was_reached() -> None:
+def test_an_aim_shows_whether_it_was_reached() -> None:
     assert Aim("the aggregator", 81_000, 80_000, " events/s").line() == (
         "reached  the aggregator: 81,000 events/s, aim at least 80,000 events/s"
     )
     assert Aim("p99", 0.4, 0.25, " s", at_most=True).line() == "MISSED   p99: 0.40 s, aim at most 0.25 s"
 
 
-def test_the_picture_is_drawn_from_what_was_kept() -> None:
-    """A label with markup stays text; the longest bar has the full length, the others their share of it."""
+def test_the_picture_is_drawn_from_the_stored_results() -> None:
+    """A label with markup stays text; the longest bar has the full length, and the others are in proportion."""
     result = Result(
         "", {}, charts=[Chart("Rates", "events/s", [Bar("a<b>&", 50.0), Bar("other", 200.0, ours=False)])]
     )
@@ -78,7 +78,7 @@ def test_the_picture_is_drawn_from_what_was_kept() -> None:
 
 @pytest.fixture
 def _tests_servers(pulsar: Pulsar, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts take the servers of the tests, and start none."""
+    """Let the parts use the tests' servers instead of starting their own."""
 
     @contextlib.contextmanager
     def servers() -> Iterator[services.Servers]:
@@ -90,7 +90,7 @@ def _tests_servers(pulsar: Pulsar, postgres: PostgresServer, monkeypatch: pytest
 
 @pytest.mark.usefixtures("_tests_servers")
 def test_the_parts_run_at_a_small_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The numbers mean nothing here; the tables, the data and the picture are whole."""
+    """The numbers mean nothing here; the tables, the data and the picture are complete."""
     monkeypatch.setattr(replicas, "COUNTS", (1, 2))
     monkeypatch.setattr(scale, "SIZES", (2 * stored.TEMPLATE_JOBS // 100,))
     monkeypatch.setattr(scale, "TEMPLATE_JOBS", stored.TEMPLATE_JOBS // 100)

@@ -1,4 +1,4 @@
-"""What is wrong with the broker is said by cause, and `--wait` waits for what passes by itself, and for nothing else."""
+"""Errors of the broker name the cause, and `--wait` waits only for causes that pass by themselves."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def jobtrail(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
 
 
 def refusal(*arguments: str, **variables: str) -> str:
-    """What the command says of a broker that it cannot use: one line, without a secret."""
+    """Return the command's message about a broker that it cannot use: one line, without a secret."""
     ended = jobtrail(*arguments, **variables)
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
@@ -57,51 +57,51 @@ def refusal(*arguments: str, **variables: str) -> str:
 TAIL = ("events", "tail", "--since", "1h")
 
 
-def test_a_broker_that_does_not_run_is_said_not_to(pulsar: Pulsar) -> None:
-    """At once: the library would try for as long as it may."""
+def test_a_broker_that_does_not_run_is_reported(pulsar: Pulsar) -> None:
+    """It is reported at once; the library alone would try until its timeout."""
     (dead,) = free_ports(1)
     started = time.monotonic()
-    said = refusal(
+    message = refusal(
         *TAIL, JOBTRAIL_PULSAR_URL=f"pulsar://{HOST}:{dead}", JOBTRAIL_PULSAR_OPERATION_TIMEOUT_SECONDS="60"
     )
     assert time.monotonic() - started < 30
-    assert said == (
+    assert message == (
         f"jobtrail: cannot reach the broker: nothing listens at {HOST}:{dead} (connection refused). Start it, or correct "
         "JOBTRAIL_PULSAR_URL."
     )
-    said = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL=f"http://u:s3cret@{HOST}:{dead}")
-    assert f"nothing listens at {HOST}:{dead} (connection refused). Start the broker" in said
+    message = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL=f"http://u:s3cret@{HOST}:{dead}")
+    assert f"nothing listens at {HOST}:{dead} (connection refused). Start the broker" in message
 
 
-def test_a_host_that_nobody_knows_is_named() -> None:
+def test_an_unknown_host_is_named() -> None:
     assert "no host has the name 'no-such-host.invalid'" in refusal(
         *TAIL, JOBTRAIL_PULSAR_URL="pulsar://no-such-host.invalid"
     )
-    said = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL="http://no-such-host.invalid:8080")
+    message = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL="http://no-such-host.invalid:8080")
     assert (
         "no host has the name 'no-such-host.invalid'. Correct the address in JOBTRAIL_PULSAR_ADMIN_URL"
-        in said
+        in message
     )
 
 
-def test_ports_that_were_exchanged_are_told_apart(pulsar: Pulsar) -> None:
+def test_swapped_ports_are_recognised(pulsar: Pulsar) -> None:
     url, admin_url = pulsar.admin_url.replace("http", "pulsar"), pulsar.url.replace("pulsar", "http")
-    said = refusal(*TAIL, JOBTRAIL_PULSAR_URL=url)
+    message = refusal(*TAIL, JOBTRAIL_PULSAR_URL=url)
     assert re.search(
-        r"what listens at \S+ speaks HTTP\. Correct JOBTRAIL_PULSAR_URL to the broker's own port", said
+        r"what listens at \S+ speaks HTTP\. Correct JOBTRAIL_PULSAR_URL to the broker's own port", message
     )
-    said = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL=admin_url, JOBTRAIL_PULSAR_URL=pulsar.url)
-    assert "is the broker's own port, which does not speak HTTP. Correct JOBTRAIL_PULSAR_ADMIN_URL" in said
+    message = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL=admin_url, JOBTRAIL_PULSAR_URL=pulsar.url)
+    assert "is the broker's own port, which does not speak HTTP. Correct JOBTRAIL_PULSAR_ADMIN_URL" in message
 
 
-def test_tls_where_there_is_none_is_told_apart(pulsar: Pulsar) -> None:
-    said = refusal(*TAIL, JOBTRAIL_PULSAR_URL=pulsar.url.replace("pulsar:", "pulsar+ssl:"))
-    assert "does not speak TLS. Correct JOBTRAIL_PULSAR_URL: pulsar://host:6650 without TLS" in said
-    said = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL=pulsar.admin_url.replace("http:", "https:"))
-    assert "does not speak TLS. Correct JOBTRAIL_PULSAR_ADMIN_URL" in said
+def test_tls_to_a_port_without_tls_is_recognised(pulsar: Pulsar) -> None:
+    message = refusal(*TAIL, JOBTRAIL_PULSAR_URL=pulsar.url.replace("pulsar:", "pulsar+ssl:"))
+    assert "does not speak TLS. Correct JOBTRAIL_PULSAR_URL: pulsar://host:6650 without TLS" in message
+    message = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL=pulsar.admin_url.replace("http:", "https:"))
+    assert "does not speak TLS. Correct JOBTRAIL_PULSAR_ADMIN_URL" in message
 
 
-def test_a_topic_that_is_not_there_is_cured_by_provision(pulsar: Pulsar) -> None:
+def test_a_missing_topic_is_answered_with_provision(pulsar: Pulsar) -> None:
     settings = own_topic(pulsar)
     variables = {
         "JOBTRAIL_PULSAR_URL": pulsar.url,
@@ -117,10 +117,10 @@ def test_a_topic_that_is_not_there_is_cured_by_provision(pulsar: Pulsar) -> None
 
 
 @pytest.mark.parametrize("url", ["http://", "http://h:99999", "http://[::1", "http://h:80:80"])
-def test_an_admin_url_that_cannot_be_used_is_refused_with_the_form_expected(url: str) -> None:
-    said = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL=url)
-    assert "JOBTRAIL_PULSAR_ADMIN_URL cannot be used" in said
-    assert "expected http://host:8080 or https://host:8443;" in said
+def test_an_invalid_admin_url_is_refused_with_the_expected_form(url: str) -> None:
+    message = refusal("provision", JOBTRAIL_PULSAR_ADMIN_URL=url)
+    assert "JOBTRAIL_PULSAR_ADMIN_URL cannot be used" in message
+    assert "expected http://host:8080 or https://host:8443;" in message
 
 
 @pytest.mark.parametrize(
@@ -131,14 +131,14 @@ def test_an_admin_url_that_cannot_be_used_is_refused_with_the_form_expected(url:
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}",
     ],
 )
-def test_another_web_server_is_not_taken_for_a_broker_without_topics(answer: bytes) -> None:
-    with answering(says(answer)) as port:
-        said = refusal("provision", "--check", JOBTRAIL_PULSAR_ADMIN_URL=f"http://{HOST}:{port}")
-    assert "is not Pulsar's admin REST" in said
+def test_another_web_server_is_not_mistaken_for_a_broker_without_topics(answer: bytes) -> None:
+    with answering(answers(answer)) as port:
+        message = refusal("provision", "--check", JOBTRAIL_PULSAR_ADMIN_URL=f"http://{HOST}:{port}")
+    assert "is not Pulsar's admin REST" in message
 
 
-def test_what_passes_by_itself_is_a_broker_that_is_away() -> None:
-    """By type: whoever waits branches on it."""
+def test_errors_that_pass_by_themselves_have_a_type_of_their_own() -> None:
+    """Code that waits for the broker branches on the type."""
     away = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
     refused = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
     for answer, kind in (
@@ -148,7 +148,7 @@ def test_what_passes_by_itself_is_a_broker_that_is_away() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n<", BrokerError),
     ):
         with (
-            answering(says(answer)) as port,
+            answering(answers(answer)) as port,
             admin(BrokerSettings.load(pulsar_admin_url=f"http://{HOST}:{port}")) as broker,
         ):
             with pytest.raises(BrokerError) as raised:
@@ -173,8 +173,8 @@ def test_one_broker_of_several_is_enough(pulsar: Pulsar) -> None:
     assert pulsar_cause(settings) is None
 
 
-def test_provision_waits_for_a_broker_that_starts(tmp_path: Path) -> None:
-    """From before its process begins until it takes policies."""
+def test_provision_waits_for_a_broker_that_is_starting(tmp_path: Path) -> None:
+    """It waits from before the broker's process starts until the broker accepts policies."""
     problem = java_problem()
     if problem:
         raise ServerUnavailableError(problem)
@@ -191,15 +191,15 @@ def test_provision_waits_for_a_broker_that_starts(tmp_path: Path) -> None:
         text=True,
     )
     assert waiting.stderr is not None
-    said = waiting.stderr.readline()
-    assert said.startswith("jobtrail: waiting for at most 300 s: no answer from the broker's admin REST")
+    message = waiting.stderr.readline()
+    assert message.startswith("jobtrail: waiting for at most 300 s: no answer from the broker's admin REST")
     with server:
         out, err = waiting.communicate(timeout=300)
     assert (waiting.returncode, err) == (0, "")
     assert "created tenant jobtrail" in out.splitlines()
 
 
-def test_migrate_waits_for_a_database_that_starts() -> None:
+def test_migrate_waits_for_a_database_that_is_starting() -> None:
     server = PostgresServer()
     waiting = subprocess.Popen(
         [JOBTRAIL, "migrate", "--wait"],
@@ -209,8 +209,8 @@ def test_migrate_waits_for_a_database_that_starts() -> None:
         text=True,
     )
     assert waiting.stderr is not None
-    said = waiting.stderr.readline()
-    assert said.startswith("jobtrail: waiting for at most 60 s: cannot connect to the database")
+    message = waiting.stderr.readline()
+    assert message.startswith("jobtrail: waiting for at most 60 s: cannot connect to the database")
     with server:
         out, err = waiting.communicate(timeout=120)
         assert (waiting.returncode, err) == (0, "")
@@ -218,7 +218,7 @@ def test_migrate_waits_for_a_database_that_starts() -> None:
 
 
 @pytest.mark.parametrize("command", ["provision", "migrate"])
-def test_waiting_has_an_end(command: str) -> None:
+def test_waiting_has_a_limit(command: str) -> None:
     (dead,) = free_ports(1)
     variables = {
         "JOBTRAIL_PULSAR_ADMIN_URL": f"http://{HOST}:{dead}",
@@ -232,16 +232,16 @@ def test_waiting_has_an_end(command: str) -> None:
     assert "nothing listens" in waited
 
 
-def test_nothing_that_stays_wrong_is_waited_for(empty_database_url: str, pulsar: Pulsar) -> None:
+def test_errors_that_do_not_pass_are_not_waited_for(empty_database_url: str, pulsar: Pulsar) -> None:
     url = f"{empty_database_url.rpartition('/')[0]}/no-such-database"
     assert "(3D000)" in refusal("migrate", "--wait", JOBTRAIL_DATABASE_URL=url)
     assert "is not set" in refusal("migrate", "--wait")
-    said = refusal("provision", "--wait", JOBTRAIL_PULSAR_ADMIN_URL=f"{pulsar.admin_url}/admin/v2")
-    assert "is not Pulsar's admin REST" in said
+    message = refusal("provision", "--wait", JOBTRAIL_PULSAR_ADMIN_URL=f"{pulsar.admin_url}/admin/v2")
+    assert "is not Pulsar's admin REST" in message
 
 
-def says(answer: bytes) -> Callable[[socket.socket], None]:
-    """Return what a web server does that answers every request with the same bytes."""
+def answers(answer: bytes) -> Callable[[socket.socket], None]:
+    """Return a web server's handler that answers every request with the same bytes."""
 
     def answer_request(connection: socket.socket) -> None:
         connection.recv(65_536)

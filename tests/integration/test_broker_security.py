@@ -1,4 +1,4 @@
-"""TLS and tokens, on a real broker that asks for them."""
+"""TLS and tokens, with a real broker that demands them."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ STORE_PASSWORD = "changeit"
 
 
 class SecurePulsar(PulsarServer):
-    """Beside its plain ports, TLS for 127.0.0.1 by a certificate of its own; a token that is given has to be right."""
+    """A broker with plain ports, and TLS ports with a self-signed certificate for 127.0.0.1. It refuses a wrong token."""
 
     def __init__(self, data: Path) -> None:
         super().__init__(data)
@@ -34,7 +34,7 @@ class SecurePulsar(PulsarServer):
         self.certificate = data / "broker.pem"
         (data / "secret.key").write_bytes(SECRET)
         store = ("-keystore", str(data / "broker.p12"), "-storetype", "PKCS12", "-storepass", STORE_PASSWORD)
-        # Java's own tool, since Java is there anyway.
+        # keytool comes with Java, which the broker needs anyway.
         for command in (
             [
                 "-genkeypair",
@@ -71,13 +71,13 @@ class SecurePulsar(PulsarServer):
 
 
 def token(role: str) -> str:
-    """A JWT that the broker accepts (HS256)."""
+    """Return a JWT that the broker accepts (HS256)."""
 
     def part(data: bytes) -> str:
         return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
-    said = f"{part(json.dumps({'alg': 'HS256'}).encode())}.{part(json.dumps({'sub': role}).encode())}"
-    return f"{said}.{part(hmac.digest(SECRET, said.encode(), hashlib.sha256))}"
+    signed = f"{part(json.dumps({'alg': 'HS256'}).encode())}.{part(json.dumps({'sub': role}).encode())}"
+    return f"{signed}.{part(hmac.digest(SECRET, signed.encode(), hashlib.sha256))}"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecurePulsar]:
 
 @pytest.fixture
 def settings(server: SecurePulsar, tmp_path: Path) -> ProvisionSettings:
-    """All as it should be: the certificate trusted, the host's name checked, a good token in a file."""
+    """Return correct settings: the certificate trusted, the host's name checked, a good token in a file."""
     (tmp_path / "token").write_text(token("jobtrail"))
     return own_topic(
         server,
@@ -123,13 +123,13 @@ def subscribed(settings: ProvisionSettings) -> bool:
 
 
 def test_provisioning_and_consuming_work_over_tls_with_a_token(settings: ProvisionSettings) -> None:
-    """The same settings serve the broker's protocol and its admin REST."""
+    """The same settings work for the broker's protocol and its admin REST."""
     assert run(settings, check=False)
     assert subscribed(settings)
 
 
 def test_a_wrong_token_is_refused(settings: ProvisionSettings) -> None:
-    """The error names the setting to correct, and shows no token. (Over REST this broker takes us for anonymous.)"""
+    """The error names the setting to correct, and shows no token. (Over REST, this broker treats us as anonymous.)"""
     wrong = token("jobtrail")[:-4] + "AAAA"
     assert settings.pulsar_token_file is not None
     Path(settings.pulsar_token_file).write_text(wrong)
@@ -138,8 +138,8 @@ def test_a_wrong_token_is_refused(settings: ProvisionSettings) -> None:
     assert wrong not in str(raised.value)
 
 
-def test_a_certificate_that_nobody_trusts_is_refused_by_both(settings: ProvisionSettings) -> None:
-    """Without the setting only the public authorities are trusted."""
+def test_an_untrusted_certificate_is_refused_by_both(settings: ProvisionSettings) -> None:
+    """Without the setting, only public authorities are trusted."""
     stranger = settings.model_copy(update={"pulsar_tls_trust_certs_file": None})
     with pytest.raises(BrokerError, match="JOBTRAIL_PULSAR_TLS_TRUST_CERTS_FILE"):
         run(stranger, check=True)
@@ -147,10 +147,10 @@ def test_a_certificate_that_nobody_trusts_is_refused_by_both(settings: Provision
         subscribed(stranger.model_copy(update={"pulsar_operation_timeout_seconds": 3}))
 
 
-def test_a_certificate_of_another_host_is_refused_by_both_unless_told_otherwise(
+def test_a_certificate_of_another_host_is_refused_by_both_unless_the_setting_allows_it(
     settings: ProvisionSettings,
 ) -> None:
-    """`localhost` reaches the same broker, but the certificate is 127.0.0.1's. The library's default would accept it."""
+    """`localhost` reaches the same broker, but the certificate is for 127.0.0.1. The library's default would accept it."""
     run(settings, check=False)
     other = settings.model_copy(
         update={
@@ -168,7 +168,7 @@ def test_a_certificate_of_another_host_is_refused_by_both_unless_told_otherwise(
     assert subscribed(careless)
 
 
-def test_a_plain_address_of_a_port_that_speaks_tls_is_told_apart(settings: ProvisionSettings) -> None:
+def test_a_plain_address_with_a_tls_port_is_recognised(settings: ProvisionSettings) -> None:
     plain = settings.model_copy(
         update={
             "pulsar_url": settings.pulsar_url.replace("pulsar+ssl", "pulsar"),
@@ -186,8 +186,8 @@ def test_a_plain_address_of_a_port_that_speaks_tls_is_told_apart(settings: Provi
         run(plain, check=True)
 
 
-def test_a_trust_file_that_is_not_there_is_named(settings: ProvisionSettings) -> None:
-    """The library would say that the broker does not accept who we are."""
+def test_a_missing_trust_file_is_named(settings: ProvisionSettings) -> None:
+    """The library alone would report an authentication error."""
     lost = settings.model_copy(update={"pulsar_tls_trust_certs_file": "/nowhere/ca.pem"})
     for attempt in (lambda: subscribed(lost), lambda: run(lost, check=True)):
         with pytest.raises(

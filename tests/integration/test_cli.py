@@ -1,4 +1,4 @@
-"""The `jobtrail` command as people and programs meet it: pages, JSON, exit statuses, errors in a line."""
+"""The `jobtrail` command as people and programs use it: pages, JSON, exit statuses, one-line errors."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 from cli.main import command
 from store.answers.stages import STATES
 from tests.integration.command import Jobtrail, jobtrail_with
-from tests.integration.story import KINO, ago, event, incident, placed, root_of, tell
+from tests.integration.story import KINO, ago, event, incident, placed, root_of, store_events
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def jobtrail(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Jobtrail:
-    """Runs the command on a database that holds the incident; returns its status, output and errors."""
+    """Return a function that runs the command on a database with the incident."""
     events = [*incident(), event("\x1b[31mEvil\u202eJob", "evil", "completed", ago(), **root_of("evil"))]
-    tell(database_url, events).close()
+    store_events(database_url, events).close()
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
     for name in ("JOBTRAIL_NAMESPACE", "JOBTRAIL_STUCK_FLOOR_SECONDS"):
         monkeypatch.delenv(name, raising=False)
@@ -36,13 +36,13 @@ def jobtrail(
 
 
 def answer(jobtrail: Jobtrail, *arguments: str, status: int = 0) -> Any:
-    """What the command says in JSON."""
+    """Return the command's answer as parsed JSON."""
     ended, out, err = jobtrail(*arguments, "--json")
     assert (ended, err) == (status, "")
     return json.loads(out)
 
 
-def test_stats_have_the_shape_that_others_build_on(jobtrail: Jobtrail) -> None:
+def test_stats_have_the_documented_shape(jobtrail: Jobtrail) -> None:
     found = answer(jobtrail, "lineage", "stats", "#12345")
     assert (found["root"], found["namespace"]) == ("12345", KINO)
     page = found["stages"][1]
@@ -63,7 +63,7 @@ def test_stats_have_the_shape_that_others_build_on(jobtrail: Jobtrail) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", stuck["since"])
 
 
-def test_failures_and_runs_have_the_shape_that_others_build_on(jobtrail: Jobtrail) -> None:
+def test_failures_and_runs_have_the_documented_shape(jobtrail: Jobtrail) -> None:
     (group,) = answer(jobtrail, "failures", "list")
     assert set(group) >= {
         "id",
@@ -84,7 +84,7 @@ def test_failures_and_runs_have_the_shape_that_others_build_on(jobtrail: Jobtrai
     assert shown["newest"][0]["stacktrace"].startswith("Traceback")
 
 
-def test_the_tree_is_a_few_lines_for_a_thousand_jobs(jobtrail: Jobtrail) -> None:
+def test_the_tree_of_a_thousand_jobs_is_a_few_lines(jobtrail: Jobtrail) -> None:
     status, out, _ = jobtrail("lineage", "tree", "12345")
     assert status == 0
     assert len(out.splitlines()) == 4
@@ -92,7 +92,7 @@ def test_the_tree_is_a_few_lines_for_a_thousand_jobs(jobtrail: Jobtrail) -> None
     assert "✗ movie_not_ready" in out
 
 
-def test_every_answering_command_answers_in_both_forms(jobtrail: Jobtrail) -> None:
+def test_every_command_answers_as_a_page_and_as_json(jobtrail: Jobtrail) -> None:
     for arguments in (
         ["lineage", "tree", "12345", "--edges", "all"],
         ["lineage", "stats", "12345"],
@@ -109,7 +109,7 @@ def test_every_answering_command_answers_in_both_forms(jobtrail: Jobtrail) -> No
         assert out.strip(), arguments
 
 
-def test_gaps_end_with_1_when_there_are_any(jobtrail: Jobtrail) -> None:
+def test_gaps_ends_with_1_when_there_are_any(jobtrail: Jobtrail) -> None:
     found = answer(jobtrail, "lineage", "gaps", "12345", status=1)
     assert found["missing"] == []
     assert [group["without"] for group in found["childless"]] == [10]
@@ -122,7 +122,7 @@ def test_gaps_end_with_1_when_there_are_any(jobtrail: Jobtrail) -> None:
     assert (status, "no gaps" in out) == (0, True)
 
 
-def test_an_unknown_job_is_answered_with_no(jobtrail: Jobtrail) -> None:
+def test_an_unknown_job_ends_with_1_and_a_one_line_error(jobtrail: Jobtrail) -> None:
     for arguments in (
         ["lineage", "tree", "nope"],
         ["failures", "show", "00000000"],
@@ -133,7 +133,7 @@ def test_an_unknown_job_is_answered_with_no(jobtrail: Jobtrail) -> None:
         assert err.startswith("jobtrail: no ")
 
 
-def test_what_cannot_be_done_is_said_in_a_line_and_ends_with_2(
+def test_a_command_that_cannot_run_ends_with_2_and_a_one_line_error(
     jobtrail: Jobtrail, monkeypatch: pytest.MonkeyPatch, empty_database_url: str
 ) -> None:
     for arguments in (
@@ -156,7 +156,7 @@ def test_what_cannot_be_done_is_said_in_a_line_and_ends_with_2(
     assert (status, "JOBTRAIL_DATABASE_URL is not set" in err) == (2, True)
 
 
-def test_an_unknown_id_says_that_an_external_id_is_not_looked_up(jobtrail: Jobtrail) -> None:
+def test_the_error_for_an_unknown_id_says_that_external_ids_are_not_looked_up(jobtrail: Jobtrail) -> None:
     for asked in (("lineage", "tree", "film:0"), ("lineage", "jobs", "film:0", "--namespace", KINO)):
         status, out, err = jobtrail(*asked)
         assert (status, out) == (1, "")
@@ -166,7 +166,7 @@ def test_an_unknown_id_says_that_an_external_id_is_not_looked_up(jobtrail: Jobtr
 
 @pytest.fixture
 def lost(jobtrail: Jobtrail, database_url: str) -> Jobtrail:
-    """With a run in which one of three jobs of a stage executes for three days, as the root does."""
+    """Add a run in which one of three jobs of a stage has been executing for three days, as the root has."""
     start = ago(days=3)
     common = placed("r1", "r1", 1)
     minute = 60 * 1_000_000
@@ -175,11 +175,11 @@ def lost(jobtrail: Jobtrail, database_url: str) -> Jobtrail:
         event("Render", f"c{at}", "completed", start + minute, started_at=start, **common) for at in (1, 2)
     ]
     events += [event("Render", "c3", "executing", start, started_at=start, **common)]
-    tell(database_url, events).close()
+    store_events(database_url, events).close()
     return jobtrail
 
 
-def test_a_lost_job_is_marked_on_every_page_and_in_every_json(lost: Jobtrail) -> None:
+def test_a_lost_job_is_marked_on_every_page_and_in_all_json(lost: Jobtrail) -> None:
     _, tree, _ = lost("lineage", "tree", "r1")
     assert "⚠ 1 lost: executing for 3 d, the longest of its kind took 1 min" in tree
     _, stats, _ = lost("lineage", "stats", "r1")
@@ -217,17 +217,17 @@ def test_a_lost_job_is_marked_on_every_page_and_in_every_json(lost: Jobtrail) ->
 
 @pytest.fixture
 def chained(jobtrail: Jobtrail, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Jobtrail:
-    """With a run whose jobs name only their parents, 1,500 levels deep, and more of them than are walked to."""
+    """Add a run whose jobs name only their parents: 1,500 levels, more than the walk follows."""
     events = [event("Step", "0", "completed", ago(), expected_children={"Step": 1})]
     events += [
         event("Step", str(at), "completed", ago(), parent_job_id=str(at - 1)) for at in range(1, 1_500)
     ]
     events += [event("Leaf", f"leaf-{at}", "available", ago(), parent_job_id="0") for at in range(50)]
-    tell(database_url, events).close()
+    store_events(database_url, events).close()
     return jobtrail
 
 
-def test_ancestors_are_found_however_many_levels_there_are(chained: Jobtrail) -> None:
+def test_ancestors_are_found_over_any_number_of_levels(chained: Jobtrail) -> None:
     status, out, _ = chained("lineage", "ancestors", "1499")
     assert status == 0
     assert "1499 ancestors" in out
@@ -245,7 +245,7 @@ def test_a_list_says_when_there_is_more(lost: Jobtrail) -> None:
     assert len(answer(lost, "runs", "list", "--limit", "2")) == 2
 
 
-def test_an_answer_that_was_cut_names_the_setting_that_cut_it_and_warns_of_nothing(
+def test_an_answer_that_was_cut_names_the_setting_and_has_no_warning(
     chained: Jobtrail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS", "40")
@@ -261,7 +261,7 @@ def test_an_answer_that_was_cut_names_the_setting_that_cut_it_and_warns_of_nothi
 
 
 def test_gaps_of_a_run_that_was_cut_are_not_known(chained: Jobtrail, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the status for no gap nor the one for gaps: it could not be done."""
+    """The status is neither that of no gap nor that of gaps, because the question could not be answered."""
     assert chained("lineage", "gaps", "0")[0] == 0
     monkeypatch.setenv("JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS", "40")
     status, out, err = chained("lineage", "gaps", "0")
@@ -269,10 +269,10 @@ def test_gaps_of_a_run_that_was_cut_are_not_known(chained: Jobtrail, monkeypatch
     assert "JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS" in err
 
 
-def test_a_page_names_only_options_and_settings_that_there_are(
+def test_a_page_names_only_options_and_settings_that_exist(
     chained: Jobtrail, lost: Jobtrail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each page where it is cut in every way that it can be."""
+    """Every page is cut in every possible way."""
     from settings.answers import AnswersSettings
 
     settings = {f"JOBTRAIL_{name.upper()}" for name in AnswersSettings.model_fields}
@@ -301,10 +301,10 @@ def test_a_page_names_only_options_and_settings_that_there_are(
     assert seen == {"--limit", "--lines"}
 
 
-def test_an_id_in_two_namespaces_asks_which(
+def test_an_id_in_two_namespaces_needs_the_namespace(
     jobtrail: Jobtrail, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell(
+    store_events(
         database_url, [event("SyncJob", "12345", "completed", ago(), namespace="other", **root_of("12345"))]
     ).close()
     status, _, err = jobtrail("lineage", "stats", "12345")
@@ -315,7 +315,7 @@ def test_an_id_in_two_namespaces_asks_which(
     assert answer(jobtrail, "lineage", "stats", "12345")["namespace"] == "other"
 
 
-def test_what_came_with_an_event_is_escaped(jobtrail: Jobtrail) -> None:
+def test_control_characters_of_events_are_escaped(jobtrail: Jobtrail) -> None:
     for arguments in (["runs", "list"], ["lineage", "tree", "evil"], ["runs", "list", "--json"]):
         _, out, _ = jobtrail(*arguments)
         assert all(line.isprintable() for line in out.splitlines())
@@ -328,13 +328,13 @@ def test_the_floor_of_stuck_is_a_setting(jobtrail: Jobtrail, monkeypatch: pytest
 
 
 def test_help_is_quick_and_needs_no_settings() -> None:
-    """In seconds of the processor, which a busy machine does not change much."""
+    """Measured in CPU seconds, which a busy machine changes little."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JOBTRAIL_")}
     fastest = min(_seconds_of_help(environment) for _ in range(5))
     assert fastest < 0.3
 
 
-def test_a_reader_that_has_enough_is_no_error(jobtrail: Jobtrail) -> None:
+def test_a_reader_that_stops_early_is_not_an_error(jobtrail: Jobtrail) -> None:
     shown = subprocess.run(
         [f"{sys.executable} -m cli.main lineage jobs 12345 --limit 2000 --json | head -1"],
         shell=True,
@@ -357,14 +357,14 @@ def test_every_command_and_option_is_documented() -> None:
     assert lacking == []
 
 
-def test_every_state_has_its_place_in_the_order_of_states() -> None:
+def test_every_state_is_in_the_order_of_states() -> None:
     from schemas.contract import RANKS
 
     assert set(STATES) == set(RANKS)
 
 
 def commands(group: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command that does something, with the words to call it."""
+    """Yield every command that is not a group, with the words that call it."""
     if isinstance(group, click.Group):
         for name, child in group.commands.items():
             yield from commands(child, (*path, name))

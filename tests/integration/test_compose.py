@@ -1,8 +1,8 @@
-"""docker-compose.yml played without Docker: its commands, environment and health checks as native processes.
+"""docker-compose.yml without Docker: its commands, environments and health checks as native processes.
 
-The image is stood in for by an installation of what .dockerignore lets through, not editable and apart from the
-checkout; Pulsar by the same release with the settings that the file gives it; Postgres by a server with the database
-and the user that the file names. Names and ports of containers become addresses of this machine, nothing else changes.
+Instead of the image there is a non-editable installation, outside of the checkout, of what .dockerignore lets through.
+Pulsar is the same release with the file's settings; Postgres is a server with the file's database and user. Names and
+ports of containers become addresses of this machine. Nothing else changes.
 """
 
 import json
@@ -38,7 +38,7 @@ from tests.integration.composed import (
     ComposedPulsar,
     Container,
     is_healthy,
-    shown_to_the_host,
+    published_on_the_host,
 )
 
 PREPARING = ("provision", "migrate")
@@ -49,7 +49,7 @@ OPERATING = compose.ROOT / "docs" / "operating.md"
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pipeline and the SDK installed by the words of the Dockerfile, in a folder of their own."""
+    """Install the pipeline and the SDK by the Dockerfile's commands, in a folder of their own."""
     context, installed = tmp_path_factory.mktemp("context"), tmp_path_factory.mktemp("image")
     compose.copy_context(context)
     (words,) = (
@@ -79,7 +79,7 @@ def broker(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def database_url(addresses: Addresses, postgres_of_version: Callable[[int], PostgresServer]) -> Iterator[str]:
-    """The database and the user that the file has Postgres make; the user owns the database and nothing else."""
+    """Create the file's database and user; the user owns the database and nothing else."""
     _, major = SERVICES["postgres"]["image"].partition(".")[0].split(":")
     server = postgres_of_version(int(major))
     made = compose.environment_of(SERVICES["postgres"])
@@ -94,7 +94,7 @@ def database_url(addresses: Addresses, postgres_of_version: Callable[[int], Post
 
 
 def page(port: int) -> str:
-    """What Prometheus would read there; it is checked to be of its form."""
+    """Return the metrics page as Prometheus reads it, after checking its form."""
     with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=10) as answer:
         text: str = answer.read().decode()
     assert list(text_string_to_metric_families(text))
@@ -102,20 +102,20 @@ def page(port: int) -> str:
 
 
 def blocks(documentation: Path, language: str) -> str:
-    """All that it shows in that language."""
+    """Return all code blocks of this language, joined."""
     found = re.findall(rf"^```{language}\n(.*?)^```", documentation.read_text(), re.MULTILINE | re.DOTALL)
     assert found
     return "\n".join(found)
 
 
 def bookies(broker: ComposedPulsar) -> list[str]:
-    """The names that the broker knows its bookies by."""
+    """Return the names of the broker's bookies."""
     with urllib.request.urlopen(f"{broker.admin_url}/admin/v2/bookies/all", timeout=10) as answer:
         return [bookie["bookieId"] for bookie in json.load(answer)["bookies"]]
 
 
-def brokers_met_by(url: str, topic: str) -> set[int]:
-    """The ports that a producer's connections lead to: where the URL says, and wherever the broker then sends it."""
+def ports_of_producer(url: str, topic: str) -> set[int]:
+    """Return the ports that a producer connects to: the URL's, and those that the broker redirects it to."""
     process = psutil.Process()
 
     def connections() -> set[tuple[int, int]]:
@@ -157,10 +157,10 @@ def events() -> list[Message]:
     ]
 
 
-def test_the_services_of_the_file_start_in_its_order_and_events_reach_postgres_and_prometheus(
+def test_the_services_start_in_order_and_events_reach_postgres_and_prometheus(
     image: Path, addresses: Addresses, broker: ComposedPulsar, database_url: str, tmp_path: Path
 ) -> None:
-    """From the first container to the last, an event published from the host, every page scraped, and the stop."""
+    """Start all containers, publish an event from the host, scrape every page, and stop."""
     assert is_healthy("pulsar", addresses)
     assert bookies(broker) == [broker.bookie]
     running: dict[str, Container] = {}
@@ -176,8 +176,8 @@ def test_the_services_of_the_file_start_in_its_order_and_events_reach_postgres_a
         assert set(running) == {*PREPARING, *CONSUMING}
 
         topic = BrokerSettings.model_fields["topic"].default
-        from_the_host = f"pulsar://{HOST}:{addresses.of(*shown_to_the_host(6650))}"
-        assert brokers_met_by(from_the_host, topic) == {addresses.of(*shown_to_the_host(6650))}
+        from_the_host = f"pulsar://{HOST}:{addresses.of(*published_on_the_host(6650))}"
+        assert ports_of_producer(from_the_host, topic) == {addresses.of(*published_on_the_host(6650))}
         publish(from_the_host, topic, events())
 
         outcomes = "SELECT completed, discarded FROM jobtrail.outcomes_hourly"
@@ -229,8 +229,8 @@ def test_the_services_of_the_file_start_in_its_order_and_events_reach_postgres_a
                 container.process.wait()
 
 
-def test_the_image_holds_the_packages_and_their_data(image: Path) -> None:
-    """Every .sql and .avsc of the packages; neither tests, nor the demo, nor what starts servers."""
+def test_the_image_contains_the_packages_and_their_data(image: Path) -> None:
+    """It has every .sql and .avsc file of the packages, but neither tests, nor the demo, nor the code that starts servers."""
     for package in ("schemas", "store"):
         wanted = {
             path.relative_to(compose.ROOT)

@@ -1,4 +1,4 @@
-"""Sessions on Postgres: what each is set to, and that no error shows the password."""
+"""Sessions on Postgres: their settings, and that no error shows the password."""
 
 import socket
 
@@ -26,8 +26,8 @@ from store.migrate import migrate
         "postgresql://jobtrail:pw@db:s3cret/x",
     ],
 )
-def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> None:
-    """libpq's own message repeats it, or takes the password's end for the host."""
+def test_an_invalid_url_is_refused_without_showing_it(url: str) -> None:
+    """libpq's own message repeats the URL, or mistakes the end of the password for the host."""
     settings = DatabaseSettings.load(database_url=url)
     with pytest.raises(
         StoreError, match="escape reserved characters in user and password with %XX"
@@ -38,15 +38,15 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> No
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
 
-def test_an_escaped_password_and_several_hosts_are_no_mistake() -> None:
+def test_an_escaped_password_and_several_hosts_are_accepted() -> None:
     url = "postgresql://jobtrail:s3%40c%2Fret@one.invalid:5432,two.invalid:5433/x"
     with pytest.raises(StoreError, match=r"x at one\.invalid:5432: no host has the name 'one\.invalid'"):
         connect(DatabaseSettings.load(database_url=url), "jobtrail tests")
     assert list(map(str, addresses(options_of(url)))) == ["x at one.invalid:5432", "x at two.invalid:5433"]
 
 
-def test_an_attempt_that_got_no_answer_in_time_is_hung_up() -> None:
-    """Whoever keeps the error, to log it or to try again, keeps no connection with it."""
+def test_an_attempt_without_an_answer_in_time_is_closed() -> None:
+    """Code that keeps the error, to log it or to try again, does not keep a connection with it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = DatabaseSettings.load(
             database_url=f"postgresql://jobtrail@127.0.0.1:{silent.getsockname()[1]}/jobtrail",
@@ -58,7 +58,7 @@ def test_an_attempt_that_got_no_answer_in_time_is_hung_up() -> None:
         with taken:
             taken.settimeout(5)
             while taken.recv(1024):
-                pass  # what it asked before; then comes the end, and not the timeout
+                pass  # skip the request; then comes the end of the stream, not the timeout
     assert isinstance(raised.value.__cause__, psycopg.errors.ConnectionTimeout)
 
 
@@ -72,17 +72,17 @@ def test_an_attempt_that_got_no_answer_in_time_is_hung_up() -> None:
         ('S "ERROR" C "08P01" M "no such database: x" \\x00', "08P01", ""),
     ],
 )  # fmt: skip
-def test_the_code_of_a_refusal_is_read_whatever_its_message_says(
-    fields: str, code: str, routine: str
-) -> None:
-    """The server writes the message in its own language, and names in it as they are."""
+def test_the_code_of_a_refusal_is_read_with_any_message(fields: str, code: str, routine: str) -> None:
+    """The server writes the message in its own language, with unescaped names in it."""
     before = 'F\t9\tSSLRequest\t 1234 5679\nB\t23\tAuthenticationSASL\t "SCRAM-SHA-256" ""\n'
     assert error_in(f'{before}B\t97\tErrorResponse\t {fields}\nB\t5\tOther\t R "No"\n') == (code, routine)
     assert error_in(before) == ("", "")
 
 
-def test_a_commit_is_on_disk_and_a_dead_peer_noticed_whatever_the_database_says(database_url: str) -> None:
-    """Messages are acknowledged after the commit; and text is UTF-8, whatever PGCLIENTENCODING says."""
+def test_commits_are_synchronous_and_dead_peers_noticed_despite_the_databases_settings(
+    database_url: str,
+) -> None:
+    """Messages are acknowledged after the commit, so it must be on disk. Text is UTF-8, even with another PGCLIENTENCODING."""
     with psycopg.connect(database_url, autocommit=True) as administrator:
         name = sql.Identifier(administrator.info.dbname)
         administrator.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
@@ -95,7 +95,7 @@ def test_a_commit_is_on_disk_and_a_dead_peer_noticed_whatever_the_database_says(
 
 
 def test_a_database_in_another_encoding_is_refused_with_the_cure(empty_database_url: str) -> None:
-    """Before anything is made in it."""
+    """It is refused before anything is created in it."""
     with psycopg.connect(empty_database_url, autocommit=True) as administrator:
         administrator.execute("CREATE DATABASE latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
         try:

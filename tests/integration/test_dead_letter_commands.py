@@ -1,4 +1,4 @@
-"""`jobtrail dead-letters` and `jobtrail events tail` as people and programs meet them."""
+"""`jobtrail dead-letters` and `jobtrail events tail` as people and programs use them."""
 
 import io
 import json
@@ -34,9 +34,9 @@ TOPIC = "persistent://t/n/events-partition-0"
 HOSTILE = "\x1b[31m\u202eEvil\x07"
 
 
-def letter(number: int, reason: str = "malformed", payload: bytes = b"\x07", **said: Any) -> DeadLetter:
+def letter(number: int, reason: str = "malformed", payload: bytes = b"\x07", **fields: Any) -> DeadLetter:
     made = DeadLetter(TOPIC, f"({number},0,0,-1)", reason, "bad", payload, "k", PUBLISHED_US + number * US, 0)
-    return made._replace(**said)
+    return made._replace(**fields)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def session(database_url: str) -> Iterator[psycopg.Connection]:
 def jobtrail(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Jobtrail:
-    """Runs the command; returns its status, output and errors. No broker can be reached."""
+    """Return a function that runs the command, with a broker that cannot be reached."""
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
     monkeypatch.setenv("JOBTRAIL_PULSAR_URL", f"pulsar://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setenv("JOBTRAIL_PULSAR_OPERATION_TIMEOUT_SECONDS", "1")
@@ -104,7 +104,7 @@ def test_list_counts_by_reason_and_shows_the_newest(jobtrail: Jobtrail, session:
         assert json.loads(out)["total"] == total, arguments
 
 
-def test_show_gives_the_bytes_and_what_they_read_as(jobtrail: Jobtrail, session: psycopg.Connection) -> None:
+def test_show_gives_the_bytes_and_their_decoded_form(jobtrail: Jobtrail, session: psycopg.Connection) -> None:
     payload = encode({**EVENT, "worker": HOSTILE}) + b"!"
     keep(session, letter(1, "trailing_bytes", payload), letter(2))
     status, out, _ = jobtrail("dead-letters", "show", "1:0:0:-1")
@@ -121,7 +121,7 @@ def test_show_gives_the_bytes_and_what_they_read_as(jobtrail: Jobtrail, session:
     assert (status, "No released schema can decode these bytes." in out) == (0, True)
 
 
-def test_what_came_with_a_message_is_escaped(jobtrail: Jobtrail, session: psycopg.Connection) -> None:
+def test_control_characters_of_messages_are_escaped(jobtrail: Jobtrail, session: psycopg.Connection) -> None:
     payload = encode({**EVENT, "worker": HOSTILE})
     keep(session, letter(1, payload=payload, detail=HOSTILE, message_key=HOSTILE, topic=f"t{HOSTILE}"))
     for arguments in (["list"], ["list", "--json"], ["show", "1:0:0:-1"], ["show", "1:0:0:-1", "--json"]):
@@ -130,7 +130,9 @@ def test_what_came_with_a_message_is_escaped(jobtrail: Jobtrail, session: psycop
         assert "\\u202e" in out
 
 
-def test_an_id_that_is_unknown_or_of_several_topics(jobtrail: Jobtrail, session: psycopg.Connection) -> None:
+def test_an_id_that_is_unknown_or_in_several_topics_is_an_error(
+    jobtrail: Jobtrail, session: psycopg.Connection
+) -> None:
     keep(session, letter(1), letter(1, topic="other"))
     assert jobtrail("dead-letters", "show", "9:9:9:9")[0] == 1
     assert jobtrail("dead-letters", "retry", "9:9:9:9")[0] == 1
@@ -146,7 +148,7 @@ def test_an_id_that_is_unknown_or_of_several_topics(jobtrail: Jobtrail, session:
 def test_retry_with_the_writers_schema_needs_no_broker(
     jobtrail: Jobtrail, session: psycopg.Connection, schema_file: str
 ) -> None:
-    """It ends with 1 as long as anything is left."""
+    """It ends with 1 while a dead letter is left."""
     keep(session, letter(1, "unknown_schema", encode(EVENT)), letter(2, "unknown_schema"))
     status, out, err = jobtrail("dead-letters", "retry", "--all", "--schema-file", schema_file, "--json")
     assert (status, err) == (1, "")
@@ -157,7 +159,7 @@ def test_retry_with_the_writers_schema_needs_no_broker(
     assert (status, out) == (0, "tried 1 dead letter: 1 event stored\n")
 
 
-def test_retry_while_the_broker_is_away_touches_nothing(
+def test_retry_while_the_broker_is_away_changes_nothing(
     jobtrail: Jobtrail, session: psycopg.Connection
 ) -> None:
     keep(session, letter(1, "unknown_schema", encode(EVENT)))
@@ -179,7 +181,7 @@ def test_retry_while_the_broker_is_away_touches_nothing(
         ["list", "--since", "soon"],
     ],
 )
-def test_what_is_not_clear_is_not_done(
+def test_ambiguous_options_are_refused(
     jobtrail: Jobtrail, session: psycopg.Connection, arguments: list[str]
 ) -> None:
     keep(session, letter(1))
@@ -188,7 +190,7 @@ def test_what_is_not_clear_is_not_done(
     assert left(session) == ["(1,0,0,-1)"]
 
 
-def test_purge_asks_says_how_many_and_deletes(
+def test_purge_shows_how_many_asks_and_deletes(
     jobtrail: Jobtrail, session: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(session, *(letter(number) for number in range(1, 2_502)), letter(9_000, "no_schema"))
@@ -211,7 +213,7 @@ def test_purge_asks_says_how_many_and_deletes(
 
 @pytest.fixture
 def topic(pulsar: Pulsar, jobtrail: Jobtrail, monkeypatch: pytest.MonkeyPatch) -> ProvisionSettings:
-    """A provisioned topic of the test's own, which the command is told of."""
+    """Return a new, provisioned topic, which the command's settings name."""
     settings = own_topic(pulsar, provision_partitions=1)
     provision.run(settings, check=False)
     monkeypatch.setenv("JOBTRAIL_PULSAR_URL", settings.pulsar_url)
@@ -220,10 +222,10 @@ def topic(pulsar: Pulsar, jobtrail: Jobtrail, monkeypatch: pytest.MonkeyPatch) -
     return settings
 
 
-def test_retry_asks_the_registry_of_the_topic_that_the_message_is_of(
+def test_retry_asks_the_registry_of_the_messages_own_topic(
     jobtrail: Jobtrail, session: psycopg.Connection, topic: ProvisionSettings
 ) -> None:
-    """A version that exists again, or is known under another number, brings the events back; the topic's own one."""
+    """If the topic has the version again, or the schema under another number, the events are stored."""
     partition = f"{topic.topic}-partition-0"
     payload = encode(EVENT)
     mine = letter(1, "unknown_schema", payload, topic=partition, schema_version=7)
@@ -244,7 +246,7 @@ def test_retry_asks_the_registry_of_the_topic_that_the_message_is_of(
     client.close()
 
 
-def test_tail_shows_events_and_what_is_none_and_takes_nothing_from_the_consumers(
+def test_tail_shows_events_and_bad_messages_and_takes_nothing_from_the_consumers(
     jobtrail: Jobtrail, topic: ProvisionSettings
 ) -> None:
     client = connect_broker(topic)

@@ -1,4 +1,4 @@
-"""Dead letters in Postgres: one row for each message, whatever its publisher wrote into it."""
+"""Dead letters in Postgres: one row per message, whatever its publisher wrote into it."""
 
 import psycopg
 
@@ -10,8 +10,10 @@ from store.writing.writer import prepare_session, write_batch
 LETTER = DeadLetter("persistent://a/b/c-partition-0", "1:2:3:4", "malformed", "", b"x", "", 1_000_000, 0)
 
 
-def test_a_topic_created_again_hides_no_dead_letter_behind_an_old_one(database_url: str) -> None:
-    """Its message ids come a second time, with a later publish time. A redelivery changes nothing all the same."""
+def test_dead_letters_of_a_topic_that_was_created_again_are_kept_beside_the_old_ones(
+    database_url: str,
+) -> None:
+    """Its message ids repeat the old ones, with later publish times. A redelivery still changes nothing."""
     with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests") as connection:
         prepare_session(connection)
         assert write_batch(connection, Batch(dead_letters=[LETTER])).new_dead_letters == 1
@@ -21,7 +23,7 @@ def test_a_topic_created_again_hides_no_dead_letter_behind_an_old_one(database_u
 
 
 def test_a_schema_version_beyond_four_bytes_is_kept(database_url: str) -> None:
-    """The publisher's client sets it, eight bytes long."""
+    """The publisher's client writes it, and it may have eight bytes."""
     with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests") as connection:
         prepare_session(connection)
         for version in (2**40, 2**63 - 1, -(2**63)):

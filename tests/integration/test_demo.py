@@ -1,4 +1,4 @@
-"""The demo, played as a user would: that it ends well, that its checker can say no, that nothing is left behind."""
+"""The demo, run as a user does: it ends well, its checker finds lies, and nothing is left behind."""
 
 import json
 import os
@@ -23,14 +23,14 @@ ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 240
 
 
-# In the file of a worker: what stands there once, and the lie. Then the comparisons that have to fail.
+# The file of a worker, a text that occurs in it once, and the lie that replaces it. Then the comparisons that must fail.
 LIES = (
     ("showtimes-1.jsonl", '"state": "discarded"', '"state": "completed"'),
     ("showtimes-2.jsonl", '"category": "movie_not_ready"', '"category": "timeout"'),
     ("movie_pages-1.jsonl", '"external_id": "movie:', '"external_id": "film:'),
     ("sync-1.jsonl", '"expected": {"MoviePageJob": 136}', '"expected": {"MoviePageJob": 137}'),
 )
-FOUND_OUT = (
+FAILED_COMPARISONS = (
     "stats: jobs by stage and state",
     "stats: how many were expected",
     "jobs: each one's state, parent and error",
@@ -45,14 +45,14 @@ FOUND_OUT = (
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A folder for the demo's temporary ones; Postgres, which is not root, has to get through it."""
+    """Yield a folder for the demo's temporary files; Postgres, which does not run as root, must be able to enter it."""
     with temporary_folder("jobtrail-test-demo-") as folder:
         folder.chmod(0o755)
         yield folder
 
 
 class Demo:
-    """A demo that runs, its output gathered as it comes."""
+    """A running demo, and its output so far."""
 
     def __init__(self, temporary: Path, *options: str) -> None:
         self._temporary = temporary
@@ -88,7 +88,7 @@ class Demo:
             time.sleep(0.05)
 
     def end(self) -> int:
-        """Its exit status, when it has ended."""
+        """Wait for its end, and return its exit status."""
         status = self.process.wait(DEADLINE_SECONDS)
         self._reader.join(10)
         assert self.process.stdout is not None
@@ -117,7 +117,7 @@ def nothing_is_left(family: list[psutil.Process], temporary: Path) -> bool:
 
 
 def check(directory: Path) -> tuple[int, str]:
-    """The checker's verdict and what it printed."""
+    """Run the checker; return its status and output."""
     answer = subprocess.run(
         [sys.executable, "-m", "demo.checker", str(directory)],
         cwd=ROOT,
@@ -128,7 +128,7 @@ def check(directory: Path) -> tuple[int, str]:
     return answer.returncode, answer.stdout + answer.stderr
 
 
-def test_once_with_a_seed_ends_by_itself_with_the_numbers_of_the_seed(temporary: Path) -> None:
+def test_once_with_a_seed_ends_by_itself_and_shows_the_seeds_numbers(temporary: Path) -> None:
     story = tell(11)
     slow = [page for page in story.pages if page.is_slow]
     taken = story.pages[: story.pages.index(slow[-1]) + 1]
@@ -148,7 +148,7 @@ def test_once_with_a_seed_ends_by_itself_with_the_numbers_of_the_seed(temporary:
     assert nothing_is_left(family, temporary)
 
 
-def test_the_checker_finds_lies_and_a_service_that_dies_ends_the_demo(temporary: Path) -> None:
+def test_the_checker_finds_lies_and_a_dead_service_ends_the_demo(temporary: Path) -> None:
     with demo(temporary) as playing:
         playing.wait_for("Ctrl-C")
         directory, family = playing.directory, playing.family()
@@ -161,10 +161,10 @@ def test_the_checker_finds_lies_and_a_service_that_dies_ends_the_demo(temporary:
         imported = directory / "imported.json"
         other = ROOT / "tests" / "traces" / "epigenomics-chameleon-hep-1seq-100k-001.json.gz"
         imported.write_text(json.dumps({**json.loads(imported.read_text()), "file": str(other)}))
-        status, said = check(directory)
-        assert status == 1, said
-        for what in FOUND_OUT:
-            assert re.search(rf"✗ {re.escape(what)}.*\n +.*the workers say", said), (what, said)
+        status, output = check(directory)
+        assert status == 1, output
+        for what in FAILED_COMPARISONS:
+            assert re.search(rf"✗ {re.escape(what)}.*\n +.*the workers say", output), (what, output)
 
         (aggregator,) = (one for one in family if "aggregate" in one.cmdline())
         aggregator.kill()
@@ -174,7 +174,7 @@ def test_the_checker_finds_lies_and_a_service_that_dies_ends_the_demo(temporary:
     assert nothing_is_left(family, temporary)
 
 
-def test_sigterm_in_the_middle_leaves_nothing_behind(temporary: Path) -> None:
+def test_sigterm_during_the_demo_leaves_nothing_behind(temporary: Path) -> None:
     with demo(temporary, "--once") as playing:
         playing.wait_for("pulsar-lite")
         family = playing.family()

@@ -1,7 +1,7 @@
-"""Answers about large runs in tables that were loaded a moment ago: the planner knows nothing of them yet.
+"""Answers about large runs in tables that were just loaded, of which the planner has no statistics yet.
 
-Autovacuum analyses tables after a minute or so; a person who loads a run and asks is quicker. So every answer has to be
-quick without statistics, which means that every join of a run's jobs is hashed, and every lookup goes by an index.
+Autovacuum analyses tables after about a minute; a person may ask sooner. So every answer must be quick without
+statistics: every join of a run's jobs is hashed, and every look-up uses an index.
 """
 
 import json
@@ -23,7 +23,7 @@ from store.queries import queries
 from tests.integration.story import KINO
 
 STATEMENT_TIMEOUT_SECONDS: Final = 30
-"""For one query, on a machine that does other things as well. Without the mend some take minutes, some for ever."""
+"""The limit for one query on a busy machine. Without the fix, some queries take minutes and some never end."""
 
 # Each job by its number, from 0: the number of its parent, and its depth.
 CHAIN: Final = "SELECT n, n - 1 AS parent, n AS depth FROM generate_series(0, {jobs} - 1) AS n"
@@ -32,10 +32,10 @@ TREE: Final = "SELECT n, n / 2 - 1 + n %% 2 AS parent, floor(log(2, n + 1))::int
 
 SHAPES: Final = {"chain": (CHAIN, 20_000), "fan": (FAN, 100_000), "tree": (TREE, 50_000)}
 
-# Every second job that is not a root waits, every eighth executes, and has done so for an hour and a half.
+# Every second job below the root waits; every eighth has been executing for an hour and a half.
 FILL: Final = """
 WITH shape AS ({shape}),
-told AS (
+loaded AS (
     SELECT
         'j' || n AS job_id,
         CASE WHEN n = 0 THEN '' ELSE 'j' || parent END AS parent_job_id,
@@ -43,7 +43,7 @@ told AS (
         CASE WHEN n %% 2 = 1 THEN 'available' WHEN n %% 8 = 2 THEN 'executing' ELSE 'completed' END AS state
     FROM shape
 ),
-jobs_told AS (
+loaded_jobs AS (
     INSERT INTO jobs (namespace, job_id, attempt, state_rank, occurred_at, started_at, state, worker, queue, max_attempts,
                       release, executor, error_category, error_type, root_job_id, parent_job_id, depth, latest_at,
                       expected_children)
@@ -52,18 +52,18 @@ jobs_told AS (
            state, 'Worker' || least(depth, 3), 'q', 1, '', '', '', '',
            CASE WHEN %(placed)s THEN 'j0' ELSE '' END, parent_job_id, CASE WHEN %(placed)s THEN depth ELSE -1 END, now() - interval '1 hour',
            CASE WHEN state = 'completed' THEN '{{"Worker3": 1}}'::jsonb END
-    FROM told
+    FROM loaded
 )
 INSERT INTO lineage_edges (namespace, upstream_job_id, job_id, kind)
 SELECT 'kino', parent_job_id, job_id, kind
-FROM told
+FROM loaded
 CROSS JOIN unnest(ARRAY['spawned', 'depends_on']) AS kind
 WHERE parent_job_id <> '' AND (kind = 'spawned' OR parent_job_id <> 'j0')
 """
 
 
 class Explaining(psycopg.Cursor[Any]):
-    """Asks for the plan of every query before it runs it, and keeps all of them."""
+    """Explains every query before running it, and keeps the plans."""
 
     plans: list[tuple[str, dict[str, Any]]] = []  # noqa: RUF012  # emptied by each test
 
@@ -78,7 +78,7 @@ class Explaining(psycopg.Cursor[Any]):
 
 
 def fresh(database_url: str, shape: str, jobs: int, placed: bool) -> psycopg.Connection:
-    """A run of that shape in tables that autovacuum will not look at. The caller closes the connection."""
+    """Store a run of this shape in tables without autovacuum; return a connection, which the caller closes."""
     settings = DatabaseSettings.load(database_url=database_url)
     with connect(settings, "jobtrail test") as writing:
         for table in ("jobs", "lineage_edges"):
@@ -92,7 +92,7 @@ def fresh(database_url: str, shape: str, jobs: int, placed: bool) -> psycopg.Con
 def questions(
     connection: psycopg.Connection, last: str, jobs: int
 ) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every answer about a run, with what has to be true of it."""
+    """Yield the name of every answer about a run, and a check of it."""
 
     def ask(function: Callable[..., Any], *asked: Any) -> Callable[[], Any]:
         return lambda: function(connection, KINO, *asked)
@@ -112,7 +112,7 @@ def questions(
 
 @pytest.mark.parametrize("placed", [True, False], ids=["placed", "by-edges"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_every_answer_about_a_large_run_is_quick_before_tables_are_analysed(
+def test_every_answer_about_a_large_run_is_quick_before_the_tables_are_analysed(
     database_url: str, name: str, placed: bool
 ) -> None:
     shape, jobs = SHAPES[name]
@@ -127,7 +127,7 @@ def test_every_answer_about_a_large_run_is_quick_before_tables_are_analysed(
 def test_no_query_of_an_answer_compares_all_rows_with_all_rows(
     database_url_each: str, name: str, placed: bool
 ) -> None:
-    """The plans, on tables too small to take long: each nested loop looks up its inner rows by an index."""
+    """The tables are small; the plans are examined. Each nested loop must look up its inner rows by an index."""
     shape, jobs = SHAPES[name][0], 2_000
     Explaining.plans = []
     with closing(fresh(database_url_each, shape, jobs, placed)) as connection:
@@ -139,9 +139,7 @@ def test_no_query_of_an_answer_compares_all_rows_with_all_rows(
 
 
 @pytest.mark.parametrize("placed", [True, False], ids=["placed", "alone"])
-def test_the_newest_runs_are_read_by_an_index_however_many_there_are(
-    database_url_each: str, placed: bool
-) -> None:
+def test_the_newest_of_many_runs_are_read_by_an_index(database_url_each: str, placed: bool) -> None:
     Explaining.plans = []
     alone = "SELECT n, 0 AS parent, 0 AS depth FROM generate_series(0, {jobs} - 1) AS n"
     with closing(fresh(database_url_each, alone, 5_000, placed)) as connection:
@@ -156,18 +154,18 @@ def test_the_newest_runs_are_read_by_an_index_however_many_there_are(
 
 
 def faults_of(plan: dict[str, Any], inside_loop: bool = False) -> Iterator[str]:
-    """What in a plan grows with the square of the rows: inner sides of nested loops that read all there is."""
+    """Yield the parts of a plan whose cost is quadratic: inner sides of nested loops that read a whole table."""
     if inside_loop and not _is_lookup(plan):
         yield f"{plan['Node Type']} in a nested loop: {json.dumps(plan)[:500]}"
     for part in plan.get("Plans", []):
         relation = part["Parent Relationship"]
         inner = plan["Node Type"] == "Nested Loop" and relation == "Inner"
-        # What is run once is not in the loop.
+        # A part that runs once is not in the loop.
         yield from faults_of(part, (inside_loop or inner) and relation != "InitPlan")
 
 
 def _is_lookup(plan: dict[str, Any]) -> bool:
-    """Whether a step reads only what one job, or one run, has; the newest roots are read namespace by namespace."""
+    """Return whether a step reads only the rows of one job or one run; the newest roots are read by namespace."""
     kind = plan["Node Type"]
     if kind in ("Index Scan", "Index Only Scan", "Bitmap Index Scan"):
         return "job_id" in plan.get("Index Cond", "") or plan["Index Name"] == "jobs_roots_idx"

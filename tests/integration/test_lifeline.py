@@ -1,4 +1,4 @@
-"""What a program starts ends with it, however it ends: nothing of it is left, no process and no folder."""
+"""Everything that a program starts ends with it, however it ends: no process and no folder is left."""
 
 import json
 import os
@@ -27,14 +27,14 @@ STARTED_WITHIN_SECONDS = 240
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A folder for the program's temporary ones; Postgres, which is not root, has to get through it."""
+    """Yield a folder for the program's temporary files; Postgres, which does not run as root, must be able to enter it."""
     with temporary_folder("jobtrail-test-") as folder:
         folder.chmod(0o755)
         yield folder
 
 
 class Program:
-    """A program that starts servers (`starter.py`), and what it started."""
+    """A program that starts servers (`starter.py`), and the processes that it started."""
 
     def __init__(self, temporary: Path, command: list[str], **how: object) -> None:
         self.temporary = temporary
@@ -55,7 +55,7 @@ class Program:
         too_late.start()
         line = self.process.stdout.readline()
         too_late.cancel()
-        assert line, "it ended before all was started"
+        assert line, "it ended before everything had started"
         for pid in json.loads(line):
             with suppress(psutil.NoSuchProcess):  # it has ended already
                 self.family.append(psutil.Process(pid))
@@ -64,12 +64,12 @@ class Program:
         wait_until(lambda: not self.left(), "everything to be gone", self.left, GONE_WITHIN_SECONDS)
 
     def left(self) -> str:
-        """What is left of it, as text; empty when nothing is."""
+        """Describe what is left of it; empty if nothing is."""
         living = [str(process) for process in self.family if is_living(process)]
         return "\n".join([*living, *(str(path) for path in self.temporary.iterdir())])
 
     def clear_away(self) -> None:
-        """End what the guardian did not, where it fails."""
+        """End what a failing guardian left."""
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.environ().get("TMPDIR") == str(self.temporary) or process in self.family:
@@ -156,7 +156,7 @@ def test_servers_end_when_their_starters_whole_group_is_killed(temporary: Path) 
         started.wait_until_nothing_is_left()
 
 
-# Makes its standard input the terminal of its session, and goes on as the command given.
+# Makes its standard input the controlling terminal of its session, and becomes the given command.
 IN_A_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -195,11 +195,11 @@ def test_servers_end_with_the_terminal_of_their_starter(act: Callable[[int], Non
 def test_servers_end_with_the_make_that_ran_their_starter(
     target: str, number: signal.Signals, temporary: Path, tmp_path: Path
 ) -> None:
-    """The Makefile's own recipes, with a Python that runs the starter whatever it is given."""
+    """The recipes are the Makefile's own, with a Python that runs the starter whatever its arguments."""
     stand_in = tmp_path / "python"
     stand_in.write_text(f"#!/bin/sh\nexec {' '.join(starter('wait', 'strays'))}\n")
     stand_in.chmod(0o755)
-    for level in ("demo", "dev"):  # as if everything was installed
+    for level in ("demo", "dev"):  # as if everything were installed
         (tmp_path / f".installed-{level}").touch()
     command = [
         "make",
@@ -221,7 +221,7 @@ def is_starter(process: psutil.Process) -> bool:
     return "tests.integration.starter" in process.cmdline() and process.name() != "sh"
 
 
-def test_servers_end_with_their_starter_when_its_guardian_was_killed_and_came_back(temporary: Path) -> None:
+def test_servers_end_with_their_starter_after_its_guardian_was_killed_and_restarted(temporary: Path) -> None:
     with program(temporary, starter("wait", "guardian-killed")) as started:
         started.process.kill()
         started.wait_until_nothing_is_left()
@@ -230,7 +230,7 @@ def test_servers_end_with_their_starter_when_its_guardian_was_killed_and_came_ba
 def test_servers_of_a_program_that_a_test_starts_end_with_the_test_run(
     temporary: Path, tmp_path: Path
 ) -> None:
-    """As when a test plays the demo, and the run of the tests is killed: the demo's servers go as well."""
+    """For example, a test runs the demo, and the test run is killed: the demo's servers end too."""
     nested = tmp_path / "nested.py"
     words = starter("wait", "strays", "pulsar-lite")
     nested.write_text(
@@ -243,30 +243,30 @@ def test_servers_of_a_program_that_a_test_starts_end_with_the_test_run(
 
 
 def test_container_of_a_killed_starter_is_removed(temporary: Path, tmp_path: Path) -> None:
-    """There may be no Docker engine: a `docker` that notes what it is asked for stands in."""
-    said = tmp_path / "said"
-    said.touch()
+    """A `docker` that records its arguments replaces the Docker engine, which may be missing."""
+    calls = tmp_path / "calls"
+    calls.touch()
     docker = tmp_path / "docker"
-    docker.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
     docker.chmod(0o755)
     environment = {
         **os.environ,
         "TMPDIR": str(temporary),
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
-        "DOCKER_SAID": str(said),
+        "DOCKER_CALLS": str(calls),
     }
     with program(temporary, starter("wait", "container"), env=environment) as started:
-        (run,) = said.read_text().splitlines()
+        (run,) = calls.read_text().splitlines()
         name = run.partition("--name ")[2].split()[0]
         started.process.kill()
         removed = f"rm --force --volumes {name}"
-        wait_until(lambda: removed in said.read_text().splitlines(), "the removal of the container")
+        wait_until(lambda: removed in calls.read_text().splitlines(), "the removal of the container")
         started.wait_until_nothing_is_left()
 
 
 def test_small_disk_of_a_killed_starter_is_unmounted(temporary: Path) -> None:
     if not can_mount():
-        return  # only root may, and then there is none to be left
+        return  # only root may mount, so nothing can be left
     with program(temporary, starter("wait", "small-disk")) as started:
         assert str(temporary) in Path("/proc/mounts").read_text()
         started.process.kill()
@@ -328,7 +328,7 @@ sys.stdin.read()
 
 @contextmanager
 def choosing(count: int, *candidates: int) -> Iterator[subprocess.Popen[str]]:
-    """A program that chooses ports, says which, and stays until the block ends."""
+    """Start a program that chooses ports, prints them, and stays until the block ends."""
     words = [str(word) for word in (count, *candidates)]
     with subprocess.Popen(
         [sys.executable, "-c", CHOOSES_PORTS, *words],

@@ -1,4 +1,4 @@
-"""Advisory locks: who shares one, who waits, and that sessions that need several take them in one order."""
+"""Advisory locks: which are shared, who waits, and that sessions take several of them in one order."""
 
 import threading
 import time
@@ -43,7 +43,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_shared_locks_go_together_and_an_exclusive_one_waits_for_them(database_url: str) -> None:
+def test_shared_locks_are_compatible_and_an_exclusive_one_waits_for_them(database_url: str) -> None:
     with session(database_url) as one, session(database_url) as other, session(database_url) as alone:
         acquire_shared(one, Lock.DERIVED)
         acquire_shared(other, Lock.DERIVED)
@@ -82,7 +82,7 @@ def test_a_session_that_is_gone_holds_nothing(database_url: str) -> None:
 def test_no_writer_waits_for_a_session_that_waits_for_another_lock(
     database_url: str, acquired: Callable[[psycopg.Connection], None]
 ) -> None:
-    """DERIVED comes last. A session that took it first would hold up all writers, and could stand in a circle."""
+    """DERIVED comes last. A session that took it first would block all writers, and could be part of a deadlock."""
     with (
         session(database_url) as holder,
         session(database_url, autocommit=True) as observer,

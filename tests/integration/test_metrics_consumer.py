@@ -1,4 +1,4 @@
-"""The metrics consumer as a process of its own, on a real broker: what Prometheus reads equals what was published."""
+"""The metrics consumer as a process, with a real broker: what Prometheus reads equals what was published."""
 
 import json
 import random
@@ -32,7 +32,7 @@ Page = Counter[tuple[str, frozenset[tuple[str, str]]]]
 
 
 def story(count: int, seed: int) -> list[dict[str, Any]]:
-    """So many events of the last three hours, none close to where a window of 5 min or 1 h begins."""
+    """Return ``count`` events of the last three hours, none near the beginning of a window of 5 min or 1 h."""
     choose = random.Random(seed)
     now_us = time.time_ns() // 1000
     events = []
@@ -69,7 +69,7 @@ def sample(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 def tally(events: Iterable[dict[str, Any]]) -> Page:
-    """What a page is to say of these events, counted event by event; the windows as of now."""
+    """Return the page that these events must give, counted one by one, with the windows as of now."""
     page: Page = Counter()
     now_us = time.time_ns() // 1000
     for event in events:
@@ -101,7 +101,7 @@ def tally(events: Iterable[dict[str, Any]]) -> Page:
 
 
 def read(running: Service) -> Page:
-    """All samples of its page."""
+    """Return all samples of the service's page."""
     status, text = running.get("/metrics")
     assert status == 200
     page: Page = Counter()
@@ -112,7 +112,7 @@ def read(running: Service) -> Page:
 
 
 def about_jobs(page: Page, like: Page) -> Page:
-    """The samples of the metrics that the other page has, without those that are 0."""
+    """Return the samples of the metrics that are in ``like``, without zeros."""
     names = {name for name, _ in like}
     return Counter({key: number for key, number in page.items() if key[0] in names and number})
 
@@ -131,7 +131,7 @@ def wait_for_events(count: int, *running: Service) -> None:
 
 @pytest.fixture
 def topic(pulsar: Pulsar) -> ProvisionSettings:
-    """A provisioned topic of the test's own."""
+    """Return a new, provisioned topic."""
     settings = own_topic(pulsar)
     provision.run(settings, check=False)
     return settings
@@ -147,15 +147,15 @@ def environment(topic: ProvisionSettings, **more: object) -> dict[str, str]:
     }
 
 
-def last_words(running: Service) -> dict[str, Any]:
-    """What a stopped service said last."""
+def last_log_line(running: Service) -> dict[str, Any]:
+    """Return the last log line of a stopped service."""
     words: dict[str, Any] = json.loads(running.end_of_log().splitlines()[-1])
     assert words["event"] == "stopped"
     return words
 
 
 def backlog(topic: ProvisionSettings) -> int:
-    """What the subscription has not acknowledged, as the broker counts it."""
+    """Return the broker's count of unacknowledged entries of the subscription."""
     path = topic.topic.replace("persistent://", "/persistent/")
     with admin(topic) as broker:
         stats = broker.get(f"{path}/partitioned-stats?getPreciseBacklog=true")
@@ -164,7 +164,7 @@ def backlog(topic: ProvisionSettings) -> int:
 
 
 def publish_singly(topic: ProvisionSettings, sent: Iterable[Message]) -> None:
-    """Publish without the client's batching: each message is an entry of the broker's log."""
+    """Publish without the client's batching, so that each message is one entry of the broker's log."""
     client = pulsar_client.Client(topic.pulsar_url, logger=QUIET)
     producer = client.create_producer(
         topic.topic, schema=EncodedEvents(), batching_enabled=False, block_if_queue_full=True
@@ -176,7 +176,7 @@ def publish_singly(topic: ProvisionSettings, sent: Iterable[Message]) -> None:
 
 
 def test_what_prometheus_reads_equals_what_was_published(topic: ProvisionSettings, tmp_path: Path) -> None:
-    """Every series of counters, histograms and windows, and nothing else."""
+    """All series of counters, histograms and windows are equal, and there are no others."""
     events = story(3_000, seed=1)
     publish(topic.pulsar_url, topic.topic, messages(events))
     with service("metrics", environment(topic), tmp_path / "log") as running:
@@ -192,7 +192,7 @@ def test_what_prometheus_reads_equals_what_was_published(topic: ProvisionSetting
 
 
 def test_replicas_add_up(topic: ProvisionSettings, tmp_path: Path) -> None:
-    """Two of them share the events, and the sum of their pages is that of one."""
+    """Two replicas share the events, and the sum of their pages equals the page of one."""
     small = environment(topic, metrics_receiver_queue=100, metrics_batch_events=50)
     with (
         service("metrics", small, tmp_path / "one") as one,
@@ -207,7 +207,7 @@ def test_replicas_add_up(topic: ProvisionSettings, tmp_path: Path) -> None:
         assert pages[0] + pages[1] == expected
 
 
-def test_what_is_no_event_is_counted_by_reason_and_holds_nothing_up(
+def test_invalid_messages_are_counted_by_reason_and_hold_nothing_up(
     topic: ProvisionSettings, tmp_path: Path
 ) -> None:
     events = story(100, seed=3)
@@ -233,12 +233,10 @@ def test_what_is_no_event_is_counted_by_reason_and_holds_nothing_up(
         assert total(page, "jobtrail_events_total") == 100
 
 
-def test_a_stop_acknowledges_what_was_counted_and_nothing_else(
-    topic: ProvisionSettings, tmp_path: Path
-) -> None:
-    """SIGTERM while events pass: status 0, and a second process counts exactly the rest.
+def test_a_stop_acknowledges_exactly_what_was_counted(topic: ProvisionSettings, tmp_path: Path) -> None:
+    """SIGTERM while events come: status 0, and a second process counts exactly the rest.
 
-    With messages sent singly. Of those sent in batches the broker gives a batch again of which one was not acknowledged.
+    The messages are sent singly: the broker redelivers a whole batch if one message of it was not acknowledged.
     """
     events = story(5_000, seed=4)
     publish_singly(topic, messages(events))
@@ -246,19 +244,19 @@ def test_a_stop_acknowledges_what_was_counted_and_nothing_else(
     with service("metrics", slow, tmp_path / "first") as first:
         wait_for_events(1, first)
         assert first.stop() == 0
-        counted = last_words(first)["events"]
+        counted = last_log_line(first)["events"]
     assert 0 < counted < len(events), "the stop came too late to show anything"
     with service("metrics", environment(topic), tmp_path / "second") as second:
         wait_for_events(len(events) - counted, second)
         wait_until(lambda: backlog(topic) == 0, "all to be acknowledged")
         assert second.stop() == 0
-        assert last_words(second)["events"] == len(events) - counted
+        assert last_log_line(second)["events"] == len(events) - counted
 
 
-def test_after_a_kill_the_next_process_goes_on_where_it_was_acknowledged(
+def test_after_a_kill_the_next_process_goes_on_after_the_acknowledged_events(
     topic: ProvisionSettings, tmp_path: Path
 ) -> None:
-    """Its counts begin at 0, as Prometheus expects, and its windows say that they are not covered."""
+    """Its counters begin at 0, as Prometheus expects, and its windows are marked as not covered."""
     before, after = story(500, seed=5), story(300, seed=6)
     publish(topic.pulsar_url, topic.topic, messages(before))
     with service("metrics", environment(topic), tmp_path / "killed") as killed:
@@ -274,8 +272,8 @@ def test_after_a_kill_the_next_process_goes_on_where_it_was_acknowledged(
         assert page[sample("jobtrail_window_covered_seconds", window="24h")] < HALF_AN_HOUR
 
 
-def test_a_broker_that_is_away_or_not_provisioned_is_waited_for(tmp_path: Path) -> None:
-    """Alive, not ready; and when the broker is there, nothing is missing."""
+def test_the_consumer_waits_for_a_broker_that_is_away_or_not_provisioned(tmp_path: Path) -> None:
+    """It is alive but not ready; when the broker is there, no event is missing."""
     first, second = story(200, seed=7), story(200, seed=8)
     with own_pulsar() as broker:
         topic = own_topic(broker)
@@ -302,8 +300,8 @@ def test_a_broker_that_is_away_or_not_provisioned_is_waited_for(tmp_path: Path) 
             running.kill()
 
 
-def test_it_works_with_a_broker_that_has_no_schema_registry(tmp_path: Path) -> None:
-    """The demo's: the bundled schema is the writer's there. And a stop while the broker is away is a stop."""
+def test_the_consumer_works_with_a_broker_without_a_schema_registry(tmp_path: Path) -> None:
+    """The demo's broker has none: there, the bundled schema is the writer's. The consumer can be stopped while the broker is away."""
     with PulsarLiteServer(tmp_path) as broker:
         topic = ProvisionSettings.load(pulsar_url=broker.url)
         settings = environment(topic, schema_registry="bundled")

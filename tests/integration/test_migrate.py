@@ -1,4 +1,4 @@
-"""Migrations: each whole or not at all, one at a time, and refused where this code does not fit the database."""
+"""Migrations: atomic, one at a time, and refused if this code does not fit the database."""
 
 import threading
 from collections.abc import Iterator
@@ -36,14 +36,14 @@ def connection(empty_database_url_each: str) -> Iterator[psycopg.Connection[Any]
 
 
 def test_the_second_migration_finds_nothing_to_do(connection: psycopg.Connection[Any]) -> None:
-    """And the database is then of this code's version."""
+    """The database then has this code's version."""
     assert migrate(connection) == NAMES
     assert migrate(connection) == []
     check_version(connection)
 
 
-def test_two_that_start_at_once_apply_each_migration_once(empty_database_url_each: str) -> None:
-    """Replicas of a new release all migrate at their start."""
+def test_two_processes_that_migrate_at_once_apply_each_migration_once(empty_database_url_each: str) -> None:
+    """All replicas of a new release migrate when they start."""
     both_ready = threading.Barrier(2)
     applied: list[list[str]] = []
 
@@ -63,7 +63,7 @@ def test_two_that_start_at_once_apply_each_migration_once(empty_database_url_eac
 def test_a_migration_that_fails_leaves_nothing(
     connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its tables and its version row come together or not at all; those before it stay."""
+    """Its tables and its version row are stored together or not at all; earlier migrations stay."""
     good = released()
     bad = replace(good[2], text="CREATE TABLE half_done (id integer); SELECT 1 / 0;")
     monkeypatch.setattr(migrations, "released", lambda: [*good[:2], bad])
@@ -74,10 +74,10 @@ def test_a_migration_that_fails_leaves_nothing(
     assert connection.execute("SELECT to_regclass('jobtrail_triage.half_done')").fetchone() == (None,)
 
 
-def test_attempts_that_ended_twice_before_the_upgrade_are_marked_by_it(
+def test_the_upgrade_marks_attempts_that_had_ended_twice(
     connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the tables tell of reused ids is found by the migration; what needs the log, by a rebuild."""
+    """The migration finds reused ids that the tables show; a rebuild finds those that only the topic shows."""
     every = released()
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "released", lambda: every[:3])
@@ -104,7 +104,7 @@ def test_attempts_that_ended_twice_before_the_upgrade_are_marked_by_it(
 
 
 def test_code_that_is_too_old_refuses_the_database(connection: psycopg.Connection[Any]) -> None:
-    """The database says which migration a program has to know at least."""
+    """The database stores the oldest migration that a program must know."""
     migrate(connection)
     later = len(NAMES) + 1
     connection.execute(
@@ -118,8 +118,10 @@ def test_code_that_is_too_old_refuses_the_database(connection: psycopg.Connectio
             refused(connection)
 
 
-def test_the_release_before_goes_on_after_a_compatible_migration(connection: psycopg.Connection[Any]) -> None:
-    """A later migration that old code can live with stops nobody."""
+def test_the_previous_release_goes_on_after_a_compatible_migration(
+    connection: psycopg.Connection[Any],
+) -> None:
+    """A later migration that old code can live with stops no program."""
     migrate(connection)
     connection.execute(
         "INSERT INTO jobtrail_control.migrations VALUES (%s, 3, 'a_new_index')", [len(NAMES) + 1]
@@ -131,13 +133,13 @@ def test_the_release_before_goes_on_after_a_compatible_migration(connection: psy
 def test_a_database_that_was_not_migrated_is_refused_with_the_cure(
     connection: psycopg.Connection[Any],
 ) -> None:
-    """The person is told which command to run."""
+    """The error names the command to run."""
     with pytest.raises(StoreError, match="Run `jobtrail migrate` first"):
         check_version(connection)
 
 
-def test_every_constraint_has_a_name_of_ours(connection: psycopg.Connection[Any]) -> None:
-    """Generated names (…_check1, …_not_null aside) tell an operator nothing."""
+def test_every_constraint_has_an_explicit_name(connection: psycopg.Connection[Any]) -> None:
+    """Generated names such as …_check1 tell an operator nothing; …_not_null is excepted."""
     migrate(connection)
     names = connection.execute(
         "SELECT conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid "

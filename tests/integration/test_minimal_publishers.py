@@ -1,4 +1,4 @@
-"""Publishers that say little: no root, no depth, no queue, no start, only ends. Their jobs are runs like all others."""
+"""Publishers that send little: no root, depth, queue or start, only ends. Their jobs are runs like all others."""
 
 from collections.abc import Iterable
 from contextlib import closing
@@ -15,20 +15,20 @@ from store.answers.lineage import get_ancestors, get_children, get_job_tree, get
 from store.answers.runs import LISTED_WALK_LIMIT, get_runs
 from store.answers.scope import find_namespace
 from store.answers.tree import Node
-from tests.integration.story import KINO, NOW, ago, event, placed, root_of, tell
+from tests.integration.story import KINO, NOW, ago, event, placed, root_of, store_events
 
 LEAST = {"queue": "", "max_attempts": 0}
-"""The fields that `story.event` would fill."""
+"""The fields that `story.event` would otherwise fill."""
 
 
 def least(worker: str, job_id: str, state: str, at: int, parent: str = "", **fields: Any) -> Event:
-    """An event with only what an event must have, and the parent if there is one."""
-    said = {"parent_job_id": parent} if parent else {}
-    return event(worker, job_id, state, at, **LEAST, **said, **fields)
+    """Return an event with only the required fields, and the parent if there is one."""
+    place = {"parent_job_id": parent} if parent else {}
+    return event(worker, job_id, state, at, **LEAST, **place, **fields)
 
 
 def family() -> list[Event]:
-    """A root with two children and a grandchild, of which only the ends were told: no root, no depth."""
+    """Return the ends of a root, two children and a grandchild, without root and depth."""
     return [
         least("SyncJob", "r", "completed", ago(minutes=30)),
         least("PageJob", "a", "completed", ago(minutes=20), "r"),
@@ -45,8 +45,8 @@ def workers_of(nodes: Iterable[Node]) -> list[Any]:
     return [(node.worker, node.total, workers_of(node.children)) for node in nodes]
 
 
-def test_a_root_that_says_neither_root_nor_depth_is_a_run_with_all_below_it(database_url_each: str) -> None:
-    with closing(tell(database_url_each, family())) as connection:
+def test_a_root_without_root_and_depth_is_a_run_with_all_jobs_below_it(database_url_each: str) -> None:
+    with closing(store_events(database_url_each, family())) as connection:
         (run,) = get_runs(connection, KINO, now=NOW)
         assert (run.root, run.worker, run.state, run.verdict) == ("r", "SyncJob", "completed", "over")
         assert (run.total, run.completed, run.discarded, run.cancelled) == (4, 2, 1, 1)
@@ -55,8 +55,8 @@ def test_a_root_that_says_neither_root_nor_depth_is_a_run_with_all_below_it(data
         assert runs_of(connection) == {"r": 4}
 
 
-def test_every_answer_about_such_a_run_knows_all_of_it(database_url: str) -> None:
-    with closing(tell(database_url, family())) as connection:
+def test_every_answer_about_such_a_run_is_complete(database_url: str) -> None:
+    with closing(store_events(database_url, family())) as connection:
         stages = get_pipeline_stats(connection, KINO, "r", now=NOW).stages
         assert {(stage.depth, stage.worker): stage.total for stage in stages} == {
             (0, "SyncJob"): 1,
@@ -77,8 +77,8 @@ def test_every_answer_about_such_a_run_knows_all_of_it(database_url: str) -> Non
         assert get_gaps(connection, KINO, "r", now=NOW).none
 
 
-def test_a_job_in_the_middle_has_the_depth_that_it_has_in_its_run(database_url: str) -> None:
-    with closing(tell(database_url, family())) as connection:
+def test_a_job_in_the_middle_of_a_run_has_its_depth_in_the_run(database_url: str) -> None:
+    with closing(store_events(database_url, family())) as connection:
         stages = get_pipeline_stats(connection, KINO, "a", now=NOW).stages
     assert [(stage.depth, stage.worker, stage.total) for stage in stages] == [
         (1, "PageJob", 1),
@@ -91,7 +91,7 @@ def test_a_job_in_the_middle_has_the_depth_that_it_has_in_its_run(database_url: 
     [{}, {"root_job_id": "r"}, {"root_job_id": "r", "depth": 0}, {"depth": 0}, {"parent_job_id": "r"}],
     ids=["nothing", "root", "root-depth", "depth", "itself-as-parent"],
 )
-def test_a_root_is_a_run_however_little_it_says_of_its_place(
+def test_a_root_is_a_run_with_any_subset_of_root_parent_and_depth(
     database_url: str, place: dict[str, Any]
 ) -> None:
     events = [
@@ -101,7 +101,7 @@ def test_a_root_is_a_run_however_little_it_says_of_its_place(
         event("PageJob", "says-all", "completed", ago(minutes=20), **placed("r", "r", 1)),
         event("DetailJob", "below", "completed", ago(minutes=20), parent_job_id="says-all"),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         assert runs_of(connection) == {"r": 5}
         stages = get_pipeline_stats(connection, KINO, "r", now=NOW).stages
         assert {(stage.depth, stage.worker): stage.total for stage in stages} == {
@@ -122,27 +122,27 @@ def test_a_job_with_a_parent_or_another_root_is_not_a_run(database_url: str) -> 
         least("PageJob", "a", "completed", ago(minutes=20), "r"),
         event("PageJob", "b", "completed", ago(minutes=20), root_job_id="r"),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         assert list(runs_of(connection)) == ["r"]
 
 
 def test_a_later_event_with_a_real_root_wins(database_url: str) -> None:
-    """An end without a place, and a start that says it, in either order."""
+    """An end has no root, and a start has one; they come in either order."""
     start = event("PageJob", "a", "executing", ago(minutes=20), **placed("r", "r", 1))
     end = least("PageJob", "a", "completed", ago(minutes=10))
     root = event("SyncJob", "r", "completed", ago(minutes=30), **root_of("r"))
     for order in ([root, end, start], [root, start, end]):
-        with closing(tell(database_url, [order[0], order[1]])):
+        with closing(store_events(database_url, [order[0], order[1]])):
             pass
-        with closing(tell(database_url, [order[2]])) as connection:
+        with closing(store_events(database_url, [order[2]])) as connection:
             assert runs_of(connection) == {"r": 2}
             connection.execute("TRUNCATE jobs, lineage_edges")
 
 
-def test_jobs_that_say_nothing_at_all_are_runs_of_their_own(database_url: str) -> None:
+def test_jobs_without_any_place_are_runs_of_their_own(database_url: str) -> None:
     events = [least("Job", f"j{at}", "completed", ago(minutes=at)) for at in range(5)]
     events += [event("Job", "elsewhere", "available", ago(minutes=9), namespace="other")]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         assert runs_of(connection) == {**{f"j{at}": 1 for at in range(5)}, "elsewhere": 1}
         assert list(runs_of(connection, limit=2)) == ["j0", "j1"]
         assert runs_of(connection, namespace="other") == {"elsewhere": 1}
@@ -150,10 +150,10 @@ def test_jobs_that_say_nothing_at_all_are_runs_of_their_own(database_url: str) -
             runs_of(connection, namespace="nowhere")
 
 
-def test_children_of_a_parent_that_no_event_was_about_are_found_by_its_id(database_url: str) -> None:
-    """Their publisher sends ends alone, and the parent has not ended."""
+def test_children_of_a_parent_without_an_event_are_found_by_its_id(database_url: str) -> None:
+    """Their publisher sends only ends, and the parent has not ended."""
     events = [least("PageJob", f"p{at}", "completed", ago(minutes=5), "unseen") for at in range(3)]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         assert find_namespace(connection, "unseen") == KINO
         stages = get_pipeline_stats(connection, KINO, "unseen", now=NOW).stages
         assert [(stage.depth, stage.worker, stage.total) for stage in stages] == [(1, "PageJob", 3)]
@@ -161,23 +161,23 @@ def test_children_of_a_parent_that_no_event_was_about_are_found_by_its_id(databa
             find_namespace(connection, "never-named")
 
 
-def test_jobs_that_name_each_other_as_parent_are_told_once_each(database_url: str) -> None:
+def test_jobs_that_name_each_other_as_parent_are_shown_once_each(database_url: str) -> None:
     events = [
         least("LoopJob", "a", "completed", ago(minutes=5), "b"),
         least("LoopJob", "b", "completed", ago(minutes=5), "a"),
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         for root in ("a", "b"):
             stages = get_pipeline_stats(connection, KINO, root, now=NOW).stages
             assert [(stage.depth, stage.total) for stage in stages] == [(0, 1), (1, 1)]
 
 
-def test_a_list_of_runs_says_where_it_did_not_count_all(database_url: str) -> None:
+def test_a_list_of_runs_marks_incomplete_counts(database_url: str) -> None:
     events = [least("SyncJob", "r", "completed", ago(minutes=30))]
     events += [
         least("PageJob", f"p{at}", "completed", ago(minutes=5), "r") for at in range(LISTED_WALK_LIMIT + 5)
     ]
-    with closing(tell(database_url, events)) as connection:
+    with closing(store_events(database_url, events)) as connection:
         (run,) = get_runs(connection, now=NOW)
         whole = get_pipeline_stats(connection, KINO, "r", now=NOW)
     assert (run.total, run.cut_at, run.verdict) == (1 + LISTED_WALK_LIMIT, LISTED_WALK_LIMIT, None)

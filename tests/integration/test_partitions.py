@@ -1,4 +1,4 @@
-"""Partitions of finished attempts: made before their day, and around rows that came too early for them."""
+"""Partitions of finished attempts: created before their day, also around rows that came earlier."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ NOW = datetime(2031, 5, 4, 12, tzinfo=UTC)
 def test_days_are_created_once_and_rows_of_the_default_partition_move_into_theirs(
     database_url_each: str,
 ) -> None:
-    """An attempt that finished on a day without a partition is found in its own one as soon as that exists."""
+    """An attempt that finished on a day without a partition moves into that day's partition when it is created."""
     with connect(DatabaseSettings.load(database_url=database_url_each), "jobtrail tests") as connection:
         prepare_session(connection)
         event = decoder(SCHEMA_TEXT)(encode({**EVENT, "occurred_at": int(NOW.timestamp()) * 1_000_000}))
@@ -42,10 +42,10 @@ def test_days_are_created_once_and_rows_of_the_default_partition_move_into_their
         assert write_batch(connection, fold([event])).new_attempts == 0
 
 
-def test_a_busy_default_partition_is_given_up_soon_and_leaves_what_was_made(
+def test_a_busy_default_partition_is_skipped_soon_and_created_partitions_stay(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Writers queue behind the one that waits for it, so it must not wait for as long as a batch may."""
+    """Writers queue behind the session that waits for it, so it must wait for less time than a batch may."""
     monkeypatch.setattr(partitions, "LOCK_TIMEOUT", "50ms")
     settings = DatabaseSettings.load(database_url=database_url)
     with connect(settings, "jobtrail tests") as reader, connect(settings, "jobtrail tests") as connection:
@@ -78,10 +78,10 @@ def test_two_processes_that_create_the_same_days_at_once_take_turns(database_url
     assert made == [[]]
 
 
-def test_migrate_waits_out_a_busy_default_partition(
+def test_migrate_waits_for_a_busy_default_partition(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And says what is lacking, with the cure, when it stays busy."""
+    """If the partition stays busy, it reports what is missing, and the cure."""
     monkeypatch.setattr(partitions, "LOCK_TIMEOUT", "50ms")
     settings = DatabaseSettings.load(database_url=database_url)
     with connect(settings, "jobtrail tests") as reader, connect(settings, "jobtrail tests") as connection:

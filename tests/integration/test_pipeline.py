@@ -1,4 +1,4 @@
-"""The aggregator's two connections when something goes wrong at the worst moment, on a real Postgres."""
+"""The aggregator's two connections, when errors come at the worst moment, on a real Postgres."""
 
 import gc
 import threading
@@ -28,7 +28,7 @@ decode = decoder(SCHEMA_TEXT)
 
 
 def received(*job_ids: str, letters: tuple[DeadLetter, ...] = ()) -> Received:
-    """A batch of completed jobs. Of a message only what a dead letter keeps is needed."""
+    """Return a batch of completed jobs. Its messages have only what a dead letter keeps."""
     messages = [
         cast(
             Message,
@@ -80,10 +80,10 @@ def jobs_of(committed: list[Committed]) -> list[str]:
     return [event.job_id for done in committed for event in done.received.events]
 
 
-def test_a_session_that_the_server_ends_for_idling_is_made_anew(
+def test_a_session_that_the_server_ends_for_idling_is_opened_again(
     database_url: str, observer: psycopg.Connection[Any]
 ) -> None:
-    """A batch is staged and waits while the one before it is held up: its session ends, both batches are stored."""
+    """A staged batch waits for the previous one until the server ends its session; both batches are stored."""
     with (
         pipeline_on(database_url, database_idle_in_transaction_seconds=1) as pipeline,
         psycopg.connect(database_url) as holder,
@@ -103,10 +103,10 @@ def test_a_session_that_the_server_ends_for_idling_is_made_anew(
     assert stored(observer) == {"1", "2"}
 
 
-def test_asked_to_stop_while_the_database_is_away_it_gives_up_quietly(
+def test_a_stop_while_the_database_is_away_ends_without_an_error(
     database_url: str, observer: psycopg.Connection[Any]
 ) -> None:
-    """With two batches in flight and a third in hand: nothing is committed twice, nothing crashes."""
+    """Two batches are being written and a third waits: nothing is committed twice, and nothing crashes."""
     name = observer.info.dbname
     stop = Stop()
     with pipeline_on(database_url, stop) as pipeline:
@@ -128,10 +128,10 @@ def test_asked_to_stop_while_the_database_is_away_it_gives_up_quietly(
     assert stored(observer) == {"1"}
 
 
-def test_batches_that_failed_are_let_go_when_they_are_written(
+def test_batches_that_failed_are_freed_when_they_are_written(
     database_url: str, observer: psycopg.Connection[Any]
 ) -> None:
-    """Their errors know the frames that know the batches, and hardly ever does a consumer collect what lies in cycles."""
+    """Their errors hold the frames that hold the batches, and the consumer's garbage collector hardly ever runs."""
     with pipeline_on(database_url) as pipeline, psycopg.connect(database_url) as holder:
         holder.execute("LOCK TABLE jobtrail.jobs IN SHARE MODE")
         gc.collect()
@@ -153,7 +153,7 @@ def test_batches_that_failed_are_let_go_when_they_are_written(
 def test_a_session_that_cannot_be_prepared_is_closed_before_the_pause(
     database_url: str, observer: psycopg.Connection[Any]
 ) -> None:
-    """A server in recovery takes connections and refuses the stages (25006): each attempt leaves nothing behind."""
+    """A server in recovery accepts connections but refuses the stage tables (25006): no attempt leaves a session behind."""
     name = observer.info.dbname
     observer.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     loaded, stop = DatabaseSettings.load(database_url=database_url), Stop()
@@ -177,10 +177,10 @@ def test_a_session_that_cannot_be_prepared_is_closed_before_the_pause(
 
 
 @pytest.mark.parametrize("refused", [2**70, -(2**70)])
-def test_a_dead_letter_that_postgres_refuses_is_kept_without_what_it_refuses(
+def test_a_dead_letter_that_postgres_refuses_is_kept_without_the_refused_value(
     database_url: str, observer: psycopg.Connection[Any], refused: int
 ) -> None:
-    """What a publisher's client wrote beside the payload cannot stop the events and the letters around it."""
+    """Metadata that a publisher's client wrote cannot stop the events and dead letters around it."""
     with pipeline_on(database_url) as pipeline:
         batch = received("1", "2", "3", letters=(letter(1), letter(2, refused), letter(3)))
         pipeline.submit(batch)
@@ -198,10 +198,10 @@ def test_a_dead_letter_that_postgres_refuses_is_kept_without_what_it_refuses(
     ]
 
 
-def test_refused_events_are_counted_as_the_dead_letters_they_became(
+def test_refused_events_are_counted_as_dead_letters(
     database_url: str, observer: psycopg.Connection[Any]
 ) -> None:
-    """Two of eight: six are stored, and whoever looks at the counts sees both."""
+    """Two of eight are refused: six are stored, and the counts show both."""
     observer.execute("ALTER TABLE jobtrail.jobs ADD CONSTRAINT no_poison CHECK (job_id NOT LIKE 'poison%')")
     with pipeline_on(database_url) as pipeline:
         batch = received("1", "poison-1", "2", "3", "4", "poison-2", "5", "6", letters=(letter(1),))
@@ -220,7 +220,7 @@ def test_refused_events_are_counted_as_the_dead_letters_they_became(
 def test_a_batch_behind_one_that_failed_is_not_committed_before_it(
     database_url: str, observer: psycopg.Connection[Any]
 ) -> None:
-    """A rebuild notes with each batch how far it has read: after a crash in between, the first one would be skipped."""
+    """A rebuild stores its position with each batch: after a crash between the two, the first one would be skipped."""
     observer.execute("ALTER TABLE jobtrail.jobs ADD CONSTRAINT no_poison CHECK (job_id <> 'poison')")
     seen: list[set[str]] = []
     with pipeline_on(database_url) as pipeline, psycopg.connect(database_url) as holder:
@@ -229,19 +229,19 @@ def test_a_batch_behind_one_that_failed_is_not_committed_before_it(
         pipeline.submit(received("2"), lambda _connection, _batch: seen.append(stored(observer)))
         holder.rollback()
         assert jobs_of(pipeline.join()) == ["1", "poison", "2"]
-    assert seen == [{"1", "2"}], "when the second one was noted, not all before it was there"
+    assert seen == [{"1", "2"}], "the position of the second batch was stored before the first one's rows"
     assert stored(observer) == {"1", "2"}
 
 
 def test_no_batch_overtakes_the_one_before_it_at_the_writers_lock(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would wait for that one, which would wait for whoever asks for the lock alone in between: a circle."""
+    """It would wait for that batch, which would wait for an exclusive request queued between them: a deadlock."""
     order: list[str] = []
     second_came = threading.Event()
 
     class Awaited(threading.Event):
-        """What a batch waits for before it asks for the lock."""
+        """The event that a batch waits for before it asks for the lock."""
 
         def wait(self, timeout: float | None = None) -> bool:
             second_came.set()
@@ -250,7 +250,7 @@ def test_no_batch_overtakes_the_one_before_it_at_the_writers_lock(
     def late(connection: Any, batch: Batch, *rest: Any) -> None:
         job_id = str(batch.jobs[0][1])
         if job_id == "1":
-            second_came.wait()  # it stands before the lock until the second one waits for it, or has overtaken it
+            second_came.wait()  # do not ask for the lock before the second batch waits, or has overtaken
         order.append(job_id)
         if job_id == "2":
             second_came.set()
@@ -265,10 +265,10 @@ def test_no_batch_overtakes_the_one_before_it_at_the_writers_lock(
     assert order == ["1", "2"]
 
 
-def test_tables_of_another_fingerprint_are_refused(
+def test_tables_of_another_fingerprint_version_are_refused(
     database_url: str, observer: psycopg.Connection[Any]
 ) -> None:
-    """Groups of two versions would mix."""
+    """Groups of two versions would be mixed."""
     settings = DatabaseSettings.load(database_url=database_url)
     with connect(settings, "jobtrail tests") as connection:
         check_fingerprint_version(connection, 1)

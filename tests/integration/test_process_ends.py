@@ -1,4 +1,4 @@
-"""How the command ends as a process: a reader that has enough, a full disk, Ctrl-C, ids that look like options."""
+"""How the command's process ends: when its reader stops early, on a full disk, at Ctrl-C, with ids that look like options."""
 
 import json
 import os
@@ -26,19 +26,19 @@ from store.connection import connect
 from store.writing.writer import prepare_session, write_batch
 from testing.services import JOBTRAIL, wait_until
 from testing.topics import EVENT, own_topic, publish, service_settings
-from tests.integration.story import KINO, ago, event, incident, root_of, tell
+from tests.integration.story import KINO, ago, event, incident, root_of, store_events
 
 SERVICES = {("aggregate",), ("metrics",)}
-"""They print a log alone."""
+"""These commands print only a log."""
 
 
 @pytest.fixture
 def environment(database_url: str, pulsar: Pulsar) -> dict[str, str]:
-    """Where a database with the incident, and a topic with some events, are found."""
+    """Return the environment that names a database with the incident, and a topic with some events."""
     odd = [
         event("OddJob", name, "completed", ago(), **root_of(name)) for name in ("-abc", "-1", "--limit", "-h")
     ]
-    tell(database_url, [*incident(), *odd]).close()
+    store_events(database_url, [*incident(), *odd]).close()
     topic = own_topic(pulsar)
     provision.run(topic, check=False)
     client = connect_broker(topic)
@@ -50,7 +50,7 @@ def environment(database_url: str, pulsar: Pulsar) -> dict[str, str]:
 
 @pytest.fixture
 def group(environment: dict[str, str]) -> str:
-    """The id of the failure group."""
+    """Return the id of the failure group."""
     found = json.loads(jobtrail(environment, "failures", "list", "--json").stdout)
     group: str = found[0]["id"]
     return group
@@ -73,7 +73,7 @@ def jobtrail(
 
 @pytest.fixture
 def closed_pipe() -> Iterator[int]:
-    """The writing end of a pipe whose reader has gone."""
+    """Yield the writing end of a pipe whose reader has gone."""
     reading, writing = os.pipe()
     os.close(reading)
     yield writing
@@ -81,14 +81,14 @@ def closed_pipe() -> Iterator[int]:
 
 
 def leaves(found: click.Command, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """The words of every command that does something."""
+    """Return the words that call each command, groups excepted."""
     if isinstance(found, click.Group):
         return {leaf for name, child in found.commands.items() for leaf in leaves(child, (*path, name))}
     return {path}
 
 
 def calls(group: str, folder: Path) -> dict[tuple[str, ...], tuple[int, list[str]]]:
-    """For each command the status that it ends with, and arguments with which it prints something."""
+    """Map each command to its exit status, and to arguments that make it print something."""
     file = folder / "event.json"
     file.write_text("{}")
     trace = Path(__file__).parents[1] / "traces" / "bwa-chameleon-medium-001.json.gz"
@@ -118,10 +118,10 @@ def calls(group: str, folder: Path) -> dict[tuple[str, ...], tuple[int, list[str
     }
 
 
-def test_a_reader_that_has_enough_is_no_error_for_any_command(
+def test_a_reader_that_stops_early_is_not_an_error_for_any_command(
     environment: dict[str, str], group: str, closed_pipe: int, tmp_path: Path
 ) -> None:
-    """It ends as it would have ended, and says nothing: `lineage gaps … | head` still says that there are gaps."""
+    """The status is unchanged, and no error is printed: `lineage gaps … | head` still ends with the status for gaps."""
     every = calls(group, tmp_path)
     assert set(every) == leaves(command) - SERVICES
     environment["JOBTRAIL_SPOOL_DIR"] = str(tmp_path / "spool")
@@ -137,7 +137,7 @@ def test_a_reader_that_has_enough_is_no_error_for_any_command(
 @pytest.mark.parametrize(
     "words", [["--help"], ["--version"], ["lineage", "--help"], ["lineage", "tree", "-h"]]
 )
-def test_help_that_nobody_reads_is_no_error(words: list[str], closed_pipe: int) -> None:
+def test_help_that_nobody_reads_is_not_an_error(words: list[str], closed_pipe: int) -> None:
     ended = jobtrail({"PATH": os.environ["PATH"]}, *words, stdout=closed_pipe)
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -152,9 +152,9 @@ def test_a_log_that_nobody_reads_stops_no_service(closed_pipe: int) -> None:
             stdout=closed_pipe,
             stderr=closed_pipe,
         )
-        connection, _ = silent.accept()  # it has said that it listens
+        connection, _ = silent.accept()  # it has logged that it listens
         connection.close()
-        again, _ = silent.accept()  # it has said that the database is away, and tries again
+        again, _ = silent.accept()  # it has logged that the database is away, and tries again
         again.close()
         service.terminate()
         assert service.wait(60) == 0
@@ -187,7 +187,7 @@ def test_an_answer_that_cannot_be_written_ends_with_2(environment: dict[str, str
     )
 
 
-def test_following_ends_when_its_reader_has_gone_although_nothing_comes(environment: dict[str, str]) -> None:
+def test_following_ends_when_its_reader_has_gone_even_without_new_events(environment: dict[str, str]) -> None:
     """`events tail --follow | head -1` does not wait for a second event."""
     script = f"{shlex.quote(JOBTRAIL)} events tail --since 1h --follow | head -1; echo ${{PIPESTATUS[0]}}"
     shown = subprocess.run(
@@ -196,7 +196,7 @@ def test_following_ends_when_its_reader_has_gone_although_nothing_comes(environm
     assert (shown.stdout.splitlines()[-1], shown.stderr) == ("0", "")
 
 
-def test_tail_since_a_time_ends_when_it_has_shown_what_was_there(environment: dict[str, str]) -> None:
+def test_tail_since_a_time_ends_after_the_existing_events(environment: dict[str, str]) -> None:
     for arguments, lines in (
         (["--since", "1h"], 20),
         (["--since", "30000d"], 20),
@@ -222,7 +222,7 @@ def test_tail_of_a_name_that_no_event_has_is_no_empty_answer(
 
 
 def test_tail_with_a_count_waits_for_its_lines(environment: dict[str, str]) -> None:
-    """As scripts do that wait for an event."""
+    """Scripts use this to wait for an event."""
     waiting = subprocess.Popen(
         [JOBTRAIL, "events", "tail", "--since", "1h", "--count", "21"],
         env=environment,
@@ -241,8 +241,8 @@ def test_tail_with_a_count_waits_for_its_lines(environment: dict[str, str]) -> N
         assert waiting.wait(60) == 0
 
 
-def test_ctrl_c_ends_a_command_that_waits_without_a_word() -> None:
-    """With the status that a shell gives to what SIGINT ended."""
+def test_ctrl_c_ends_a_waiting_command_without_output() -> None:
+    """The status is 130, as a shell gives it after SIGINT."""
     with socket.create_server((HOST, 0)) as silent:
         url = f"postgresql://jobtrail@{HOST}:{silent.getsockname()[1]}/jobtrail"
         for arguments in (["runs", "list"], ["migrate"], ["verify"], ["dead-letters", "purge", "--all"]):
@@ -258,7 +258,7 @@ def test_ctrl_c_ends_a_command_that_waits_without_a_word() -> None:
                 assert (*waiting.communicate(timeout=60), waiting.returncode) == (b"", b"", 130), arguments
 
 
-def test_ctrl_c_ends_following_without_a_word(environment: dict[str, str]) -> None:
+def test_ctrl_c_ends_following_without_output(environment: dict[str, str]) -> None:
     following = subprocess.Popen(
         [JOBTRAIL, "events", "tail", "--since", "1h", "--follow"],
         env=environment,
@@ -273,7 +273,7 @@ def test_ctrl_c_ends_following_without_a_word(environment: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("interrupted", [True, False], ids=["ctrl-c", "end of the input"])
-def test_a_question_without_an_answer_deletes_nothing(database_url: str, interrupted: bool) -> None:
+def test_an_unanswered_question_deletes_nothing(database_url: str, interrupted: bool) -> None:
     with closing(connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests")) as session:
         prepare_session(session)
         letter = DeadLetter("t", "(1,0,0,-1)", "malformed", "bad", b"?", "k", ago(), 0)
@@ -312,7 +312,7 @@ def own_topic_settings(environment: dict[str, str]) -> BrokerSettings:
 
 
 @pytest.mark.parametrize("job", ["-abc", "-1"])
-def test_an_id_that_looks_like_an_option_is_answered_with_what_to_type(
+def test_the_error_for_an_id_that_looks_like_an_option_shows_what_to_type(
     environment: dict[str, str], job: str
 ) -> None:
     environment["JOBTRAIL_NAMESPACE"] = KINO
@@ -324,7 +324,7 @@ def test_an_id_that_looks_like_an_option_is_answered_with_what_to_type(
     assert job in jobtrail(environment, *words).stdout
 
 
-def test_ids_that_are_options_are_asked_about_after_two_dashes_or_with_a_hash(
+def test_ids_that_look_like_options_work_after_two_dashes_or_with_a_hash(
     environment: dict[str, str],
 ) -> None:
     for job in ("--limit", "-h", "-abc"):
@@ -335,7 +335,7 @@ def test_ids_that_are_options_are_asked_about_after_two_dashes_or_with_a_hash(
     assert jobtrail(environment, "events", "tail", "--since", "1h", "--job", "-abc").returncode == 0
 
 
-def test_a_misspelt_option_is_not_taken_for_an_id(environment: dict[str, str]) -> None:
+def test_a_misspelt_option_is_not_mistaken_for_an_id(environment: dict[str, str]) -> None:
     refused = jobtrail(environment, "lineage", "children", "12345", "--limt", "5")
     assert refused.returncode == 2
     assert "--limit" in refused.stderr

@@ -1,4 +1,4 @@
-"""`jobtrail provision` on a real broker: everything is there before the first event, and --check says what differs."""
+"""`jobtrail provision` on a real broker: everything exists before the first event, and --check shows what differs."""
 
 import json
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ from testing.topics import EVENT, avro, own_topic, publish
 
 @pytest.fixture
 def settings(pulsar: Pulsar) -> ProvisionSettings:
-    """A topic of the test's own, not provisioned."""
+    """Return a new topic, not provisioned."""
     return own_topic(pulsar)
 
 
 @pytest.fixture
 def rest(pulsar: Pulsar) -> Iterator[httpx.Client]:
-    """The admin REST as others see it: what is read back does not pass through the code under test."""
+    """Yield a client of the admin REST that does not use the code under test."""
     with httpx.Client(base_url=f"{pulsar.admin_url}/admin/v2") as http:
         yield http
 
@@ -44,10 +44,10 @@ def with_partitions(settings: ProvisionSettings, count: int) -> ProvisionSetting
     return settings.model_copy(update={"provision_partitions": count})
 
 
-def test_check_names_everything_that_is_missing_and_makes_nothing(
+def test_check_names_everything_that_is_missing_and_creates_nothing(
     settings: ProvisionSettings, rest: httpx.Client
 ) -> None:
-    """On a broker that never heard of us."""
+    """The broker has nothing of ours yet."""
     found = run(settings, check=True)
     named = " · ".join(it.what for it in found)
     for what in (
@@ -64,7 +64,7 @@ def test_check_names_everything_that_is_missing_and_makes_nothing(
 
 
 def test_provision_twice_changes_nothing_the_second_time(settings: ProvisionSettings) -> None:
-    """The first says what it did; then all is as it should be."""
+    """The first run lists what it did; after it, nothing differs."""
     assert run(settings, check=False)
     assert run(settings, check=True) == []
     assert run(settings, check=False) == []
@@ -73,7 +73,7 @@ def test_provision_twice_changes_nothing_the_second_time(settings: ProvisionSett
 def test_every_setting_can_be_read_back_from_the_broker(
     settings: ProvisionSettings, rest: httpx.Client
 ) -> None:
-    """The values the issue asks for, as the broker itself tells them."""
+    """Every setting has the specified value when it is read from the broker."""
     run(settings, check=False)
     policies = rest.get(f"/namespaces/{namespace_of(settings)}").json()
     assert policies["retention_policies"] == {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
@@ -96,8 +96,8 @@ def test_every_setting_can_be_read_back_from_the_broker(
     assert (stored["version"], stored["type"], json.loads(stored["data"])) == (0, "AVRO", SCHEMA)
 
 
-def test_settings_are_followed_and_a_change_of_them_is_a_difference(settings: ProvisionSettings) -> None:
-    """What the operator changes in the settings, the next run sets on the broker."""
+def test_settings_are_applied_and_a_changed_setting_is_a_difference(settings: ProvisionSettings) -> None:
+    """When the operator changes a setting, the next run applies it to the broker."""
     run(settings, check=False)
     other = settings.model_copy(
         update={
@@ -116,10 +116,8 @@ def test_settings_are_followed_and_a_change_of_them_is_a_difference(settings: Pr
     assert run(other, check=True) == []
 
 
-def test_what_somebody_changed_by_hand_is_named_and_put_right(
-    settings: ProvisionSettings, rest: httpx.Client
-) -> None:
-    """A time to live would acknowledge events that nobody has seen; a deleted subscription would miss them."""
+def test_manual_changes_are_named_and_undone(settings: ProvisionSettings, rest: httpx.Client) -> None:
+    """A time to live would acknowledge events that no consumer has seen; a deleted subscription would miss them."""
     run(settings, check=False)
     rest.post(f"/namespaces/{namespace_of(settings)}/messageTTL", json=3600).raise_for_status()
     rest.delete(f"/persistent/{path_of(settings)}-partition-1/subscription/metrics").raise_for_status()
@@ -136,7 +134,7 @@ def test_what_somebody_changed_by_hand_is_named_and_put_right(
 def test_partitions_grow_with_their_subscriptions_and_never_shrink(
     settings: ProvisionSettings, rest: httpx.Client
 ) -> None:
-    """More partitions than the setting asks for are no difference."""
+    """More partitions than the setting are not a difference."""
     run(with_partitions(settings, 2), check=False)
     assert run(with_partitions(settings, 3), check=False) == [
         Difference(f"partitions of {settings.topic}", "3", "2")
@@ -149,7 +147,7 @@ def test_partitions_grow_with_their_subscriptions_and_never_shrink(
 def test_both_subscriptions_hold_what_is_published_before_any_consumer_connects(
     settings: ProvisionSettings,
 ) -> None:
-    """Nothing depends on who starts first."""
+    """Nothing depends on whether publishers or consumers start first."""
     run(settings, check=False)
     client = connect(settings)
     events = [{**EVENT, "job_id": str(i)} for i in range(20)]
@@ -170,8 +168,8 @@ def test_both_subscriptions_hold_what_is_published_before_any_consumer_connects(
     client.close()
 
 
-def test_the_very_first_producer_is_already_held_to_the_schema(settings: ProvisionSettings) -> None:
-    """The schema is registered by provisioning, not by whoever comes first; and no topic comes up by a slip."""
+def test_the_first_producer_already_needs_the_schema(settings: ProvisionSettings) -> None:
+    """Provisioning registers the schema, not the first producer; and a misspelt topic is not created."""
     run(settings, check=False)
     client = connect(settings)
     other = {"type": "record", "name": "JobEvent", "fields": [{"name": "job_id", "type": "long"}]}
@@ -185,7 +183,7 @@ def test_the_very_first_producer_is_already_held_to_the_schema(settings: Provisi
 
 
 def test_without_auto_update_only_released_schemas_are_accepted(pulsar: Pulsar) -> None:
-    """An operator's choice: a compatible one that was not released is refused; documentation makes no difference."""
+    """An operator may choose this: then an unreleased schema is refused even if compatible; changed documentation is accepted."""
     settings = own_topic(pulsar, provision_schema_auto_update=False)
     run(settings, check=False)
     client = connect(settings)
@@ -197,7 +195,7 @@ def test_without_auto_update_only_released_schemas_are_accepted(pulsar: Pulsar) 
 
 
 def test_a_topic_without_partitions_is_refused_with_the_cure(pulsar: Pulsar, rest: httpx.Client) -> None:
-    """The broker cannot give partitions to a topic that was made without."""
+    """The broker cannot add partitions to a topic that was created without."""
     settings = own_topic(pulsar)
     run(settings, check=False)
     single = settings.model_copy(update={"topic": f"{settings.topic}-single"})
@@ -209,8 +207,8 @@ def test_a_topic_without_partitions_is_refused_with_the_cure(pulsar: Pulsar, res
         run(single, check=False)
 
 
-def test_a_broker_without_admin_rest_gives_an_error_that_says_so(pulsar: Pulsar) -> None:
-    """Such as pulsar-lite."""
+def test_a_broker_without_admin_rest_is_recognised(pulsar: Pulsar) -> None:
+    """pulsar-lite is such a broker."""
     nowhere = f"http://127.0.0.1:{free_ports(1)[0]}"
     with pytest.raises(BrokerError, match="JOBTRAIL_PULSAR_ADMIN_URL"):
         run(own_topic(pulsar, pulsar_admin_url=nowhere), check=True)
@@ -218,8 +216,8 @@ def test_a_broker_without_admin_rest_gives_an_error_that_says_so(pulsar: Pulsar)
         run(own_topic(pulsar, schema_registry="bundled"), check=True)
 
 
-def test_a_refusal_by_the_broker_is_told_in_its_words(pulsar: Pulsar) -> None:
-    """With what was asked of it, and where."""
+def test_a_refusal_by_the_broker_is_quoted(pulsar: Pulsar) -> None:
+    """The error also shows the request and its URL."""
     settings = own_topic(pulsar, topic="persistent://bad tenant/lifecycle/job-events")
     with pytest.raises(BrokerError) as raised:
         run(settings, check=False)

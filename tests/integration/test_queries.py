@@ -1,4 +1,4 @@
-"""Every named query fits the real schema, and somebody uses it."""
+"""Every named query fits the real schema, and is used."""
 
 import ast
 import re
@@ -19,9 +19,9 @@ PACKAGES = ("store", "consumers", "cli", "demo", "publishers", "testing", "bench
 
 
 class Uses:
-    """Which queries the code names: `X["name"]` where `X = queries("subject")`, here or imported from another module.
+    """The queries that the code names: `X["name"]` where `X = queries("subject")`, in the module or imported.
 
-    Where such an X is indexed by something else than a text, or its queries are run in turn, every text of that module counts.
+    If such an X is indexed by anything but a literal, or iterated, every string literal of that module counts as a name.
     """
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class Uses:
                     known |= {
                         one.asname or one.name: theirs[one.name] for one in node.names if one.name in theirs
                     }
-            self._note_uses(tree, known)
+            self._add_uses(tree, known)
 
-    def _note_uses(self, tree: ast.Module, known: Mapping[str, str]) -> None:
+    def _add_uses(self, tree: ast.Module, known: Mapping[str, str]) -> None:
         texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Subscript):
@@ -93,8 +93,8 @@ def unused(modules: Mapping[str, str]) -> list[str]:
     return [name for name in every if name not in uses.named]
 
 
-def test_every_query_is_prepared_by_the_real_schema(database_url_each: str) -> None:
-    """What cannot be prepared: the files of temporary tables, run here as the sessions do, and a LOCK."""
+def test_every_query_can_be_prepared_on_the_real_schema(database_url_each: str) -> None:
+    """Two kinds cannot be prepared: the files of temporary tables, which are run as the sessions do, and a LOCK."""
     with closing(
         connect(DatabaseSettings.load(database_url=database_url_each), "jobtrail test")
     ) as connection:
@@ -112,7 +112,7 @@ def test_every_query_is_prepared_by_the_real_schema(database_url_each: str) -> N
         assert prepared > 20
 
 
-def test_no_query_is_left_that_nothing_uses() -> None:
+def test_every_query_is_used() -> None:
     code = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")
         for package in PACKAGES
@@ -121,8 +121,8 @@ def test_no_query_is_left_that_nothing_uses() -> None:
     assert unused(code) == []
 
 
-def test_an_unused_query_would_be_found_although_its_name_stands_elsewhere() -> None:
-    """A name in another module, or of another subject, is no use of it."""
+def test_an_unused_query_is_found_although_its_name_occurs_elsewhere() -> None:
+    """The same name in another module, or of another subject, is not a use."""
     name = "answers_lineage.stage_states"
     assert name in unused({})
     assert name in unused({"a": 'WORDS = ["stage_states"]'})

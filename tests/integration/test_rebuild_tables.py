@@ -1,4 +1,4 @@
-"""The tables of a rebuild on a real Postgres: the same as the migrated ones, and in their place with all that was granted."""
+"""The tables of a rebuild on a real Postgres: equal to the migrated ones, and swapped in with the same privileges."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,7 +29,7 @@ from store.writing.writer import FingerprintMovedError, prepare_session, write_b
 from testing.events import NOW, NOW_US, events
 from testing.topics import EVENT
 
-# Everything of a schema that a catalog knows, in words without the schema's name.
+# Everything that the catalogs know of a schema, without the schema's name.
 CATALOG = {
     "columns": """
         SELECT relname, relkind, relpersistence, reloptions, relispartition, attname, attnotnull, atttypid::regtype::text,
@@ -69,14 +69,14 @@ def session(url: str, schema: str = SCHEMA) -> psycopg.Connection[Any]:
 
 @pytest.fixture
 def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    """A session of a rebuild."""
+    """Yield a session of a rebuild."""
     with session(database_url, REBUILD_SCHEMA) as rebuilding:
         yield rebuilding
 
 
 @pytest.fixture
 def connection_each(database_url_each: str) -> Iterator[psycopg.Connection[Any]]:
-    """The same at both ends of the range of Postgres's versions."""
+    """Yield a session of a rebuild on the oldest and on the newest Postgres."""
     with session(database_url_each, REBUILD_SCHEMA) as rebuilding:
         yield rebuilding
 
@@ -111,10 +111,10 @@ def catalog(connection: psycopg.Connection[Any], schema: str) -> dict[str, list[
     }
 
 
-def test_the_rebuilt_tables_are_the_migrated_ones(connection_each: psycopg.Connection[Any]) -> None:
-    """Columns, constraints, indexes, functions, partitions: down to names and storage parameters."""
+def test_the_rebuilt_tables_equal_the_migrated_ones(connection_each: psycopg.Connection[Any]) -> None:
+    """Columns, constraints, indexes, functions and partitions are equal, even their names and storage parameters."""
     deferred = start(connection_each)
-    assert deferred, "no index was left for later: then there is nothing to make"
+    assert deferred, "no index was deferred, so this test shows nothing"
     assert catalog(connection_each, REBUILD_SCHEMA) != catalog(connection_each, SCHEMA)
     make_indexes(connection_each, deferred)
     rebuilt, migrated = catalog(connection_each, REBUILD_SCHEMA), catalog(connection_each, SCHEMA)
@@ -123,10 +123,10 @@ def test_the_rebuilt_tables_are_the_migrated_ones(connection_each: psycopg.Conne
         assert rows
 
 
-def test_what_was_granted_is_granted_on_the_new_tables(
+def test_privileges_are_copied_to_the_new_tables(
     connection: psycopg.Connection[Any], database_url: str
 ) -> None:
-    """Tables, columns, the schema, functions; and by default on the partitions of coming days."""
+    """Those on tables, columns, the schema and functions, and the default privileges on coming partitions."""
     role = f"reader_{connection.info.dbname}"
     connection.execute(f"CREATE ROLE {role}")
     connection.commit()
@@ -144,7 +144,7 @@ def test_what_was_granted_is_granted_on_the_new_tables(
         ensure_near_days(connection)
         with connection.transaction():
             assert copy_privileges(connection) > 0
-            assert copy_privileges(connection) == 0, "the second time nothing differs"
+            assert copy_privileges(connection) == 0, "the second copy changes nothing"
             before = privileges(connection, SCHEMA)
             swap(connection)
             assert privileges(connection, SCHEMA) == before
@@ -157,7 +157,7 @@ def test_what_was_granted_is_granted_on_the_new_tables(
 
 
 def privileges(connection: psycopg.Connection[Any], schema: str) -> dict[str, str]:
-    """By object and column: who may do what, in one order."""
+    """Map each object and column to its privileges, sorted."""
     rows = connection.execute(
         """
         SELECT name, coalesce(string_agg(acl::text, ' ' ORDER BY acl::text), '')
@@ -182,13 +182,13 @@ def privileges(connection: psycopg.Connection[Any], schema: str) -> dict[str, st
     return dict(rows)
 
 
-def test_a_writer_under_way_goes_on_with_the_new_tables(
+def test_a_running_writer_goes_on_with_the_new_tables(
     connection: psycopg.Connection[Any], database_url: str
 ) -> None:
-    """Its prepared statements, its stages and the functions over rows of `jobs` work on, in the next transaction."""
+    """Its prepared statements, stage tables and the functions over rows of `jobs` work in the next transaction."""
     with session(database_url) as writer:
         prepare_session(writer)
-        for job in ("1", "2", "1"):  # the third is an update, by the functions over rows
+        for job in ("1", "2", "1"):  # the third is an update, which uses the functions over rows
             write_batch(writer, fold(events(job)))
         start(connection)
         with connection.transaction():
@@ -200,10 +200,10 @@ def test_a_writer_under_way_goes_on_with_the_new_tables(
     assert (old, new) == ((["1", "2"],), (["3", "4"],))
 
 
-def test_a_writer_of_another_fingerprint_stops_after_the_swap(
+def test_a_writer_of_another_fingerprint_version_stops_after_the_swap(
     connection: psycopg.Connection[Any], database_url: str
 ) -> None:
-    """It looked at its start; a rebuild by a newer release came later. Groups would mix."""
+    """It checked the version when it started; a rebuild by a newer release came later. Groups would be mixed."""
     with session(database_url) as writer:
         prepare_session(writer)
         write_batch(writer, fold(events("1")))
@@ -215,8 +215,8 @@ def test_a_writer_of_another_fingerprint_stops_after_the_swap(
         assert writer.execute("SELECT count(*) FROM jobtrail.jobs").fetchone() == (0,)
 
 
-def test_a_place_is_noted_from_the_place_before_only(connection: psycopg.Connection[Any]) -> None:
-    """Twice by the same process (the answer to a commit was lost) is once; another process is refused."""
+def test_a_position_is_stored_only_after_the_previous_one(connection: psycopg.Connection[Any]) -> None:
+    """The same process may store it twice (the answer to a commit was lost); another process is refused."""
     start(connection)
     found = find_open(connection)
     assert found is not None
@@ -231,10 +231,10 @@ def test_a_place_is_noted_from_the_place_before_only(connection: psycopg.Connect
         )
 
 
-def test_the_report_tells_what_is_explained_from_what_is_not(
+def test_the_report_separates_explained_differences_from_others(
     connection: psycopg.Connection[Any], database_url: str
 ) -> None:
-    """The new tables may know more; what only the old ones know is shown by its key, unless its time was given up."""
+    """The new tables may have more; a row that only the old ones have is shown by its key, unless it is from a skipped time."""
     day_us = 24 * 3600 * 1_000_000
     both, more, lost, aged = (
         events("both"),
@@ -277,10 +277,10 @@ def test_the_report_tells_what_is_explained_from_what_is_not(
         ("started_at", str(NOW - timedelta(hours=1)), False),
     ],
 )
-def test_a_time_that_an_earlier_release_believed_is_explained_only_if_it_cannot_be(
+def test_a_missing_time_is_explained_only_if_it_was_impossible(
     connection: psycopg.Connection[Any], database_url: str, column: str, stored: str, explained: bool
 ) -> None:
-    """A rebuild leaves it out. That a time is gone which can be is a difference."""
+    """A rebuild leaves out impossible times that an earlier release stored. Any other missing time is a difference."""
     with session(database_url) as live:
         prepare_session(live)
         write_batch(live, fold(events("1")))
@@ -296,10 +296,10 @@ def test_a_time_that_an_earlier_release_believed_is_explained_only_if_it_cannot_
     assert (attempts.more, attempts.different) == ((1, 0) if explained else (0, 1))
 
 
-def test_a_job_that_retention_had_kept_may_not_be_missing(
+def test_a_job_that_retention_kept_must_not_be_missing(
     connection: psycopg.Connection[Any], database_url: str
 ) -> None:
-    """A run that is over goes as a whole, which the horizon explains; an open job and a part of a run it does not."""
+    """The horizon explains that an expired run is missing as a whole, but not an open job or a part of a run."""
     old = NOW_US - 9 * 24 * 3600 * 1_000_000
     gone, half = {"root_job_id": "gone", "depth": 1}, {"root_job_id": "half", "depth": 1}
     kept = events("half-1", occurred_at=old, **half)
@@ -325,7 +325,7 @@ def test_a_job_that_retention_had_kept_may_not_be_missing(
     (jobs,) = (table for table in parity.tables if table.table == "jobs")
     assert (jobs.equal, jobs.given_up, jobs.only_old) == (1, 2, 2)
     assert {key["job_id"] for key in jobs.examples} == {"open", "half-2"}
-    # What the topic was not read for is given up on purpose.
+    # Times that the topic was not read for are skipped on purpose.
     parity = compare(connection, NOW, triage_without_group=0, history_from=NOW)
     (jobs,) = (table for table in parity.tables if table.table == "jobs")
     assert (jobs.given_up, jobs.only_old) == (4, 0)

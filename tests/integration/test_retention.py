@@ -1,4 +1,4 @@
-"""Retention: what is older goes, the sums give their part back, a run that breaks off is finished by the next."""
+"""Retention: it deletes older data, subtracts it from the aggregates, and finishes what an interrupted run began."""
 
 import json
 import os
@@ -20,46 +20,56 @@ from store.retention.run import Done, delete_expired, read_state, retain
 from store.retention.session import Horizons, Pace, RetentionBlockedError, RetentionStoppedError, start_of
 from testing.services import JOBTRAIL
 from tests.integration import aging
-from tests.integration.aging import HORIZON, KEEP, TODAY, US, at, event, session, tell, unsound
+from tests.integration.aging import (
+    HORIZON,
+    KEEP,
+    TODAY,
+    US,
+    at,
+    differences_found,
+    event,
+    session,
+    write_events,
+)
 from tests.law.oracle import oracle_after_retention
 from tests.law.tables import difference, read_tables
 
 
-def failure(job_id: str, when: int, message: str = "film 17 is not ready", **said: Any) -> dict[str, Any]:
+def failure(job_id: str, when: int, message: str = "film 17 is not ready", **fields: Any) -> dict[str, Any]:
     error = dict.fromkeys(("stacktrace", "fingerprint"), "") | {
         "category": "not_ready",
         "type": "NotReady",
         "message": message,
         "origin": "",
     }
-    return event(job_id, "discarded", when, error=error | said.pop("error", {}), **said)
+    return event(job_id, "discarded", when, error=error | fields.pop("error", {}), **fields)
 
 
 OWN = {"error": {"fingerprint": "own"}}
-"""Failures of one group, whatever their message says."""
+"""Failures with this error are one group, whatever their message is."""
 
 
 def history() -> list[dict[str, Any]]:
-    """Two weeks: jobs that are old, new, and on both sides of the horizon; groups that go, shrink, and stay."""
-    told = []
+    """Return two weeks of events: jobs that are old, new, or on both sides of the horizon; groups that go, shrink or stay."""
+    events = []
     for day in range(-7, 6):
         for number in range(6):
             job = f"{day}-{number}"
-            said = {"root_job_id": f"{day}-0", "parent_job_id": f"{day}-0" if number else "", "depth": 1}
-            told.append(event(job, "executing", at(day, number), **said))
-            told.append(event(job, "completed", at(day, 3600 * number), **said))
-        told.append(failure(f"{day}-1", at(day, 60)))
-        told.append(failure("through", at(day, 70), attempt=day + 8))
-        told.append(failure(f"{day}-2", at(day, 80), f"title {'abcdefghijklm'[day + 7]}", **OWN))
-    told.append(failure("3", at(-3), "only then"))
-    return told
+            fields = {"root_job_id": f"{day}-0", "parent_job_id": f"{day}-0" if number else "", "depth": 1}
+            events.append(event(job, "executing", at(day, number), **fields))
+            events.append(event(job, "completed", at(day, 3600 * number), **fields))
+        events.append(failure(f"{day}-1", at(day, 60)))
+        events.append(failure("through", at(day, 70), attempt=day + 8))
+        events.append(failure(f"{day}-2", at(day, 80), f"title {'abcdefghijklm'[day + 7]}", **OWN))
+    events.append(failure("3", at(-3), "only then"))
+    return events
 
 
 LETTERS = [DeadLetter("t", str(day), "malformed", "", b"\0", "", at(day), 0) for day in range(-3, 3)]
 
 
 def differences(url: str, events: list[dict[str, Any]], horizon: date = HORIZON) -> list[str]:
-    """From the oracle, where all of these events had come when the horizon advanced."""
+    """Return the differences from the oracle, if all of these events came before the horizon advanced."""
     letters = [tuple(letter) for letter in LETTERS]
     horizon_us = int(start_of(horizon).timestamp()) * US
     expected = oracle_after_retention(events, [], letters, (horizon_us, horizon_us))
@@ -68,15 +78,17 @@ def differences(url: str, events: list[dict[str, Any]], horizon: date = HORIZON)
 
 
 @pytest.fixture
-def told(database_url_each: str) -> str:
+def history_url(database_url_each: str) -> str:
     with session(database_url_each) as connection:
-        ensure_days(connection, HORIZON - timedelta(days=4), TODAY)  # the days before that are strays
-    tell(database_url_each, history(), LETTERS)
+        ensure_days(
+            connection, HORIZON - timedelta(days=4), TODAY
+        )  # attempts of earlier days are in the default partition
+    write_events(database_url_each, history(), LETTERS)
     return database_url_each
 
 
 def run(url: str, **more: Any) -> Done:
-    """Remove what is over, open jobs like all others."""
+    """Remove what is expired, with the same horizon for open jobs."""
     return aging.run(url, HORIZON, HORIZON, **more)
 
 
@@ -84,50 +96,50 @@ BOTH = Horizons(HORIZON, HORIZON)
 
 
 @pytest.mark.parametrize("at_once", [50_000, 1], ids=["dropping whole days", "thinning out first"])
-def test_what_is_older_goes_and_the_sums_are_those_of_what_is_left(told: str, at_once: int) -> None:
-    done = run(told, at_once=at_once, batch_rows=3 if at_once == 1 else 5_000)
-    assert differences(told, history()) == []
-    assert unsound(told) == []
+def test_older_data_goes_and_the_aggregates_are_those_of_the_rest(history_url: str, at_once: int) -> None:
+    done = run(history_url, at_once=at_once, batch_rows=3 if at_once == 1 else 5_000)
+    assert differences(history_url, history()) == []
+    assert differences_found(history_url) == []
     assert len(done.attempts.partitions) == 4
     assert done.rows.jobs == 7 * 6 + 1
     assert done.rows.edges == 7 * 5
     assert done.rows.dead_letters == 3
-    with session(told, autocommit=True) as connection:
+    with session(history_url, autocommit=True) as connection:
         assert read_state(connection)[:4] == (HORIZON,) * 4
 
 
-def test_a_title_that_only_older_failures_had_goes_with_them(told: str) -> None:
+def test_a_title_that_only_older_failures_had_goes_with_them(history_url: str) -> None:
     titles = "SELECT title FROM failure_groups WHERE fingerprint = 'own'"
-    with session(told, autocommit=True) as connection:
+    with session(history_url, autocommit=True) as connection:
         assert connection.execute(titles).fetchone() == ("title a",)
         delete_expired(connection, BOTH)
         assert connection.execute(titles).fetchone() == ("title h",)
 
 
-def test_an_event_before_the_horizon_is_counted_as_expired_however_often_it_comes(told: str) -> None:
-    run(told)
-    with session(told, autocommit=True) as connection:
+def test_an_event_before_the_horizon_is_counted_as_expired_each_time_it_comes(history_url: str) -> None:
+    run(history_url)
+    with session(history_url, autocommit=True) as connection:
         before = read_tables(connection)
     old = [one for one in history() if one["occurred_at"] < at(0)]
     for _ in range(2):
-        assert tell(told, old, LETTERS[:3]) == len(old)
-    with session(told, autocommit=True) as connection:
+        assert write_events(history_url, old, LETTERS[:3]) == len(old)
+    with session(history_url, autocommit=True) as connection:
         assert difference(before, read_tables(connection)) == []
 
 
-def test_the_horizon_never_moves_back(told: str) -> None:
-    run(told)
-    with session(told, autocommit=True) as connection:
+def test_the_horizon_never_moves_back(history_url: str) -> None:
+    run(history_url)
+    with session(history_url, autocommit=True) as connection:
         delete_expired(connection, Horizons(HORIZON - timedelta(days=3), None))
         assert read_state(connection).horizons == BOTH
-        # Nor does one of them move back when the other one advances.
+        # Nor does one horizon move back when the other one advances.
         delete_expired(connection, Horizons(HORIZON + timedelta(days=1), HORIZON - timedelta(days=3)))
         assert read_state(connection).horizons == Horizons(HORIZON + timedelta(days=1), HORIZON)
 
 
-def test_what_retention_does_every_day_costs_nothing_when_there_is_nothing_to_do(told: str) -> None:
+def test_daily_retention_with_nothing_to_do_is_cheap(history_url: str) -> None:
     steps: list[str] = []
-    with session(told, autocommit=True) as connection:
+    with session(history_url, autocommit=True) as connection:
         first = retain(connection, KEEP, KEEP)
         assert (first.horizon_before, first.horizon) == (None, HORIZON)
         again = retain(connection, KEEP, KEEP, reached=steps.append)
@@ -135,37 +147,37 @@ def test_what_retention_does_every_day_costs_nothing_when_there_is_nothing_to_do
     assert steps == []
 
 
-def test_zero_days_keep_everything(told: str) -> None:
-    with session(told, autocommit=True) as connection:
+def test_zero_days_keep_everything(history_url: str) -> None:
+    with session(history_url, autocommit=True) as connection:
         before = read_tables(connection)
         assert retain(connection, 0, KEEP).horizon is None
         assert difference(before, read_tables(connection)) == []
 
 
-def test_every_day_that_is_kept_has_a_partition(told: str) -> None:
-    with session(told, autocommit=True) as connection:
+def test_every_day_that_is_kept_has_a_partition(history_url: str) -> None:
+    with session(history_url, autocommit=True) as connection:
         retain(connection, 20, 20)
         assert ensure_days(connection, TODAY - timedelta(days=20), TODAY + timedelta(days=7)) == []
         assert connection.execute("SELECT count(*) FROM attempts_default").fetchone() == (0,)
 
 
-def test_no_partition_is_made_of_a_day_before_the_horizon(told: str) -> None:
-    run(told)
-    with session(told, autocommit=True) as connection:
+def test_no_partition_is_created_for_a_day_before_the_horizon(history_url: str) -> None:
+    run(history_url)
+    with session(history_url, autocommit=True) as connection:
         names = ensure_near_days(connection, datetime.combine(HORIZON, datetime.min.time(), UTC))
     assert min(names, default="attempts_9") >= f"attempts_{HORIZON:%Y%m%d}"
 
 
-def test_a_run_that_is_killed_at_any_step_is_finished_by_the_next(
-    told: str, postgres_of_version: Callable[[int], Any]
+def test_retention_that_is_killed_at_any_step_is_finished_by_the_next(
+    history_url: str, postgres_of_version: Callable[[int], Any]
 ) -> None:
-    """At each step, before and after its commit, the session is ended; each time the sums are sound."""
+    """The session is ended before and after the commit of each step; the aggregates are always right."""
     steps: list[str] = []
     kills = 0
-    with session(told, autocommit=True) as observer:
+    with session(history_url, autocommit=True) as observer:
         for number in range(1, 100):
             steps.clear()
-            with session(told, autocommit=True) as connection:
+            with session(history_url, autocommit=True) as connection:
                 pid = connection.info.backend_pid
 
                 def reached(step: str, number: int = number, pid: int = pid) -> None:
@@ -180,27 +192,27 @@ def test_a_run_that_is_killed_at_any_step_is_finished_by_the_next(
             if kills < number:
                 break
             if number % 3 == 1:
-                assert unsound(told) == []
+                assert differences_found(history_url) == []
     assert kills > 3
-    assert unsound(told) == []
-    assert differences(told, history()) == []
+    assert differences_found(history_url) == []
+    assert differences(history_url, history()) == []
 
 
-def test_one_run_at_a_time(told: str) -> None:
+def test_only_one_retention_runs_at_a_time(history_url: str) -> None:
     seen: list[bool] = []
 
     def reached(_step: str) -> None:
         if not seen:
-            seen.append(run(told).busy)
+            seen.append(run(history_url).busy)
 
-    assert not run(told, reached=reached).busy
+    assert not run(history_url, reached=reached).busy
     assert seen == [True]
 
 
-def test_who_waits_for_a_lock_gives_it_up_soon_and_tries_again(told: str, monkeypatch: Any) -> None:
-    """A long read of attempts: writers and readers that come meanwhile are not held up behind a waiting retention."""
+def test_retention_waits_only_briefly_for_a_lock_and_tries_again(history_url: str, monkeypatch: Any) -> None:
+    """During a long read of attempts, new readers and writers must not queue behind a waiting retention."""
     pauses: list[float] = []
-    with session(told) as reader:
+    with session(history_url) as reader:
         reader.execute("SELECT count(*) FROM attempts")
 
         def wait(seconds: float) -> bool:
@@ -209,36 +221,36 @@ def test_who_waits_for_a_lock_gives_it_up_soon_and_tries_again(told: str, monkey
                 reader.rollback()
             return False
 
-        done = run(told, pace=Pace(1.0, wait))
+        done = run(history_url, pace=Pace(1.0, wait))
     assert len(done.attempts.partitions) == 4
-    assert unsound(told) == []
+    assert differences_found(history_url) == []
 
 
-def test_a_lock_that_is_never_released_is_told(told: str, monkeypatch: Any) -> None:
+def test_a_lock_that_is_never_released_is_reported(history_url: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("store.retention.session._TRIES", 2)
-    with session(told) as reader:
+    with session(history_url) as reader:
         reader.execute("SELECT count(*) FROM attempts")
         with pytest.raises(RetentionBlockedError, match="drop a partition"):
-            run(told, pace=Pace(1.0, lambda _seconds: False))
-    assert unsound(told) == []
-    assert len(run(told).attempts.partitions) == 4
+            run(history_url, pace=Pace(1.0, lambda _seconds: False))
+    assert differences_found(history_url) == []
+    assert len(run(history_url).attempts.partitions) == 4
 
 
-def test_it_stops_when_it_is_asked_to(told: str) -> None:
+def test_retention_stops_when_asked(history_url: str) -> None:
     with pytest.raises(RetentionStoppedError):
-        run(told, pace=Pace(0.5, lambda _seconds: True))
-    run(told)
-    assert differences(told, history()) == []
+        run(history_url, pace=Pace(0.5, lambda _seconds: True))
+    run(history_url)
+    assert differences(history_url, history()) == []
 
 
-def test_a_dry_run_says_what_a_run_then_does(told: str) -> None:
-    with session(told, autocommit=True) as connection:
+def test_a_dry_run_shows_what_a_run_then_does(history_url: str) -> None:
+    with session(history_url, autocommit=True) as connection:
         connection.execute("ANALYZE")
         would = plan(connection, KEEP, KEEP)
-        sums = "SELECT (SELECT count(*) FROM failure_groups), (SELECT count(*) FROM failure_groups_hourly), (SELECT count(*) FROM outcomes_hourly)"
-        before = connection.execute(sums).fetchone()
+        aggregates = "SELECT (SELECT count(*) FROM failure_groups), (SELECT count(*) FROM failure_groups_hourly), (SELECT count(*) FROM outcomes_hourly)"
+        before = connection.execute(aggregates).fetchone()
         done = retain(connection, KEEP, KEEP)
-        after = connection.execute(sums).fetchone()
+        after = connection.execute(aggregates).fetchone()
         assert plan(connection, KEEP, KEEP).is_empty
     assert (would.horizon, would.wanted) == (None, HORIZON)
     assert [day.name for day in would.days] == done.attempts.partitions
@@ -253,7 +265,7 @@ def test_a_dry_run_says_what_a_run_then_does(told: str) -> None:
 
 
 def command(*arguments: str, url: str, days: str = str(KEEP)) -> "subprocess.CompletedProcess[str]":
-    """`jobtrail retain` as a user runs it."""
+    """Run `jobtrail retain` as a user does."""
     environment = {**os.environ, "JOBTRAIL_DATABASE_URL": url, "JOBTRAIL_RETENTION_DAYS": days}
     return subprocess.run(
         [JOBTRAIL, "retain", *arguments],
@@ -265,31 +277,31 @@ def command(*arguments: str, url: str, days: str = str(KEEP)) -> "subprocess.Com
     )
 
 
-def test_the_command_says_what_would_go_and_what_went(told: str) -> None:
-    dry = command("--dry-run", url=told)
+def test_the_command_shows_what_would_go_and_what_went(history_url: str) -> None:
+    dry = command("--dry-run", url=history_url)
     assert dry.returncode == 0, dry.stderr
     assert f"the horizon would advance from nowhere to {HORIZON}" in dry.stdout
     assert f"attempts_{HORIZON - timedelta(days=1):%Y%m%d}: about" in dry.stdout
-    asked = json.loads(command("--dry-run", "--json", url=told).stdout)
-    did = command("--json", url=told)
+    asked = json.loads(command("--dry-run", "--json", url=history_url).stdout)
+    did = command("--json", url=history_url)
     assert did.returncode == 0, did.stderr
     answer = json.loads(did.stdout)
     assert answer["days"] == [day["name"] for day in asked["days"]]
     assert (answer["horizon_before"], answer["horizon"]) == (None, HORIZON.isoformat())
     assert (answer["jobs"], answer["dead_letters"]) == (asked["jobs"], asked["dead_letters"])
-    assert "nothing to do" in command(url=told).stdout
-    assert "nothing would be deleted" in command("--dry-run", url=told).stdout
-    assert unsound(told) == []
+    assert "nothing to do" in command(url=history_url).stdout
+    assert "nothing would be deleted" in command("--dry-run", url=history_url).stdout
+    assert differences_found(history_url) == []
 
 
-def test_a_number_of_days_that_is_rather_a_mistake_is_refused(told: str) -> None:
-    refused = command(url=told, days="3")
+def test_a_number_of_days_that_is_probably_a_mistake_is_refused(history_url: str) -> None:
+    refused = command(url=history_url, days="3")
     assert refused.returncode == 2
     assert "JOBTRAIL_RETENTION_DAYS" in refused.stderr
-    assert "everything is kept" in command(url=told, days="0").stdout
+    assert "everything is kept" in command(url=history_url, days="0").stdout
 
 
-def test_an_aggregator_looks_to_it(told: str) -> None:
+def test_an_aggregator_runs_retention(history_url: str) -> None:
     horizons: list[date | None] = []
     looked = threading.Event()
 
@@ -297,22 +309,24 @@ def test_an_aggregator_looks_to_it(told: str) -> None:
         horizons.append(horizon)
         looked.set()
 
-    settings = AggregatorSettings.load(database_url=told, retention_days=KEEP, retention_share=1)
+    settings = AggregatorSettings.load(database_url=history_url, retention_days=KEEP, retention_share=1)
     with RetentionUpkeep(settings, on_horizon, first_after_seconds=0):
         assert looked.wait(60)
     assert horizons == [HORIZON]
-    assert differences(told, history()) == []
+    assert differences(history_url, history()) == []
 
 
 @pytest.mark.parametrize("off", [{"retention_days": 0}, {"retention_in_aggregator": False}])
-def test_an_aggregator_leaves_it_when_told_to(told: str, off: dict[str, Any]) -> None:
-    settings = AggregatorSettings.load(database_url=told, **off)
+def test_an_aggregator_does_not_run_retention_when_it_is_switched_off(
+    history_url: str, off: dict[str, Any]
+) -> None:
+    settings = AggregatorSettings.load(database_url=history_url, **off)
     with RetentionUpkeep(settings, first_after_seconds=0):
         assert "retention" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_four_writers_go_on_while_days_are_dropped_and_jobs_removed(told: str) -> None:
-    """Writers that fail jobs of the same groups, and old jobs that speak again: no deadlock, and the sums are right."""
+def test_four_writers_go_on_while_days_are_dropped_and_jobs_removed(history_url: str) -> None:
+    """Writers add failures to the same groups, and events to old jobs: there is no deadlock, and the aggregates are right."""
     stop = threading.Event()
     wrong: list[BaseException] = []
     written: list[dict[str, Any]] = []
@@ -326,22 +340,22 @@ def test_four_writers_go_on_while_days_are_dropped_and_jobs_removed(told: str) -
                     failure(f"{day}-1", at(8 - day % 3, number), attempt=number + 2 + 10_000 * writer)
                     for day in range(-7, 6)
                 ]
-                tell(told, batch)
+                write_events(history_url, batch)
                 written.extend(batch)
-        except BaseException as error:  # noqa: BLE001  # whatever it is, the test fails and shows it
+        except BaseException as error:  # noqa: BLE001  # the test fails with any error, and shows it
             wrong.append(error)
 
     writers = [threading.Thread(target=write, args=[writer]) for writer in range(4)]
     for thread in writers:
         thread.start()
     try:
-        done = run(told, batch_rows=10, at_once=2)
+        done = run(history_url, batch_rows=10, at_once=2)
     finally:
         stop.set()
         for thread in writers:
             thread.join()
     assert wrong == []
     assert len(done.attempts.partitions) == 4
-    assert unsound(told) == []
-    lines = differences(told, [*history(), *written])
+    assert differences_found(history_url) == []
+    lines = differences(history_url, [*history(), *written])
     assert [line for line in lines if not line.startswith(("jobs(", "lineage_edges("))] == []

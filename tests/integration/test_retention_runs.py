@@ -1,4 +1,4 @@
-"""Retention of runs: a run goes as a whole, when all of it is over; what lives stays, and nothing that went comes back."""
+"""Retention of runs: a run goes as a whole, when all of its jobs are expired, and never comes back."""
 
 import json
 import os
@@ -24,13 +24,13 @@ from tests.integration.aging import (
     OPEN_HORIZON,
     TODAY,
     at,
+    differences_found,
     event,
     kept,
     placed,
     run,
     session,
-    tell,
-    unsound,
+    write_events,
 )
 from tests.law.oracle import oracle_after_retention
 from tests.law.tables import difference, read_tables
@@ -40,7 +40,7 @@ ENDED = ("completed", "cancelled", "discarded")
 
 
 def command(url: str, *arguments: str, days: int = 90) -> dict[str, Any]:
-    """`jobtrail retain --json` as a user runs it, with its default for open jobs."""
+    """Run `jobtrail retain --json` as a user does, with the default for open jobs."""
     environment = {**os.environ, "JOBTRAIL_DATABASE_URL": url, "JOBTRAIL_RETENTION_DAYS": str(days)}
     done = subprocess.run(
         [JOBTRAIL, "retain", "--json", *arguments],
@@ -55,12 +55,12 @@ def command(url: str, *arguments: str, days: int = 90) -> dict[str, Any]:
 
 
 def ago(days: float) -> int:
-    """So many days before now, in microseconds."""
+    """Return the time this many days ago, in microseconds."""
     return round((datetime.now(UTC) - timedelta(days=days)).timestamp()) * 1_000_000
 
 
 def tables_are_those_of(url: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:
-    """How the tables differ from the oracle's, where ``before`` had come when retention ran, and ``after`` came then."""
+    """Return the differences from the oracle, if ``before`` came before retention ran, and ``after`` came after it."""
     horizons = tuple(int(start_of(day).timestamp()) * 1_000_000 for day in (HORIZON, OPEN_HORIZON))
     expected = oracle_after_retention(before, after, [], (horizons[0], horizons[1]))
     with session(url, autocommit=True) as connection:
@@ -68,14 +68,14 @@ def tables_are_those_of(url: str, before: list[dict[str, Any]], after: list[dict
 
 
 def test_a_run_of_a_hundred_days_and_a_job_scheduled_in_eighty_stay(database_url_each: str) -> None:
-    """With the settings' defaults. The children's attempts from before the horizon go: they are history by the day."""
+    """With the default settings. The children's attempts from before the horizon still go: they are kept by the day."""
     root = placed("sub-1")
     events = [event("sub-1", "executing", ago(100), **root, expected_children={"Renewal": 4})]
     for number, days in enumerate((95, 65, 35, 5)):
         child = placed("sub-1", "sub-1") | {"worker": "Renewal"}
         events.append(event(f"ren-{number}", "completed", ago(days), **child))
     events.append(event("yearly-1", "scheduled", ago(100), **placed("yearly-1"), scheduled_at=ago(-80)))
-    tell(database_url_each, events)
+    write_events(database_url_each, events)
     assert command(database_url_each, "--dry-run")["jobs"] == 0
     assert command(database_url_each, "--dry-run")["jobs_kept"] == 3
     assert command(database_url_each)["jobs"] == 0
@@ -83,21 +83,21 @@ def test_a_run_of_a_hundred_days_and_a_job_scheduled_in_eighty_stay(database_url
     with session(database_url_each, autocommit=True) as connection:
         assert connection.execute("SELECT count(*) FROM lineage_edges").fetchone() == (4,)
         assert connection.execute("SELECT count(*) FROM attempts").fetchone() == (3,)
-    assert unsound(database_url_each) == []
+    assert differences_found(database_url_each) == []
 
 
 @pytest.mark.parametrize("state", [*OPEN, *ENDED])
 def test_an_open_job_stays_and_one_that_ended_goes(database_url_each: str, state: str) -> None:
-    tell(database_url_each, [event("old", state, at(-1))])
+    write_events(database_url_each, [event("old", state, at(-1))])
     run(database_url_each)
     assert kept(database_url_each) == ({"old"} if state in OPEN else set())
 
 
-def test_an_open_job_that_nobody_touched_for_long_goes_all_the_same(database_url_each: str) -> None:
-    """Counted from the last that was heard of it, or from the time that it is scheduled for, if that is later."""
+def test_an_open_job_without_events_for_long_goes_too(database_url_each: str) -> None:
+    """The time is counted from its last event, or from the time that it is scheduled for, if that is later."""
     limit = KEEP - OPEN_DAYS  # days from the horizon to that of open jobs
-    far, never = at(365 * 9), at(365 * 70)  # what is more than ten years away is read as not known
-    tell(
+    far, never = at(365 * 9), at(365 * 70)  # a time more than ten years away is read as not known
+    write_events(
         database_url_each,
         [
             event("within", "executing", at(limit)),
@@ -105,7 +105,7 @@ def test_an_open_job_that_nobody_touched_for_long_goes_all_the_same(database_url
             event("scheduled within", "scheduled", at(limit - 9), scheduled_at=at(limit)),
             event("scheduled beyond", "scheduled", at(limit - 9), scheduled_at=at(limit) - 1),
             event("scheduled far ahead", "scheduled", at(limit - 9), scheduled_at=far),
-            event("scheduled for a time that cannot be", "scheduled", at(limit - 9), scheduled_at=never),
+            event("scheduled for an impossible time", "scheduled", at(limit - 9), scheduled_at=never),
             event("ended, scheduled far ahead", "completed", at(limit - 9), scheduled_at=far),
         ],
     )
@@ -114,13 +114,15 @@ def test_an_open_job_that_nobody_touched_for_long_goes_all_the_same(database_url
 
 
 def test_without_a_limit_an_open_job_stays_for_ever(database_url_each: str) -> None:
-    tell(database_url_each, [event("old", "executing", at(-5000)), event("ended", "completed", at(-5000))])
+    write_events(
+        database_url_each, [event("old", "executing", at(-5000)), event("ended", "completed", at(-5000))]
+    )
     run(database_url_each, HORIZON, None)
     assert kept(database_url_each) == {"old"}
 
 
 def test_a_run_stays_whole_while_one_job_of_it_is_open_or_newer(database_url_each: str) -> None:
-    """The root, the jobs beside it, their edges; of the same ids in another namespace nothing."""
+    """The root, the other jobs and their edges stay, but nothing of the same ids in another namespace."""
     events = []
     for name, last in (
         ("open", event("open-3", "retryable", at(-2), **placed("open", "open-2"))),
@@ -133,18 +135,18 @@ def test_a_run_stays_whole_while_one_job_of_it_is_open_or_newer(database_url_eac
         ]
         events.append(last)
     others = [{**one, "namespace": "other", "occurred_at": at(-9), "state": "completed"} for one in events]
-    tell(database_url_each, [*events, *others])
+    write_events(database_url_each, [*events, *others])
     done = run(database_url_each)
     whole = {f"{name}{end}" for name in ("open", "newer") for end in ("", "-1", "-2", "-3")}
     assert kept(database_url_each) == whole
     assert (done.rows.jobs, done.rows.edges) == (4 + 12, 3 + 9)
     assert tables_are_those_of(database_url_each, [*events, *others], []) == []
-    assert unsound(database_url_each) == []
+    assert differences_found(database_url_each) == []
 
 
-def test_jobs_whose_root_nobody_heard_of_are_a_run(database_url_each: str) -> None:
+def test_jobs_whose_root_has_no_event_are_a_run(database_url_each: str) -> None:
     lost, gone = placed("lost", "lost"), placed("gone", "gone")
-    tell(
+    write_events(
         database_url_each,
         [
             event("1", "completed", at(-3), **lost),
@@ -157,33 +159,33 @@ def test_jobs_whose_root_nobody_heard_of_are_a_run(database_url_each: str) -> No
 
 
 def test_jobs_that_name_only_a_parent_belong_to_its_run(database_url_each: str) -> None:
-    """Up and down, over several levels, where the parent is unknown, and where they are their own ancestors."""
+    """Up and down over several levels, also if the parent is unknown, or if they are their own ancestors."""
 
     def below(parent: str) -> dict[str, Any]:
         return {"parent_job_id": parent}
 
-    tell(
+    write_events(
         database_url_each,
         [
             event("root", "executing", at(-3), **placed("root")),
             event("child", "completed", at(-3), **below("root")),
             event("grandchild", "completed", at(-3), **below("child")),
-            # The other way round: the youngest holds all above it, and its siblings.
+            # The other way round: the youngest job keeps all jobs above it, and its siblings.
             event("top", "completed", at(-3), **placed("top")),
             event("middle", "completed", at(-3), **placed("top", "top")),
             event("under", "completed", at(-3), **below("middle")),
             event("lowest", "available", at(-3), **below("under")),
             event("sibling", "completed", at(-3), **below("under")),
-            # A parent that nobody heard of.
+            # A parent without an event.
             event("orphan", "completed", at(-3), **below("nobody")),
             event("other orphan", "scheduled", at(-3), **below("nobody")),
-            # Circles, one of which lives.
+            # Circles; one of them lives.
             event("a", "completed", at(-3), **below("b")),
             event("b", "completed", at(-3), **below("a")),
             event("c", "completed", at(-3), **below("d")),
             event("d", "executing", at(-3), **below("c")),
             event("self", "completed", at(-3), **below("self")),
-            # A chain that is over.
+            # A chain that is expired.
             event("x", "completed", at(-3), **placed("x")),
             event("y", "completed", at(-3), **below("x")),
             event("z", "completed", at(-3), **below("y")),
@@ -195,23 +197,23 @@ def test_jobs_that_name_only_a_parent_belong_to_its_run(database_url_each: str) 
         *("top", "middle", "under", "lowest", "sibling"),
         *("orphan", "other orphan", "c", "d"),
     }
-    assert unsound(database_url_each) == []
+    assert differences_found(database_url_each) == []
 
 
-def test_a_root_stays_while_jobs_name_it_also_where_it_names_another(database_url_each: str) -> None:
-    """A workflow within a workflow, whose jobs name the inner one: the inner root's own root is the outer one."""
+def test_a_root_stays_while_jobs_name_it_even_if_it_names_another_root(database_url_each: str) -> None:
+    """In a workflow within a workflow, the jobs name the inner root, and the inner root names the outer one."""
     events = [
         event("outer", "completed", at(-3), **placed("outer")),
         event("inner", "completed", at(-3), **placed("outer", "outer")),
         event("job", "executing", at(-3), **placed("inner", "inner")),
     ]
-    tell(database_url_each, events)
+    write_events(database_url_each, events)
     run(database_url_each)
     assert kept(database_url_each) == {"outer", "inner", "job"}
 
 
 def history() -> list[dict[str, Any]]:
-    """Runs that go and runs that stay, each with ends, failures and edges on either side of the horizon."""
+    """Return runs that go and runs that stay, each with ends, failures and edges on both sides of the horizon."""
     events = []
     for number in range(40):
         root = f"run-{number}"
@@ -228,8 +230,8 @@ def history() -> list[dict[str, Any]]:
     return events
 
 
-def test_a_dry_run_says_to_the_row_what_a_run_then_removes(database_url_each: str) -> None:
-    tell(database_url_each, history())
+def test_a_dry_run_counts_exactly_the_rows_that_a_run_then_removes(database_url_each: str) -> None:
+    write_events(database_url_each, history())
     with session(database_url_each, autocommit=True) as connection:
         would = plan(connection, KEEP, OPEN_DAYS)
         old = connection.execute("SELECT count(*) FROM jobs WHERE latest_at < %s", [start_of(HORIZON)])
@@ -248,10 +250,10 @@ def test_a_dry_run_says_to_the_row_what_a_run_then_removes(database_url_each: st
     assert tables_are_those_of(database_url_each, history(), []) == []
 
 
-def test_whatever_comes_again_after_a_removal_changes_nothing(database_url_each: str) -> None:
-    """Every event a second time, in any order and in any batches: no run comes back, not even half of one."""
+def test_redelivery_after_a_removal_changes_nothing(database_url_each: str) -> None:
+    """Every event comes a second time, in any order and in any batches: no run comes back, not even in part."""
     events = history()
-    tell(database_url_each, events)
+    write_events(database_url_each, events)
     run(database_url_each)
     with session(database_url_each, autocommit=True) as connection:
         before = read_tables(connection)
@@ -259,19 +261,19 @@ def test_whatever_comes_again_after_a_removal_changes_nothing(database_url_each:
     for _ in range(3):
         chance.shuffle(events)
         for start in range(0, len(events), 17):
-            tell(database_url_each, events[start : start + 17])
+            write_events(database_url_each, events[start : start + 17])
     with session(database_url_each, autocommit=True) as connection:
         assert difference(before, read_tables(connection)) == []
-    assert unsound(database_url_each) == []
+    assert differences_found(database_url_each) == []
 
 
 def test_an_end_that_comes_late_ends_a_job_that_was_kept_and_is_not_counted(database_url_each: str) -> None:
-    """A journal may deliver it after more days than are kept. The run then goes with the next removal."""
+    """A journal may deliver an end later than the days that are kept. The run then goes with the next removal."""
     begun = [event("1", "executing", at(-3)), event("2", "executing", at(-3), parent_job_id="1")]
     ended = [event("1", "completed", at(-2)), event("2", "completed", at(-2), parent_job_id="1")]
-    tell(database_url_each, begun)
+    write_events(database_url_each, begun)
     run(database_url_each)
-    assert tell(database_url_each, ended) == 2
+    assert write_events(database_url_each, ended) == 2
     assert tables_are_those_of(database_url_each, begun, ended) == []
     with session(database_url_each, autocommit=True) as connection:
         states = connection.execute("SELECT DISTINCT state FROM jobs").fetchall()
@@ -279,13 +281,13 @@ def test_an_end_that_comes_late_ends_a_job_that_was_kept_and_is_not_counted(data
             "SELECT (SELECT count(*) FROM attempts), (SELECT count(*) FROM outcomes_hourly)"
         ).fetchone()
     assert (states, counts) == ([("completed",)], (0, 0))
-    assert unsound(database_url_each) == []
+    assert differences_found(database_url_each) == []
     run(database_url_each, HORIZON + timedelta(days=1))
     assert kept(database_url_each) == set()
 
 
-def test_a_late_event_brings_back_no_job_that_went_and_makes_none(database_url_each: str) -> None:
-    """A child of a run that was removed, whose event is newer than the horizon, stands alone; older events stay refused."""
+def test_a_late_event_neither_brings_back_nor_creates_a_job(database_url_each: str) -> None:
+    """A child of a removed run with an event newer than the horizon is stored without its run; older events stay refused."""
     events = [
         event("r", "completed", at(-3), **placed("r")),
         event("c", "completed", at(-3), **placed("r", "r")),
@@ -295,23 +297,23 @@ def test_a_late_event_brings_back_no_job_that_went_and_makes_none(database_url_e
         event("c", "completed", at(2), attempt=2, **placed("r", "r")),
         event("e", "completed", at(2), **placed("r", "r")),
     ]
-    tell(database_url_each, events)
+    write_events(database_url_each, events)
     run(database_url_each)
-    tell(database_url_each, late)
-    tell(database_url_each, [*events, *late])
+    write_events(database_url_each, late)
+    write_events(database_url_each, [*events, *late])
     assert kept(database_url_each) == {"c", "e"}
     assert tables_are_those_of(database_url_each, events, [*late, *events]) == []
-    assert unsound(database_url_each) == []
+    assert differences_found(database_url_each) == []
 
 
 def test_a_run_that_somebody_writes_to_is_left_whole(database_url_each: str) -> None:
-    """A writer has brought something new of one of its jobs, and has not committed yet."""
+    """A writer has updated one of its jobs, and has not committed yet."""
     events = [
         event("r", "completed", at(-3), **placed("r")),
         *(event(f"{number}", "completed", at(-3), **placed("r", "r")) for number in range(9)),
         event("over", "completed", at(-3)),
     ]
-    tell(database_url_each, events)
+    write_events(database_url_each, events)
     with session(database_url_each) as writer:
         writer.execute("UPDATE jobs SET attempt = 2, latest_at = now() WHERE job_id = '4'")
         assert run(database_url_each).rows.jobs == 1
@@ -323,7 +325,7 @@ def test_a_run_larger_than_a_transaction_goes_piece_by_piece_past_a_kill(databas
     events = [event("r", "completed", at(-3), **placed("r"))]
     events += [event(f"{number}", "completed", at(-3), **placed("r", "r")) for number in range(50)]
     events += [event(f"u{number}", "completed", at(-3), parent_job_id=str(number)) for number in range(50)]
-    tell(database_url_each, events)
+    write_events(database_url_each, events)
     steps: list[str] = []
 
     with (
@@ -339,15 +341,17 @@ def test_a_run_larger_than_a_transaction_goes_piece_by_piece_past_a_kill(databas
         with pytest.raises(psycopg.OperationalError):
             delete_expired(connection, Horizons(HORIZON, OPEN_HORIZON), reached=reached, batch_rows=10)
     assert 50 < len(kept(database_url_each)) < 101
-    assert unsound(database_url_each) == []
+    assert differences_found(database_url_each) == []
     assert run(database_url_each, batch_rows=10).rows.jobs > 50
     assert kept(database_url_each) == set()
     with session(database_url_each, autocommit=True) as connection:
         assert connection.execute("SELECT count(*) FROM lineage_edges").fetchone() == (0,)
 
 
-def test_the_limit_of_open_jobs_moves_alone_when_its_setting_is_shortened(database_url_each: str) -> None:
-    tell(database_url_each, [event("old", "executing", at(-1))])
+def test_the_horizon_of_open_jobs_advances_alone_when_its_setting_is_shortened(
+    database_url_each: str,
+) -> None:
+    write_events(database_url_each, [event("old", "executing", at(-1))])
     with session(database_url_each, autocommit=True) as connection:
         assert retain(connection, KEEP, OPEN_DAYS).rows.jobs == 0
         assert retain(connection, KEEP, KEEP).rows.jobs == 1
@@ -361,7 +365,7 @@ def test_the_limit_of_open_jobs_moves_alone_when_its_setting_is_shortened(databa
     [(400, TODAY - timedelta(days=400)), (10, TODAY - timedelta(days=90)), (0, None)],
     ids=["longer than all others", "never shorter than all others", "for ever"],
 )
-def test_open_jobs_are_kept_for(keep_open_days: int, expected: Any) -> None:
+def test_how_long_open_jobs_are_kept(keep_open_days: int, expected: Any) -> None:
     now = RetentionState(None, None, None, None, TODAY, 0)
     assert now.wanted(90, keep_open_days) == Horizons(TODAY - timedelta(days=90), expected)
 
@@ -371,9 +375,9 @@ def test_open_jobs_are_kept_longer_than_a_year_unless_set_otherwise() -> None:
     assert (settings.retention_days, settings.retention_open_days) == (90, 400)
 
 
-def test_what_was_stored_before_the_earliest_time_was_kept_is_treated_alike(database_url_each: str) -> None:
-    """After an upgrade: rows that do not know when they were first heard of stay or go by the same rules."""
-    tell(
+def test_rows_from_before_the_column_earliest_at_are_treated_alike(database_url_each: str) -> None:
+    """After an upgrade, rows without the time of their first event stay or go by the same rules."""
+    write_events(
         database_url_each,
         [
             event("open", "executing", at(-3)),
@@ -386,15 +390,15 @@ def test_what_was_stored_before_the_earliest_time_was_kept_is_treated_alike(data
         connection.commit()
     run(database_url_each)
     assert kept(database_url_each) == {"open", "new"}
-    tell(database_url_each, [event("open", "completed", at(-2)), event("over", "completed", at(-3))])
+    write_events(database_url_each, [event("open", "completed", at(-2)), event("over", "completed", at(-3))])
     with session(database_url_each, autocommit=True) as connection:
         assert connection.execute("SELECT state FROM jobs WHERE job_id = 'open'").fetchone() == ("completed",)
     assert kept(database_url_each) == {"open", "new"}
-    assert unsound(database_url_each) == []
+    assert differences_found(database_url_each) == []
 
 
 def test_runs_are_looked_up_and_removed_by_indexes_alone(database_url_each: str) -> None:
-    """However large the tables are: nothing but the search for old jobs reads them through, and that reads each page once."""
+    """In tables of any size, only the search for old jobs reads them whole, and it reads each page once."""
     events = []
     for number in range(1_500):
         root, day = f"run-{number}", -9 if number % 3 else 2
@@ -403,7 +407,7 @@ def test_runs_are_looked_up_and_removed_by_indexes_alone(database_url_each: str)
         events.append(event(f"{root}-3", "completed", at(day), parent_job_id=f"{root}-2"))
     with session(database_url_each, autocommit=True) as connection:
         ensure_days(connection, HORIZON, TODAY)
-    tell(database_url_each, events)
+    write_events(database_url_each, events)
     counters = "SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE schemaname = 'jobtrail' AND relname IN ('jobs', 'lineage_edges')"
     with session(database_url_each, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE) jobs, lineage_edges")

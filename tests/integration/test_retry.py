@@ -1,4 +1,4 @@
-"""Dead letters tried again, on a real Postgres: killed at every step, beside other writers, past what it refuses."""
+"""Retries of dead letters on a real Postgres: killed at every step, beside other writers, with rows that it refuses."""
 
 import multiprocessing
 import os
@@ -40,7 +40,7 @@ def decode(letter: DeadLetter) -> Event:
 
 
 def letter_of(number: int, reason: str = "unknown_schema", **fields: Any) -> DeadLetter:
-    """A valid event that was kept as a dead letter, because its schema was not to be had."""
+    """Return a valid event that was kept as a dead letter because its schema was not available."""
     event = {**EVENT, "occurred_at": NOW_US + number * US, "job_id": f"job-{number}", **fields}
     if number % 5 == 0 and "state" not in fields:
         event |= {"state": "discarded", "error": {"type": "E", "message": f"no {number}"}}
@@ -56,7 +56,7 @@ def letter_of(number: int, reason: str = "unknown_schema", **fields: Any) -> Dea
     )
 
 
-def letter_without_sense(number: int) -> DeadLetter:
+def letter_of_garbage(number: int) -> DeadLetter:
     return letter_of(number)._replace(payload=b"\x07")
 
 
@@ -88,8 +88,10 @@ def count(connection: psycopg.Connection, query: str) -> int:
     return int(row[0] or 0)
 
 
-def test_what_can_be_read_now_is_stored_and_its_dead_letter_is_gone(connection: psycopg.Connection) -> None:
-    """Once more changes nothing."""
+def test_events_that_can_be_read_now_are_stored_and_their_dead_letters_deleted(
+    connection: psycopg.Connection,
+) -> None:
+    """A second retry changes nothing."""
     keep(connection, *(letter_of(number) for number in range(1_234)))
     parts: list[int] = []
     done = retry(connection, decode, ALL, on_part=lambda so_far: parts.append(so_far.tried))
@@ -102,8 +104,10 @@ def test_what_can_be_read_now_is_stored_and_its_dead_letter_is_gone(connection: 
     assert retry(connection, decode, ALL) == Retried()
 
 
-def test_what_still_cannot_be_read_stays_with_the_reason_of_now(connection: psycopg.Connection) -> None:
-    keep(connection, letter_of(1), letter_without_sense(2), letter_of(3, worker="a\0b"))
+def test_a_dead_letter_that_still_cannot_be_read_gets_the_present_reason(
+    connection: psycopg.Connection,
+) -> None:
+    keep(connection, letter_of(1), letter_of_garbage(2), letter_of(3, worker="a\0b"))
     done = retry(connection, decode, ALL)
     assert done == Retried(tried=3, stored=1, left=Counter(malformed=1, nul_in_text=1))
     assert kept(connection) == {"malformed": 1, "nul_in_text": 1}
@@ -114,23 +118,23 @@ def test_what_still_cannot_be_read_stays_with_the_reason_of_now(connection: psyc
     assert "1 bytes are not a JobEvent" in detail
 
 
-def test_with_a_schema_that_is_right_for_some_the_others_keep_their_reason(
+def test_a_given_schema_that_fits_only_some_leaves_the_others_their_reason(
     connection: psycopg.Connection,
 ) -> None:
-    keep(connection, letter_of(1), letter_without_sense(2))
+    keep(connection, letter_of(1), letter_of_garbage(2))
     done = retry(connection, decode, ALL, keep_reasons=True)
     assert done == Retried(tried=2, stored=1, left=Counter(unknown_schema=1))
     assert kept(connection) == {"unknown_schema": 1}
 
 
-def test_of_what_the_bytes_are_not_all_there_nothing_is_tried(connection: psycopg.Connection) -> None:
-    """Though the beginning that was kept may happen to decode."""
+def test_a_truncated_dead_letter_is_not_tried(connection: psycopg.Connection) -> None:
+    """The part that was kept may happen to decode."""
     keep(connection, letter_of(1, "too_large"), letter_of(2, "encrypted"))
     assert retry(connection, decode, ALL).left == {"too_large": 1, "encrypted": 1}
     assert kept(connection) == {"too_large": 1, "encrypted": 1}
 
 
-def test_only_what_was_asked_for_is_tried(connection: psycopg.Connection) -> None:
+def test_only_the_chosen_dead_letters_are_tried(connection: psycopg.Connection) -> None:
     other = letter_of(3)._replace(topic="persistent://t/n/other-partition-0")
     keep(connection, letter_of(1), letter_of(2, "foreign_schema"), other)
     assert retry(connection, decode, DeadLetterFilter(reason="foreign_schema")).stored == 1
@@ -140,7 +144,7 @@ def test_only_what_was_asked_for_is_tried(connection: psycopg.Connection) -> Non
     assert retry(connection, decode, DeadLetterFilter(message_id="(1,1,0,-1)")).stored == 1
 
 
-def test_what_postgres_refuses_is_found_and_stays(connection: psycopg.Connection) -> None:
+def test_dead_letters_that_postgres_refuses_stay(connection: psycopg.Connection) -> None:
     connection.execute("ALTER TABLE jobs ADD CONSTRAINT no_poison CHECK (external_id <> 'poison')")
     connection.commit()
     keep(connection, *(letter_of(number) for number in range(60)), letter_of(61, external_id="poison"))
@@ -153,10 +157,10 @@ def test_what_postgres_refuses_is_found_and_stays(connection: psycopg.Connection
     assert retry(connection, decode, DeadLetterFilter(reason="refused_by_database")).stored == 1
 
 
-def test_what_is_from_before_the_horizon_is_removed_and_said_to_be_expired(
+def test_dead_letters_from_before_the_horizon_are_removed_and_counted_as_expired(
     connection: psycopg.Connection, database_url: str
 ) -> None:
-    """As it would be if it came now. The horizon moves while the dead letters are being read: they are folded again."""
+    """As if they came now. The horizon advances while the dead letters are being read, so they are folded again."""
     keep(connection, letter_of(1), letter_of(2), letter_of(3, occurred_at=NOW_US + 30 * 86_400 * US))
 
     def decode_slowly(letter: DeadLetter) -> Event:
@@ -173,7 +177,7 @@ def test_what_is_from_before_the_horizon_is_removed_and_said_to_be_expired(
 def test_a_redelivery_that_waits_for_the_retry_counts_nothing_twice(
     connection: psycopg.Connection, database_url: str
 ) -> None:
-    """Once as the event, by a consumer that can read it; once as the dead letter, by one that cannot."""
+    """It comes once as an event, from a consumer that can read it, and once as a dead letter, from one that cannot."""
     one, two = letter_of(1), letter_of(2)
     keep(connection, one, two)
     as_event = fold([decode(one)])
@@ -191,7 +195,7 @@ def test_a_redelivery_that_waits_for_the_retry_counts_nothing_twice(
     assert retry(connection, decode, ALL, reached=redeliver).stored == 2
     for writer in writers:
         writer.join(30)
-    # The consumer that still could not read it made the dead letter anew: a second retry finds nothing new in it.
+    # The consumer that still could not read it stored the dead letter again: a second retry finds nothing new in it.
     assert kept(connection) == {"unknown_schema": 1}
     assert count(connection, "SELECT sum(completed) FROM outcomes_hourly") == 2
     assert retry(connection, decode, ALL).stored == 1
@@ -202,9 +206,9 @@ def test_a_redelivery_that_waits_for_the_retry_counts_nothing_twice(
 def test_killed_at_any_step_it_loses_nothing_and_counts_nothing_twice(
     database_url: str, connection: psycopg.Connection, databases_of: Callable[[int], Databases]
 ) -> None:
-    """Beside an aggregator that is given the same messages: whenever one looks, each is a dead letter or counted once."""
+    """An aggregator receives the same messages meanwhile. At any moment, each is a dead letter or counted once."""
     letters = [letter_of(number) for number in range(1_100)]
-    senseless = [letter_without_sense(number) for number in range(2_000, 2_003)]
+    senseless = [letter_of_garbage(number) for number in range(2_000, 2_003)]
     keep(connection, *letters, *senseless)
     over = threading.Event()
     aggregator = threading.Thread(target=_redeliver, args=(database_url, letters, over))
@@ -229,12 +233,12 @@ def _now_malformed(letter: DeadLetter) -> DeadLetter:
         decode(letter)
     except DecodeError as error:
         return letter._replace(reason=error.reason, detail=error.detail)
-    raise AssertionError("it was to be without sense")
+    raise AssertionError("expected garbage, got an event")
 
 
 def _killed_retry(url: str, at: int, connection: psycopg.Connection, events: int) -> str:
-    """A retry in a process that kills itself when it has reached so many steps; says which was the last."""
-    # Not forked from the test's own process, which has connections and threads; preloaded, so that a new one is cheap.
+    """Run a retry in a process that kills itself after ``at`` steps; return the last step."""
+    # Not forked from the test's process, which has connections and threads; preloaded, so that a new one is cheap.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pytest", "tests.integration.test_retry"])
     ours, theirs = context.Pipe(duplex=False)
@@ -247,7 +251,7 @@ def _killed_retry(url: str, at: int, connection: psycopg.Connection, events: int
     left = count(
         connection, "SELECT count(*) FROM dead_letters WHERE message_id LIKE '(1,%' AND payload <> '\\x07'"
     )
-    # In one statement, so of one moment: the aggregator goes on.
+    # One statement sees one moment, while the aggregator goes on.
     apart = "SELECT (SELECT coalesce(sum(completed + discarded), 0) FROM outcomes_hourly) - (SELECT count(*) FROM attempts)"
     assert count(connection, apart) == 0
     ends = count(connection, "SELECT sum(completed + discarded) FROM outcomes_hourly")
@@ -266,14 +270,14 @@ def _retry_until_killed(url: str, at: int, pipe: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with closing(session(url)) as connection:
-        # What can be read goes in parts of its own, so that a kill in a later one has something behind it.
+        # Readable events go in parts of their own, so that a kill in a later part comes after a commit.
         retry(connection, decode, ALL, reached=kill_when_due)
-        while True:  # the last steps lie behind the commit
+        while True:  # the last steps are after the commit
             kill_when_due("after commit")
 
 
 def _redeliver(url: str, letters: list[DeadLetter], over: threading.Event) -> None:
-    """An aggregator that is given some of the messages again, in another order, until it is over."""
+    """Write some of the messages again, in another order, as an aggregator does, until ``over`` is set."""
     chance = random.Random(1)
     with closing(session(url)) as connection:
         while not over.wait(0.05):

@@ -1,4 +1,4 @@
-"""One id used for several jobs: noticed in whatever order the events come, and nothing else is taken for it."""
+"""One id used for several jobs: noticed in any order of the events, and not mistaken for anything else."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -20,21 +20,21 @@ from store.connection import connect
 from store.verify.run import verify
 from store.writing.writer import prepare_session, write_batch
 from testing.databases import Databases
-from tests.integration.story import KINO, ago, event, failure, incident, placed, root_of, tell
+from tests.integration.story import KINO, ago, event, failure, incident, placed, root_of, store_events
 
 SLOW = failure("timeout", "no answer within 30 s")
 
 
 def nightly(state: str, at: int, **fields: Any) -> Event:
-    """An event of a cron job with a fixed id."""
+    """Return an event of a cron job with a fixed id."""
     if state in ("retryable", "discarded"):
         fields = {"error": SLOW, **fields}
     return event("NightlyJob", "nightly", state, at, **{**root_of("nightly"), **fields})
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is published, and what a reader is to see: the state, and how the id was used again (None: it was not)."""
+class Story:
+    """What is published, and what must be shown: the state, and how the id was used again (None: it was not)."""
 
     name: str
     events: list[Event]
@@ -55,73 +55,73 @@ THE_CASE = [
 DAILY = [nightly("completed", ago(days=day)) for day in (3, 2, 1)]
 
 USED_AGAIN = [
-    Told(
+    Story(
         "completed, failed twice, running",
         THE_CASE,
         "completed",
         {"attempt": 1, "ends": 3, "last_outcome": "retryable", "open_again_at": ago(minutes=5)},
     ),
-    Told(
+    Story(
         "a cron job that never fails",
         DAILY,
         "completed",
         {"attempt": 1, "ends": 3, "last_outcome": "completed", "open_again_at": None},
     ),
-    Told(
+    Story(
         "completed, and running now",
         [nightly("completed", ago(days=1)), nightly("executing", ago(minutes=3))],
         "completed",
         {"attempt": 1, "ends": 1, "last_outcome": "completed", "open_again_at": ago(minutes=3)},
     ),
-    Told(
+    Story(
         "completed, and waiting again",
         [nightly("completed", ago(days=1)), nightly("available", ago(minutes=3))],
         "completed",
         {"ends": 1, "open_again_at": ago(minutes=3)},
     ),
-    Told(
+    Story(
         "completed, and started again two minutes later",
         [nightly("completed", ago(minutes=10)), nightly("executing", ago(minutes=8))],
         "completed",
         {"ends": 1, "open_again_at": ago(minutes=8)},
     ),
-    Told(
+    Story(
         "failed twice within two seconds, without another attempt",
         [nightly("retryable", ago(minutes=5)), nightly("retryable", ago(minutes=5, seconds=-2))],
         "retryable",
         {"attempt": 1, "ends": 2, "last_outcome": "retryable"},
     ),
-    Told(
+    Story(
         "failed, and running again without another attempt",
         [nightly("retryable", ago(hours=1)), nightly("executing", ago(minutes=5))],
         "retryable",
         {"ends": 1, "open_again_at": ago(minutes=5)},
     ),
-    Told(
+    Story(
         "completed then failed",
         [nightly("completed", ago(hours=2)), nightly("discarded", ago(hours=1))],
         "completed",
         {"ends": 2, "last_outcome": "discarded", "open_again_at": None},
     ),
-    Told(
+    Story(
         "discarded at its third attempt, and completed at the same",
         [nightly("discarded", ago(hours=2), attempt=3), nightly("completed", ago(hours=1), attempt=3)],
         "completed",
         {"attempt": 3, "ends": 2, "last_outcome": "completed"},
     ),
-    Told(
+    Story(
         "cancelled then completed",
         [nightly("cancelled", ago(hours=2)), nightly("completed", ago(hours=1))],
         "completed",
         {"ends": 2, "last_outcome": "completed"},
     ),
-    Told(
+    Story(
         "two outcomes at one time",
         [nightly("cancelled", ago(hours=2)), nightly("completed", ago(hours=2))],
         "completed",
         {"ends": 2},
     ),
-    Told(
+    Story(
         "an id of another worker's job",
         [
             nightly("completed", ago(hours=2)),
@@ -130,8 +130,8 @@ USED_AGAIN = [
         "completed",
         {"ends": 1, "open_again_at": ago(hours=1)},
     ),
-    Told(
-        "a run that needed two attempts, and one that runs at its first",
+    Story(
+        "a run that needed two attempts, and one that executes its first",
         [
             nightly("retryable", ago(days=2)),
             nightly("completed", ago(days=2, minutes=-1), attempt=2),
@@ -140,8 +140,8 @@ USED_AGAIN = [
         "completed",
         {"open_again_at": ago(minutes=5)},
     ),
-    Told(
-        "a run that needed two attempts, and one that completed at its first",
+    Story(
+        "a run that needed two attempts, and one that completed its first",
         [
             nightly("retryable", ago(days=2)),
             nightly("completed", ago(days=2, minutes=-1), attempt=2),
@@ -151,8 +151,8 @@ USED_AGAIN = [
         "completed",
         {"attempt": 1, "ends": 2, "last_outcome": "completed", "open_again_at": None},
     ),
-    Told(
-        "a run that was lost at its second attempt, and one that failed at its first",
+    Story(
+        "a run that was lost in its second attempt, and one that failed in its first",
         [
             nightly("retryable", ago(days=2)),
             nightly("executing", ago(days=2, minutes=-1), attempt=2),
@@ -164,18 +164,18 @@ USED_AGAIN = [
 ]
 
 NOT_USED_AGAIN = [
-    Told(
+    Story(
         "one job in each of two namespaces",
         [nightly("completed", ago(days=1))],
         "completed",
         other=[nightly("discarded", ago(hours=1), namespace="kino-staging")],
     ),
-    Told(
+    Story(
         "two attempts that both completed",
         [nightly("completed", ago(days=1)), nightly("completed", ago(hours=1), attempt=2)],
         "completed",
     ),
-    Told(
+    Story(
         "a higher attempt for each run, as publishers are asked to give",
         [
             nightly("completed", ago(days=2), attempt=1),
@@ -184,7 +184,7 @@ NOT_USED_AGAIN = [
         ],
         "executing",
     ),
-    Told(
+    Story(
         "a retry",
         [
             nightly("available", ago(minutes=30)),
@@ -196,8 +196,8 @@ NOT_USED_AGAIN = [
         ],
         "completed",
     ),
-    Told(
-        "a job that put itself off",
+    Story(
+        "a job that postponed itself",
         [
             nightly("executing", ago(hours=3)),
             nightly("scheduled", ago(hours=3, seconds=-5), scheduled_at=ago(hours=1)),
@@ -206,23 +206,23 @@ NOT_USED_AGAIN = [
         ],
         "completed",
     ),
-    Told(
-        "a job that is put off, and waits",
+    Story(
+        "a job that was postponed, and waits",
         [nightly("executing", ago(hours=3)), nightly("scheduled", ago(hours=2), scheduled_at=ago(hours=1))],
         "executing",
     ),
-    Told(
+    Story(
         "a start by the clock of a host that is 30 seconds ahead",
         [nightly("completed", ago(minutes=10)), nightly("executing", ago(minutes=9, seconds=30))],
         "completed",
     ),
-    Told(
+    Story(
         "a queue whose clock is a minute ahead",
         [nightly("available", ago(minutes=9)), nightly("completed", ago(minutes=10))],
         "completed",
     ),
-    Told(
-        "an end that was noticed when the next attempt was over",
+    Story(
+        "an end that was reported after the next attempt had ended",
         [
             nightly("executing", ago(hours=3)),
             nightly("executing", ago(hours=2), attempt=2),
@@ -231,13 +231,13 @@ NOT_USED_AGAIN = [
         ],
         "completed",
     ),
-    Told(
-        "a failed job that waits, said with the number of the attempt that failed",
+    Story(
+        "a failed job that waits, reported with the number of the attempt that failed",
         [nightly("retryable", ago(hours=1)), nightly("available", ago(minutes=5))],
         "retryable",
     ),
-    Told(
-        "a start that is told again, with more in it",
+    Story(
+        "a start that is reported again, with more fields",
         [
             nightly("executing", ago(hours=1)),
             nightly("executing", ago(hours=1), expected_children={"PageJob": 3}),
@@ -259,20 +259,20 @@ ORDERS: dict[str, Callable[[list[Event]], list[list[Event]]]] = {
 
 @dataclass
 class Place:
-    """A database that many stories are told in, each in namespaces of its own."""
+    """A database for many stories, each in namespaces of its own."""
 
     writing: psycopg.Connection
     reading: psycopg.Connection
-    told: int = 0
+    stories: int = 0
 
-    def tell(self, told: Told, order: str) -> tuple[str, ReusedId | None]:
+    def write(self, story: Story, order: str) -> tuple[str, ReusedId | None]:
         """Write the story in this order; return the job's state, and how its id was used again."""
-        self.told += 1
-        batches = ORDERS[order](told.events) + ([told.other] if told.other else [])
+        self.stories += 1
+        batches = ORDERS[order](story.events) + ([story.other] if story.other else [])
         for batch in batches:
-            named = [one._replace(namespace=f"{one.namespace}-{self.told}") for one in batch]
+            named = [one._replace(namespace=f"{one.namespace}-{self.stories}") for one in batch]
             write_batch(self.writing, fold(named))
-        key = (f"{KINO}-{self.told}", "nightly")
+        key = (f"{KINO}-{self.stories}", "nightly")
         row = self.reading.execute(
             "SELECT state FROM jobs WHERE namespace = %s AND job_id = %s", key
         ).fetchone()
@@ -292,29 +292,29 @@ def place(databases_of: Callable[[int], Databases], request: pytest.FixtureReque
             yield Place(writing, reading)
 
 
-@pytest.mark.parametrize("told", USED_AGAIN, ids=lambda told: told.name)
-def test_an_id_that_is_used_again_is_noticed_in_every_order(place: Place, told: Told) -> None:
-    """The state is what it was; beside it stands what it hides."""
+@pytest.mark.parametrize("story", USED_AGAIN, ids=lambda story: story.name)
+def test_an_id_that_is_used_again_is_noticed_in_every_order(place: Place, story: Story) -> None:
+    """The state is unchanged, and what it hides is shown beside it."""
     for order in ORDERS:
-        state, reused = place.tell(told, order)
-        assert (state, reused is not None) == (told.state, True), order
+        state, reused = place.write(story, order)
+        assert (state, reused is not None) == (story.state, True), order
         assert reused is not None
-        assert told.shown is not None
+        assert story.shown is not None
         shown = {name: _plain(value) for name, value in reused._asdict().items()}
-        assert {name: shown[name] for name in told.shown} == told.shown, order
+        assert {name: shown[name] for name in story.shown} == story.shown, order
 
 
-@pytest.mark.parametrize("told", NOT_USED_AGAIN, ids=lambda told: told.name)
-def test_what_happens_to_every_job_is_not_taken_for_it(place: Place, told: Told) -> None:
+@pytest.mark.parametrize("story", NOT_USED_AGAIN, ids=lambda story: story.name)
+def test_what_may_happen_to_any_job_is_not_mistaken_for_a_reused_id(place: Place, story: Story) -> None:
     for order in ORDERS:
-        assert place.tell(told, order) == (told.state, None), order
+        assert place.write(story, order) == (story.state, None), order
 
 
 def test_nothing_is_concluded_from_attempts_that_retention_removed(place: Place) -> None:
-    """The job is kept for its run; that its last event was an end is known of the attempt alone."""
-    (late,) = (told for told in NOT_USED_AGAIN if told.name.startswith("an end that was noticed"))
-    place.tell(late, "one batch")
-    key = (f"{KINO}-{place.told}", "nightly")
+    """The job is kept because of its run, but only the removed attempt shows that its last event was an end."""
+    (late,) = (story for story in NOT_USED_AGAIN if story.name.startswith("an end that was reported after"))
+    place.write(late, "one batch")
+    key = (f"{KINO}-{place.stories}", "nightly")
     with place.reading.transaction(force_rollback=True):
         place.reading.execute("DELETE FROM attempts WHERE namespace = %s", key[:1])
         assert get_reused_ids(place.reading, [key])
@@ -325,7 +325,7 @@ def test_nothing_is_concluded_from_attempts_that_retention_removed(place: Place)
 
 
 def test_verify_finds_no_difference_in_what_these_stories_wrote(place: Place) -> None:
-    place.tell(USED_AGAIN[0], "one by one")
+    place.write(USED_AGAIN[0], "one by one")
     assert list(verify(place.reading)) == []
 
 
@@ -333,12 +333,12 @@ def test_verify_finds_no_difference_in_what_these_stories_wrote(place: Place) ->
 def jobtrail(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """Run the command on the case, beside an incident with one such job; return what it prints."""
+    """Return a function that runs the command on this case and an incident with one such job, and returns its output."""
     child = event("MailJob", "mail", "executing", ago(minutes=5), **placed("nightly", "nightly", 1))
     again = event(
         "ShowtimeProcessJob", "page-000-show-0", "completed", ago(minutes=2), **placed("12345", "page-000", 2)
     )
-    tell(database_url, [*THE_CASE, child, *incident(), again]).close()
+    store_events(database_url, [*THE_CASE, child, *incident(), again]).close()
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
 
     def called(*arguments: str) -> str:
@@ -363,7 +363,7 @@ WHY = "⚠ NightlyJob #nightly of kino: id used again: 3 ends of attempt 1; the 
     ],
     ids=" ".join,
 )
-def test_wherever_such_a_job_is_shown_it_is_marked_with_the_reason(
+def test_such_a_job_is_marked_with_the_reason_wherever_it_is_shown(
     jobtrail: Callable[..., str], asked: tuple[str, ...]
 ) -> None:
     page = jobtrail(*asked)
@@ -407,9 +407,9 @@ def test_json_has_the_numbers_of_such_jobs(jobtrail: Callable[..., str]) -> None
 def test_a_job_that_names_only_its_parent_is_counted_in_the_tree(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is found by its edge, not by the index of runs."""
+    """It is found by its edge, because the index of runs lacks it."""
     page = [event("PageJob", "p", "completed", ago(days=day), parent_job_id="r") for day in (2, 1)]
-    tell(database_url, [event("SyncJob", "r", "executing", ago(days=2)), *page]).close()
+    store_events(database_url, [event("SyncJob", "r", "executing", ago(days=2)), *page]).close()
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
     assert run(["lineage", "tree", "r"]) == 0
     assert "PageJob #p  completed     ⚠ id used again" in capsys.readouterr().out

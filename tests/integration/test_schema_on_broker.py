@@ -1,4 +1,4 @@
-"""What the real broker accepts and refuses, and that events are read by the schema they were written with."""
+"""Which schemas the real broker accepts and refuses; and events are read by the schema they were written with."""
 
 import copy
 import os
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def settings(pulsar: Pulsar) -> ProvisionSettings:
-    """A topic of the test's own, provisioned."""
+    """Return a new, provisioned topic."""
     settings = own_topic(pulsar)
     run(settings, check=False)
     return settings
@@ -46,7 +46,7 @@ def client(pulsar: Pulsar) -> Iterator[Client]:
 
 
 def receive(client: Client, settings: BrokerSettings, count: int) -> list[Message]:
-    """The first messages of the topic, whatever their order."""
+    """Return the first messages of the topic, in any order."""
     consumer: Consumer = subscribe(
         client,
         settings,
@@ -116,7 +116,7 @@ GROWN_ENUMS = {
 def test_the_broker_accepts_a_compatible_producer(
     client: Client, settings: ProvisionSettings, schema: dict[str, Any]
 ) -> None:
-    """Our own rules see nothing wrong either, and its events are read."""
+    """Our own rules accept its schema too, and its events are read."""
     assert problems(SCHEMA, schema) == []
     publish(client, settings.topic, EVENT, schema=schema)
     (message,) = receive(client, settings, 1)
@@ -128,7 +128,7 @@ def test_the_broker_accepts_a_compatible_producer(
 def test_the_broker_refuses_an_incompatible_producer(
     client: Client, settings: ProvisionSettings, schema: dict[str, Any]
 ) -> None:
-    """As do our own rules, before the broker is asked."""
+    """Our own rules refuse it too, before the broker is asked."""
     assert problems(SCHEMA, schema)
     with pytest.raises(pulsar_client.IncompatibleSchema):
         client.create_producer(settings.topic, schema=avro(schema))
@@ -138,7 +138,7 @@ def test_the_broker_refuses_an_incompatible_producer(
 def test_an_enum_that_grew_is_accepted_by_the_broker_and_refused_by_us(
     client: Client, settings: ProvisionSettings, schema: dict[str, Any]
 ) -> None:
-    """Its events with the new symbol are dead letters with a reason of their own; those with an old one are read."""
+    """Its events with the new symbol are dead letters with a reason of their own; those with an old symbol are read."""
     assert any("gains the symbol paused" in problem for problem in problems(SCHEMA, schema))
     publish(client, settings.topic, {**EVENT, "state": "paused"}, EVENT, schema=schema)
     schemas = WriterSchemas(client, settings)
@@ -151,10 +151,10 @@ def test_an_enum_that_grew_is_accepted_by_the_broker_and_refused_by_us(
     assert (decoded, reasons) == (["completed"], ["unknown_state"])
 
 
-def test_what_the_broker_lets_pass_besides_is_refused_by_us_too(
+def test_other_changes_that_the_broker_accepts_are_refused_by_us(
     client: Client, settings: ProvisionSettings
 ) -> None:
-    """An enum that lost a symbol which stored events have; a changed default, by which the same bytes mean two things."""
+    """An enum lost a symbol that stored events have; a default changed, so that the same bytes mean two things."""
     for schema, said in (
         (
             changed(lambda schema: field(schema, "state")["type"]["symbols"].pop()),
@@ -169,7 +169,7 @@ def test_what_the_broker_lets_pass_besides_is_refused_by_us_too(
 def test_events_of_three_releases_are_each_read_by_the_schema_they_were_written_with(
     client: Client, settings: ProvisionSettings
 ) -> None:
-    """New reads old: the field it lacks has its default. Old reads new: the field it has on top does no harm."""
+    """New code reads old events: the missing field has its default. Old code reads new events: the extra field is ignored."""
     publish(client, settings.topic, {**EVENT, "job_id": "old"}, schema=without("executor"))
     publish(client, settings.topic, {**EVENT, "job_id": "now", "executor": "host:1"})
     publish(client, settings.topic, {**EVENT, "job_id": "new", "host": "h"}, schema=with_more(default=""))
@@ -193,15 +193,15 @@ class Greeting(Record):  # type: ignore[misc]  # pulsar-client has no types
 def test_a_producer_without_an_avro_schema_is_refused(
     client: Client, settings: ProvisionSettings, schema: pulsar_client.schema.Schema
 ) -> None:
-    """Validation is enforced, from the very first producer on."""
+    """Validation is enforced from the first producer on."""
     with pytest.raises(pulsar_client.IncompatibleSchema):
         client.create_producer(settings.topic, schema=schema)
 
 
-def test_messages_of_a_topic_that_was_never_provisioned_say_what_is_wrong(
+def test_messages_of_a_topic_without_provisioning_get_a_precise_reason(
     pulsar: Pulsar, client: Client
 ) -> None:
-    """Where the broker does not insist: no schema at all, and schemas of something else."""
+    """The broker enforces nothing there: there are messages without a schema, and with schemas of other things."""
     name = own_topic(pulsar).topic.split("/")[2]
     reasons = {}
     for kind, schema, content in (
@@ -226,10 +226,10 @@ def test_messages_of_a_topic_that_was_never_provisioned_say_what_is_wrong(
     }
 
 
-def test_a_version_that_the_broker_does_not_have_is_the_message_s_own_fault(
+def test_a_version_that_the_broker_does_not_have_is_the_messages_fault(
     client: Client, settings: ProvisionSettings
 ) -> None:
-    """It says so each time, naming version and topic; a negative version is never taken for the newest."""
+    """The error names the version and the topic every time; a negative version is never read as the newest."""
     schemas = WriterSchemas(client, settings)
     for _ in range(2):
         with pytest.raises(
@@ -241,8 +241,8 @@ def test_a_version_that_the_broker_does_not_have_is_the_message_s_own_fault(
     assert schemas.decoder(0)(encode(EVENT)).job_id == "1"
 
 
-def test_an_outage_while_a_schema_is_fetched_is_no_fault_of_the_message() -> None:
-    """BrokerError, again and again, and never a DecodeError that would make a dead letter of a good event."""
+def test_an_outage_while_a_schema_is_fetched_is_not_the_messages_fault() -> None:
+    """It raises BrokerError every time, never a DecodeError, which would turn a good event into a dead letter."""
     settings = BrokerSettings.load(
         pulsar_url=f"pulsar://127.0.0.1:{free_ports(1)[0]}", pulsar_operation_timeout_seconds=1
     )
@@ -255,7 +255,7 @@ def test_an_outage_while_a_schema_is_fetched_is_no_fault_of_the_message() -> Non
 
 
 def test_the_bundled_schema_serves_without_a_registry() -> None:
-    """For pulsar-lite: no broker is asked, whatever version a message names."""
+    """pulsar-lite has none: the broker is not asked, whatever version a message names."""
     settings = BrokerSettings.load(
         pulsar_url=f"pulsar://127.0.0.1:{free_ports(1)[0]}", schema_registry="bundled"
     )
@@ -265,7 +265,7 @@ def test_the_bundled_schema_serves_without_a_registry() -> None:
 
 
 def test_the_publisher_in_the_documentation_works(client: Client, settings: ProvisionSettings) -> None:
-    """The example of docs/event.md, run as it stands, without anything of jobtrail's but the schema file."""
+    """The example of docs/event.md runs unchanged, with nothing of jobtrail's but the schema file."""
     (example,) = re.findall(
         r"^```python\n(.*?)^```$", (ROOT / "docs/event.md").read_text(), re.MULTILINE | re.DOTALL
     )

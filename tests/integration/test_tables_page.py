@@ -1,4 +1,4 @@
-"""docs/tables.md: its tables and columns are the database's, and its queries and roles work as they stand."""
+"""docs/tables.md: its tables and columns are the database's, and its queries and roles work unchanged."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from settings.database import DatabaseSettings
 from store.connection import connect
 from store.migrate import migrate
 from store.writing.writer import prepare_session, write_batch
-from tests.integration.story import ago, event, failure, incident, root_of, tell
+from tests.integration.story import ago, event, failure, incident, root_of, store_events
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tables.md").read_text(encoding="utf-8")
 OPERATING = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -47,13 +47,13 @@ WHERE relnamespace::regnamespace::text = ANY (%s) AND NOT relispartition
 
 
 def sections(page: str) -> dict[str, str]:
-    """Heading of the third level to the text below it."""
+    """Map each heading of the third level to the text below it."""
     parts = re.split(r"^#{2,3} (.+)$", page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def blocks(page: str) -> dict[str, list[str]]:
-    """Heading to the SQL blocks below it."""
+    """Map each heading to the SQL blocks below it."""
     found = {
         name: re.findall(r"^```sql\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
         for name, text in sections(page).items()
@@ -65,8 +65,8 @@ QUERIES = {name: text for name, texts in blocks(PAGE).items() for text in texts 
 
 
 @pytest.fixture(scope="module")
-def told() -> list[Event]:
-    """A small story with something for every query: releases, retries, waiting and executing jobs, failures."""
+def small_story() -> list[Event]:
+    """Return events with something for every query: releases, retries, waiting and executing jobs, failures."""
     failing = {
         "error": failure("timeout", "no answer within 30 s"),
         "started_at": ago(minutes=3),
@@ -88,12 +88,12 @@ def told() -> list[Event]:
 
 
 @pytest.fixture
-def database(database_url_each: str, told: list[Event]) -> Iterator[psycopg.Connection]:
-    """The story in tables of this release, and a dead letter; read and written as the page's reader does, without our settings."""
+def database(database_url_each: str, small_story: list[Event]) -> Iterator[psycopg.Connection]:
+    """Store the events and a dead letter; yield a connection without our settings, as a reader of the page has."""
     letter = DeadLetter(
         "events-partition-0", "1:2:-1:0", "malformed", "2 bytes", b"{}", "", ago(minutes=1), 0
     )
-    with closing(tell(database_url_each, told)):
+    with closing(store_events(database_url_each, small_story)):
         pass
     with closing(connect(DatabaseSettings.load(database_url=database_url_each), "jobtrail test")) as writing:
         prepare_session(writing)
@@ -103,7 +103,7 @@ def database(database_url_each: str, told: list[Event]) -> Iterator[psycopg.Conn
 
 
 def test_the_page_names_every_table_and_column_of_the_database(database_url_each: str) -> None:
-    """With its type, and whether it may be NULL: a column that a migration adds has a line, one that it drops has none."""
+    """Types and nullability are equal. A column that a migration adds needs a line; one that it drops must lose its line."""
     with psycopg.connect(database_url_each) as connection:
         there = [tuple(row) for row in connection.execute(COLUMNS, [SCHEMAS])]
     documented = [
@@ -119,7 +119,7 @@ def test_the_page_names_every_table_and_column_of_the_database(database_url_each
         "without a line": set(),
         "without a column": set(),
     }
-    assert len(documented) == len(there), "each once"
+    assert len(documented) == len(there), "a column is documented twice"
 
 
 def test_the_page_names_every_index_of_the_database(database_url_each: str) -> None:
@@ -134,7 +134,7 @@ def test_the_page_names_every_index_of_the_database(database_url_each: str) -> N
     assert documented == there
 
 
-def test_every_query_gives_rows_of_a_small_story(database: psycopg.Connection) -> None:
+def test_every_query_returns_rows(database: psycopg.Connection) -> None:
     found = {name: database.execute(query.encode()).fetchall() for name, query in QUERIES.items()}
     assert [name for name, rows in found.items() if not rows] == []
 
@@ -143,7 +143,7 @@ def test_there_are_a_dozen_queries() -> None:
     assert len(QUERIES) >= 12
 
 
-def test_a_job_is_traced_to_its_root_although_its_ancestors_go_round_in_a_circle(
+def test_a_job_is_traced_to_its_root_although_its_ancestors_form_a_circle(
     database: psycopg.Connection,
 ) -> None:
     query = QUERIES["Who spawned this job"]
@@ -155,16 +155,16 @@ def test_a_job_is_traced_to_its_root_although_its_ancestors_go_round_in_a_circle
     assert [row[1] for row in database.execute(query.encode())] == path
 
 
-def test_jobs_to_run_again_are_those_that_still_stand_at_the_failure(database: psycopg.Connection) -> None:
-    (standing,) = database.execute(
+def test_jobs_to_run_again_are_those_whose_failure_is_still_their_state(database: psycopg.Connection) -> None:
+    (failed,) = database.execute(
         "SELECT count(*) FROM jobtrail.jobs WHERE state = 'discarded' AND error_category = 'movie_not_ready'"
     ).fetchall()
-    assert len(database.execute(QUERIES["Which jobs to run again"].encode()).fetchall()) == standing[0]
+    assert len(database.execute(QUERIES["Which jobs to run again"].encode()).fetchall()) == failed[0]
     database.execute("UPDATE jobtrail.jobs SET state = 'completed' WHERE job_id = 'page-000-show-0'")
-    assert len(database.execute(QUERIES["Which jobs to run again"].encode()).fetchall()) == standing[0] - 1
+    assert len(database.execute(QUERIES["Which jobs to run again"].encode()).fetchall()) == failed[0] - 1
 
 
-def test_triage_can_be_written_by_the_page_and_is_then_left_out_of_what_is_new(
+def test_triage_works_as_documented_and_hides_the_group_from_the_new_ones(
     database: psycopg.Connection,
 ) -> None:
     (statement,) = blocks(PAGE)["Triage a failure group"]
@@ -172,16 +172,18 @@ def test_triage_can_be_written_by_the_page_and_is_then_left_out_of_what_is_new(
     before = database.execute(new).fetchall()
     assert [row[1] for row in database.execute(statement.encode())] == ["ignored"]
     assert len(database.execute(new).fetchall()) == len(before) - 1
-    assert [row[1] for row in database.execute(statement.encode())] == ["ignored"], "and again, as it stands"
+    assert [row[1] for row in database.execute(statement.encode())] == ["ignored"], (
+        "the same statement works again"
+    )
 
 
-def test_roles_and_database_are_made_by_the_commands_of_the_docs(
+def test_the_documented_commands_create_roles_and_database(
     postgres_each: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    told: list[Event],
+    small_story: list[Event],
 ) -> None:
-    """The owner migrates and writes; the reader asks, by SQL and by the command, and may not write."""
+    """The owner migrates and writes; the reader may query by SQL and by the command, but not write."""
     (owner,) = re.findall(
         r"^```sql\n(CREATE ROLE jobtrail LOGIN.*?)^```$", OPERATING, re.MULTILINE | re.DOTALL
     )
@@ -191,7 +193,7 @@ def test_roles_and_database_are_made_by_the_commands_of_the_docs(
             for statement in (owner + reader).split(";\n"):
                 if statement:
                     superuser.execute(statement.encode())
-            _migrate_and_tell(postgres_each, grants, told)
+            _migrate_and_store(postgres_each, grants, small_story)
             url = _url(postgres_each, "jobtrail_reader")
             monkeypatch.setenv("JOBTRAIL_DATABASE_URL", url)
             assert main.run(["runs", "list"]) == 0
@@ -212,16 +214,16 @@ def test_roles_and_database_are_made_by_the_commands_of_the_docs(
                 superuser.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
-def _migrate_and_tell(server: PostgresServer, grants: str, told: list[Event]) -> None:
+def _migrate_and_store(server: PostgresServer, grants: str, small_story: list[Event]) -> None:
     url = _url(server, "jobtrail")
     settings = DatabaseSettings.load(database_url=url)
     with closing(connect(settings, "jobtrail test")) as connection:
         migrate(connection)
-    with closing(tell(url, told)) as connection:
+    with closing(store_events(url, small_story)) as connection:
         connection.execute(grants.encode())
 
 
 def _url(server: PostgresServer, role: str) -> str:
-    """As the docs' settings name it: the database jobtrail, by this role and its password."""
+    """Return the URL of the documented database for this role, with its password."""
     address = server.url("jobtrail").split("@")[-1]
     return f"postgresql://{role}:{quote('choose one')}@{address}"

@@ -1,6 +1,6 @@
-"""Recorded workflows through the SDK, a real broker and the aggregator into Postgres, asked by the `jobtrail` command.
+"""Recorded workflows go through the SDK, a real broker and the aggregator into Postgres, and are queried by `jobtrail`.
 
-What comes out equals what an independent program counted in the files (tests/traces/expected.json).
+The answers equal what an independent program counted in the files (tests/traces/expected.json).
 """
 
 import json
@@ -40,7 +40,7 @@ NAMESPACE = "workflows"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A topic and a database of this test's own, and the commands that work on them."""
+    """A topic and a database for one test, and the commands that use them."""
 
     broker: ProvisionSettings
     database_url: str
@@ -58,7 +58,7 @@ class Pipeline:
         )
 
     def answer(self, *arguments: str) -> Any:
-        """What the command says with --json."""
+        """Return the command's answer with --json."""
         done = self.command(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -76,7 +76,7 @@ class Pipeline:
             time.sleep(0.1)
 
     def published(self) -> int:
-        """Messages that the broker ever took on the topic."""
+        """Return how many messages the topic has ever received."""
         count: int = self.statistics()["msgInCounter"]
         return count
 
@@ -88,7 +88,7 @@ class Pipeline:
 
 @pytest.fixture
 def idle_pipeline(pulsar: Pulsar, database_url: str) -> Pipeline:
-    """Without an aggregator."""
+    """Return a pipeline without an aggregator."""
     broker = own_topic(pulsar)
     provision(broker, check=False)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JOBTRAIL_")} | {
@@ -105,7 +105,7 @@ def idle_pipeline(pulsar: Pulsar, database_url: str) -> Pipeline:
 
 @pytest.fixture
 def pipeline(idle_pipeline: Pipeline) -> Iterator[Pipeline]:
-    """With an aggregator, in a process of its own."""
+    """Yield a pipeline with an aggregator, in a process of its own."""
     process = subprocess.Popen([*COMMAND, "aggregate"], env=idle_pipeline.environment, cwd=ROOT)
     try:
         yield idle_pipeline
@@ -117,13 +117,13 @@ def pipeline(idle_pipeline: Pipeline) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def sdk_of_this_process() -> Iterator[None]:
-    """The import runs in the test's own process: leave no sender behind."""
+    """Stop the SDK's sender afterwards, because the import runs in the test's process."""
     yield
     jobtrail.shutdown(0.0)
 
 
 def small_workflow(folder: Path, seconds: float, parent_of_last: str = "b") -> Path:
-    """Three tasks one after the other, each of that many seconds."""
+    """Write a workflow of three tasks, one after the other, each this many seconds long."""
     parents = {"a": [], "b": ["a"], "c": [parent_of_last]}
     document = {
         "name": "kitchen",
@@ -146,7 +146,7 @@ def small_workflow(folder: Path, seconds: float, parent_of_last: str = "b") -> P
 
 
 def tables(connection: psycopg.Connection) -> dict[str, list[Any]]:
-    """Everything derived, row by row."""
+    """Return all rows of all derived tables."""
     return {
         name: connection.execute(f"SELECT * FROM {name} ORDER BY {name}").fetchall()
         for name in ("jobs", "attempts", "lineage_edges", "outcomes_hourly", "failure_groups", "dead_letters")
@@ -154,7 +154,7 @@ def tables(connection: psycopg.Connection) -> dict[str, list[Any]]:
 
 
 def depends_on(connection: psycopg.Connection, root: str) -> dict[str, list[str]]:
-    """Each task of the run with the tasks it depends on, by their ids in the file."""
+    """Map each task of the run to the tasks it depends on, by their ids in the file."""
     rows = connection.execute(
         """
         SELECT jobs.job_id, edges.upstream_job_id
@@ -174,7 +174,7 @@ def depends_on(connection: psycopg.Connection, root: str) -> dict[str, list[str]
 
 
 def levels(parents: dict[str, list[str]]) -> dict[str, int]:
-    """Each task's longest way from a task without parents."""
+    """Map each task to the length of its longest path from a task without parents."""
     known: dict[str, int] = {}
 
     def level(task: str) -> int:
@@ -187,8 +187,8 @@ def levels(parents: dict[str, list[str]]) -> dict[str, int]:
     return known
 
 
-def test_all_eight_traces_come_out_as_an_independent_program_read_them(pipeline: Pipeline) -> None:
-    """Tasks, edges, levels, roots, leaves, stages and lineage of each, all in one namespace and one import."""
+def test_all_eight_traces_match_an_independent_program(pipeline: Pipeline) -> None:
+    """Tasks, edges, levels, roots, leaves, stages and lineage match, with all traces in one namespace and one import."""
     files = [str(TRACES / expected["file"]) for expected in EXPECTED.values()]
     imported = pipeline.answer("import", "wfformat", *files, "--instant")
     pipeline.wait_until_committed()
@@ -240,10 +240,10 @@ def check_run(
         assert [ancestor.job_id for ancestor in get_ancestors(connection, NAMESPACE, job).ancestors] == [root]
 
 
-def test_file_of_version_1_6_and_stages_without_a_program_come_out(
+def test_file_of_version_1_6_and_stages_without_a_program_are_imported(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    """A recorded file of 1.6, and one whose tasks have no program, only names of a rule and a number."""
+    """There is a recorded file of 1.6, and one whose tasks have no program, only names made of a rule and a number."""
     recorded = TRACES / "helloworld-forkjoin-10-chameleon.json.gz"
     numbered = small_workflow(tmp_path, seconds=1)
     document = json.loads(numbered.read_text())
@@ -259,10 +259,8 @@ def test_file_of_version_1_6_and_stages_without_a_program_come_out(
     assert stages_below(pipeline, second["root"]) == {"rule": (3, 3)}
 
 
-def test_names_that_are_too_long_arrive_shortened_and_are_shown_whole(
-    pipeline: Pipeline, tmp_path: Path
-) -> None:
-    """Two programs and three ids of 600 bytes that differ at their end: two stages, three jobs, nothing refused."""
+def test_names_that_are_too_long_are_shortened_and_shown_whole(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Two programs and three ids of 600 bytes differ only at their end: two stages, three jobs, nothing refused."""
     path = small_workflow(tmp_path, seconds=1)
     document = json.loads(path.read_text())
     programs = ["p" * 600, "p" * 601, "p" * 600]
@@ -292,13 +290,13 @@ def test_names_that_are_too_long_arrive_shortened_and_are_shown_whole(
 
 
 def stages_below(pipeline: Pipeline, root: str) -> dict[str, tuple[int, int]]:
-    """Each stage of a run's tasks, with how many there are and how many were expected."""
+    """Map each stage of a run's tasks to how many jobs there are and how many were expected."""
     stages = pipeline.answer("lineage", "stats", root)["stages"]
     return {stage["worker"]: (stage["total"], stage["expected"]) for stage in stages if stage["depth"] == 1}
 
 
-def test_ancestors_of_a_sample_equal_expected_by_the_command(pipeline: Pipeline) -> None:
-    """The command says the same as the functions."""
+def test_ancestors_of_a_sample_match_by_the_command(pipeline: Pipeline) -> None:
+    """The command answers the same as the functions."""
     expected = EXPECTED["montage-chameleon-2mass-025d-001"]
     root = pipeline.answer("import", "wfformat", str(TRACES / expected["file"]), "--instant")[0]["root"]
     pipeline.wait_until_committed()
@@ -308,7 +306,7 @@ def test_ancestors_of_a_sample_equal_expected_by_the_command(pipeline: Pipeline)
 
 
 def test_same_run_id_and_original_times_twice_changes_nothing(pipeline: Pipeline) -> None:
-    """The times are the recorded ones, and what a second import publishes is there already."""
+    """The times are the recorded ones, so a second import publishes the same events."""
     file = str(TRACES / EXPECTED["bacass-dirt02-001"]["file"])
     arguments = ("import", "wfformat", file, "--run-id", "bacass", "--original-times", "--instant")
     pipeline.answer(*arguments)
@@ -334,20 +332,20 @@ def test_same_file_twice_is_two_runs(pipeline: Pipeline) -> None:
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (2 * 12,)
 
 
-def test_replay_takes_its_time_and_ends_now(
+def test_replay_keeps_the_durations_and_ends_now(
     pipeline: Pipeline, tmp_path: Path, sdk_of_this_process: None
 ) -> None:
-    """60 recorded seconds at 30 times the speed: 2 seconds, durations as recorded, and the end is now."""
+    """60 recorded seconds at 30 times the speed take 2 seconds; durations are as recorded, and the end is now."""
     path = small_workflow(tmp_path, seconds=20)
-    told: list[Progress] = []
+    reports: list[Progress] = []
     began = time.time()
-    report = run([path], NAMESPACE, speed=30, progress=told.append, broker=pipeline.broker)
+    report = run([path], NAMESPACE, speed=30, progress=reports.append, broker=pipeline.broker)
     ended = time.time()
     pipeline.wait_until_committed()
 
     assert 2.0 <= ended - began < 20.0
-    assert told[0].published == 0
-    assert (told[-1].published, told[-1].at_seconds) == (report.runs[0].events, 60.0)
+    assert reports[0].published == 0
+    assert (reports[-1].published, reports[-1].at_seconds) == (report.runs[0].events, 60.0)
     with pipeline.connect() as connection:
         rows = connection.execute(
             "SELECT depth, extract(epoch FROM started_at)::float8, extract(epoch FROM occurred_at)::float8 "

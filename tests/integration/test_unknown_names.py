@@ -1,27 +1,27 @@
-"""A name that nothing knows is never answered by good news: status 1, and the names that there are."""
+"""An unknown name is never answered with good news, but with status 1 and the known names."""
 
 import psycopg
 import pytest
 
 from store.answers.failures import full_title
 from tests.integration.command import Jobtrail, jobtrail_with
-from tests.integration.story import ago, event, failure, incident, root_of, tell
+from tests.integration.story import ago, event, failure, incident, root_of, store_events
 
 
 @pytest.fixture
 def jobtrail(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Jobtrail:
-    """Runs the command on a database that holds the incident; returns its status, output and errors."""
+    """Return a function that runs the command on a database with the incident."""
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
     monkeypatch.delenv("JOBTRAIL_NAMESPACE", raising=False)
 
-    tell(database_url, incident()).close()
+    store_events(database_url, incident()).close()
     return jobtrail_with(capsys)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "error"),
     [
         (
             ("failures", "list", "--namespace", "kinoo"),
@@ -41,14 +41,14 @@ def jobtrail(
 )
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_unknown_name_is_an_error_that_lists_the_known_ones(
-    jobtrail: Jobtrail, arguments: tuple[str, ...], said: str, form: tuple[str, ...]
+    jobtrail: Jobtrail, arguments: tuple[str, ...], error: str, form: tuple[str, ...]
 ) -> None:
     status, out, err = jobtrail(*arguments, *form)
     assert (status, out) == (1, "")
-    assert said in err
+    assert error in err
 
 
-def test_namespace_of_the_environment_is_held_to_the_same(
+def test_unknown_namespace_of_the_environment_is_an_error_too(
     jobtrail: Jobtrail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOBTRAIL_NAMESPACE", "cinegraf")
@@ -57,8 +57,8 @@ def test_namespace_of_the_environment_is_held_to_the_same(
     assert "no such namespace: 'cinegraf'" in err
 
 
-def test_known_name_of_which_nothing_failed_is_good_news(jobtrail: Jobtrail, database_url: str) -> None:
-    tell(
+def test_known_name_without_failures_is_good_news(jobtrail: Jobtrail, database_url: str) -> None:
+    store_events(
         database_url, [event("CleanJob", "c", "completed", ago(minutes=1), source="clean", **root_of("c"))]
     ).close()
     assert jobtrail("failures", "list", "--source", "clean") == (0, "no failures.\n", "")
@@ -66,7 +66,7 @@ def test_known_name_of_which_nothing_failed_is_good_news(jobtrail: Jobtrail, dat
     assert (status, "0 jobs" in out) == (0, True)
 
 
-def test_topic_without_dead_letters_is_known_only_where_there_are_some(
+def test_topic_without_dead_letters_is_unknown_only_if_other_topics_have_some(
     jobtrail: Jobtrail, database_url: str
 ) -> None:
     status, out, _ = jobtrail("dead-letters", "list", "--topic", "nope")
@@ -83,7 +83,7 @@ def test_topic_without_dead_letters_is_known_only_where_there_are_some(
 def test_list_since_a_time_counts_since_then_and_names_worker_and_first_time(
     jobtrail: Jobtrail, database_url: str
 ) -> None:
-    """Ten times yesterday and once now: since an hour ago that is once, of eleven."""
+    """It failed ten times yesterday and once now: since an hour ago, that is once of eleven times."""
     broken = failure("broken", "disk 7 is full", type="DiskError")
     old = [
         event(
@@ -98,7 +98,7 @@ def test_list_since_a_time_counts_since_then_and_names_worker_and_first_time(
         for number in range(900, 910)
     ]
     new = event("DiskJob", "910", "discarded", ago(seconds=5), error=broken, source="disks", **root_of("910"))
-    tell(database_url, [*old, new]).close()
+    store_events(database_url, [*old, new]).close()
     status, out, _ = jobtrail("failures", "list", "--source", "disks", "--since", "1h")
     header, _, line = out.splitlines()[:3]
     assert status == 0

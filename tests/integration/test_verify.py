@@ -1,4 +1,4 @@
-"""`store.verify` is green on what the real writer wrote, and names every row that somebody changed by hand."""
+"""`store.verify` finds no difference in what the real writer wrote, and names every row that was changed by hand."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,14 +17,14 @@ from store.connection import connect
 from store.verify.difference import TABLES, Difference
 from store.verify.run import Progress, unknown_upstreams, verify
 from testing.databases import Databases
-from tests.integration.story import ago, event, failure, placed, root_of, tell
+from tests.integration.story import ago, event, failure, placed, root_of, store_events
 from tests.law.oracle import COLUMNS
 
 KRAKOW = {"source": "krakow"}
 
 
 def story() -> list[Event]:
-    """A run with one job of each kind, and an old one in the default partition."""
+    """Return a run with one job of each kind, and an old job in the default partition."""
     slow = failure("timeout", "movie 17 took 31 s")
     gone = failure("gone", "movie 17 is gone")
     under = placed("r", "r", 1)
@@ -64,9 +64,9 @@ def story() -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def told(databases_of: Callable[[int], Databases]) -> Iterator[psycopg.Connection]:
-    """A database that holds the story, and a copy of every row of it beside."""
-    with databases_of(NEWEST).migrated() as url, closing(tell(url, story())) as connection:
+def story_database(databases_of: Callable[[int], Databases]) -> Iterator[psycopg.Connection]:
+    """Yield a database with the story, and with a copy of every row."""
+    with databases_of(NEWEST).migrated() as url, closing(store_events(url, story())) as connection:
         connection.execute("CREATE SCHEMA kept")
         for table in map(sql.Identifier, COLUMNS):
             connection.execute(sql.SQL("CREATE TABLE kept.{0} AS TABLE {0}").format(table))
@@ -74,21 +74,21 @@ def told(databases_of: Callable[[int], Databases]) -> Iterator[psycopg.Connectio
 
 
 @pytest.fixture
-def kino(told: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """A connection to it; what the test spoils is put right again."""
-    yield told
-    with told.transaction():
+def kino(story_database: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """Yield a connection to it, and restore the rows after the test."""
+    yield story_database
+    with story_database.transaction():
         for table in map(sql.Identifier, COLUMNS):
-            told.execute(sql.SQL("DELETE FROM {}").format(table))
-            told.execute(sql.SQL("INSERT INTO {0} SELECT * FROM kept.{0}").format(table))
+            story_database.execute(sql.SQL("DELETE FROM {}").format(table))
+            story_database.execute(sql.SQL("INSERT INTO {0} SELECT * FROM kept.{0}").format(table))
 
 
 def found_in(connection: psycopg.Connection, **asked: Any) -> list[Difference]:
     return list(verify(connection, **asked))
 
 
-def told_of(found: list[Difference]) -> set[tuple[str, str, str | None]]:
-    """Which row, by the part of its key that this story tells apart, and which column."""
+def rows_of(found: list[Difference]) -> set[tuple[str, str, str | None]]:
+    """Return the table, row and column of each difference; one part of the key identifies a row here."""
     return {(each.table, _name(each.key), each.column) for each in found}
 
 
@@ -107,11 +107,11 @@ def test_what_the_writer_wrote_has_no_difference(kino: psycopg.Connection) -> No
 
 
 def test_the_oldest_postgres_verifies_as_well(database_url_each: str) -> None:
-    with closing(tell(database_url_each, story())) as connection:
+    with closing(store_events(database_url_each, story())) as connection:
         assert found_in(connection) == []
         connection.execute("UPDATE jobs SET attempt = 1 WHERE job_id = 'a'")
-        # The end of the first attempt then looks like a second end of the same.
-        assert told_of(found_in(connection)) == {("jobs", "a", "attempt"), ("jobs", "a", "is_repeated")}
+        # The end of the first attempt then looks like a second end of this one.
+        assert rows_of(found_in(connection)) == {("jobs", "a", "attempt"), ("jobs", "a", "is_repeated")}
 
 
 def test_an_empty_database_has_no_difference(database_url_each: str) -> None:
@@ -120,14 +120,14 @@ def test_an_empty_database_has_no_difference(database_url_each: str) -> None:
         assert found_in(connection) == []
 
 
-def test_a_transaction_of_the_callers_is_refused(kino: psycopg.Connection) -> None:
+def test_an_open_transaction_of_the_caller_is_refused(kino: psycopg.Connection) -> None:
     with kino.transaction(), pytest.raises(StoreError, match="without an open transaction"):
         found_in(kino)
 
 
 @dataclass(frozen=True)
 class Spoilt:
-    """What somebody does by hand, and what is to be found: rows and columns."""
+    """A change by hand, and the rows and columns that must be found."""
 
     done: str
     found: set[tuple[str, str, str | None]]
@@ -276,6 +276,6 @@ SPOILT = [
 
 
 @pytest.mark.parametrize("spoilt", SPOILT, ids=lambda spoilt: spoilt.done[:90])
-def test_what_was_changed_by_hand_is_named(kino: psycopg.Connection, spoilt: Spoilt) -> None:
+def test_every_change_by_hand_is_found(kino: psycopg.Connection, spoilt: Spoilt) -> None:
     assert kino.execute(spoilt.done.encode()).rowcount > 0
-    assert told_of(found_in(kino)) == spoilt.found
+    assert rows_of(found_in(kino)) == spoilt.found

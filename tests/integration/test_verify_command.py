@@ -1,4 +1,4 @@
-"""`jobtrail verify` as people and programs meet it, and beside writers."""
+"""`jobtrail verify` as people and programs use it, and beside writers."""
 
 import json
 import threading
@@ -17,27 +17,27 @@ from store.verify.run import verify
 from store.writing.writer import prepare_session, write_batch
 from testing.workload import events
 from tests.integration.command import Jobtrail, jobtrail_with
-from tests.integration.story import ago, event, failure, incident, root_of, tell
+from tests.integration.story import ago, event, failure, incident, root_of, store_events
 
 
 @pytest.fixture
 def jobtrail(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Jobtrail:
-    """Runs the command; returns its status, output and errors."""
+    """Return a function that runs the command."""
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", database_url)
 
     return jobtrail_with(capsys)
 
 
-def whole_event(said: dict[str, Any]) -> Event:
-    """With every field that it does not say at its default."""
-    error = {**failure("", ""), **said["error"]} if "error" in said else None
-    return Event(**{**said, "error": error})
+def whole_event(fields: dict[str, Any]) -> Event:
+    """Return the event with the default for every missing field."""
+    error = {**failure("", ""), **fields["error"]} if "error" in fields else None
+    return Event(**{**fields, "error": error})
 
 
-def test_without_a_difference_it_says_so_and_ends_with_0(database_url: str, jobtrail: Jobtrail) -> None:
-    tell(database_url, incident()).close()
+def test_verify_without_a_difference_ends_with_0(database_url: str, jobtrail: Jobtrail) -> None:
+    store_events(database_url, incident()).close()
     assert jobtrail("verify", "--since", "24h") == (
         0,
         "no difference in outcomes_hourly, failure_groups_hourly, failure_groups, failure_group_jobs, jobs, "
@@ -46,8 +46,8 @@ def test_without_a_difference_it_says_so_and_ends_with_0(database_url: str, jobt
     )
 
 
-def test_differences_are_named_counted_and_end_with_1(database_url: str, jobtrail: Jobtrail) -> None:
-    with closing(tell(database_url, incident())) as connection:
+def test_verify_names_and_counts_differences_and_ends_with_1(database_url: str, jobtrail: Jobtrail) -> None:
+    with closing(store_events(database_url, incident())) as connection:
         connection.execute("UPDATE outcomes_hourly SET completed = completed + 1 WHERE worker = 'SyncJob'")
         connection.execute("DELETE FROM jobs WHERE job_id IN ('page-100', 'page-101', 'page-102')")
     status, out, err = jobtrail("verify", "--limit", "2")
@@ -84,10 +84,10 @@ def test_differences_are_named_counted_and_end_with_1(database_url: str, jobtrai
     assert jobtrail("verify", "--table", "outcomes_hourly", "--since", "1s")[0] in (0, 1)
 
 
-def test_ids_that_were_used_again_are_named_and_are_no_difference(
+def test_ids_that_were_used_again_are_named_and_are_not_a_difference(
     database_url: str, jobtrail: Jobtrail
 ) -> None:
-    """Also one whose latest attempt is in order: an earlier one ended twice, which only verify looks for."""
+    """This includes one with a normal latest attempt: an earlier one ended twice, which only verify looks for."""
     slow = failure("timeout", "no answer")
     nightly = [
         event("NightlyJob", "nightly", state, ago(hours=hours), **extra, **root_of("nightly"))
@@ -103,17 +103,17 @@ def test_ids_that_were_used_again_are_named_and_are_no_difference(
         event("WeeklyJob", "weekly", "retryable", ago(days=1), error=slow),
         event("WeeklyJob", "weekly", "completed", ago(hours=23), attempt=2),
     ]
-    tell(database_url, [*incident(), *nightly, *weekly]).close()
+    store_events(database_url, [*incident(), *nightly, *weekly]).close()
     status, out, err = jobtrail("verify")
     assert (status, err) == (0, "")
-    said = out.splitlines()
-    assert said[0].startswith("no difference in ")
-    assert said[2].startswith("⚠ 2 ids were used again. That is not a difference")
-    assert said[3].startswith(
+    lines = out.splitlines()
+    assert lines[0].startswith("no difference in ")
+    assert lines[2].startswith("⚠ 2 ids were used again. That is not a difference")
+    assert lines[3].startswith(
         "NightlyJob #nightly of kino, completed: id used again: 3 ends of attempt 1; the last end: retryable at "
     )
-    assert "; waiting or executing again at " in said[3]
-    assert said[4].startswith(
+    assert "; waiting or executing again at " in lines[3]
+    assert lines[4].startswith(
         "WeeklyJob #weekly of kino, completed: id used again: 2 ends of attempt 1; the last end: completed at "
     )
     assert jobtrail("verify", "--limit", "1")[1].splitlines()[4] == "… and 1 more"
@@ -126,18 +126,20 @@ def test_ids_that_were_used_again_are_named_and_are_no_difference(
     assert jobtrail("verify", "--table", "outcomes_hourly")[1] == "no difference in outcomes_hourly.\n"
 
 
-def test_without_a_database_it_ends_with_2(jobtrail: Jobtrail, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_without_a_database_ends_with_2(jobtrail: Jobtrail, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBTRAIL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     assert jobtrail("verify")[0] == 2
 
 
-def test_beside_a_writer_and_new_partitions_nothing_differs(database_url: str) -> None:
+def test_verify_beside_a_writer_and_new_partitions_finds_no_difference(database_url: str) -> None:
     """A writer commits batch after batch, and moves rows out of the default partition, while verify reads."""
     settings = DatabaseSettings.load(database_url=database_url)
     month_ago = datetime.now(UTC) - timedelta(days=30)
-    told = list(events(1_500, start_us=int(month_ago.timestamp() * 1e6)))
-    told += events(1_500, seed=2, start_us=int((datetime.now(UTC) - timedelta(days=2)).timestamp() * 1e6))
-    whole = [whole_event(said) for said in told]
+    generated = list(events(1_500, start_us=int(month_ago.timestamp() * 1e6)))
+    generated += events(
+        1_500, seed=2, start_us=int((datetime.now(UTC) - timedelta(days=2)).timestamp() * 1e6)
+    )
+    whole = [whole_event(fields) for fields in generated]
     failed: list[BaseException] = []
 
     def write() -> None:
@@ -149,7 +151,7 @@ def test_beside_a_writer_and_new_partitions_nothing_differs(database_url: str) -
                     if first == 2_500:
                         ensure_near_days(connection, month_ago)
                         connection.commit()
-        except BaseException as error:  # noqa: BLE001 - told to the test's own thread
+        except BaseException as error:  # noqa: BLE001 - the test's thread checks it
             failed.append(error)
 
     writer = threading.Thread(target=write)

@@ -1,4 +1,4 @@
-"""`store.verify` needs no more memory, here or in the server, where there is more to compare or where all differs.
+"""`store.verify` needs no more memory, in the client or the server, if there is more to compare or if everything differs.
 
 ``JOBTRAIL_VERIFY_JOBS`` (default 5000) says how many jobs it is tried on.
 """
@@ -19,15 +19,15 @@ from testing.filled import fill
 
 JOBS = int(os.environ.get("JOBTRAIL_VERIFY_JOBS", "5000"))
 OURS_BYTES = 40 * 2**20
-"""Most that our process may grow by, its fetch buffers and the cache of masked messages included."""
+"""The limit for our process's growth, including its fetch buffers and the cache of masked messages."""
 
 SERVERS_BYTES = 160 * 2**20
-"""Most that the session's own process may hold for itself: some sorts of 32 MB, the catalogue, and its libraries."""
+"""The limit for the private memory of the session's server process: some sorts of 32 MB, the catalogue, and its libraries."""
 
 
 @contextmanager
 def watched(pid: int) -> Iterator[list[int]]:
-    """The bytes of memory of its own that a process holds, time and again while the block runs."""
+    """Sample the private memory of a process, in bytes, while the block runs."""
     seen = [_anonymous_bytes(pid)]
     done = threading.Event()
 
@@ -67,7 +67,7 @@ def test_memory_is_bounded_whether_nothing_or_everything_differs(database_url: s
 
 
 def _spoil(connection: psycopg.Connection) -> dict[str, int]:
-    """Take away what tens of thousands of rows are compared with; returns how many were taken."""
+    """Delete the rows that tens of thousands of others are compared with; return how many were deleted."""
     return {
         "failure_group_jobs": connection.execute("DELETE FROM failure_group_jobs").rowcount,
         "lineage_edges": connection.execute("DELETE FROM lineage_edges").rowcount,

@@ -1,4 +1,4 @@
-"""Schemas as other languages' libraries write them: taken by the real broker, and their events read back right."""
+"""Schemas as other languages' libraries write them: the real broker accepts them, and their events are read correctly."""
 
 import enum
 import io
@@ -32,7 +32,7 @@ Topic = tuple[Client, ProvisionSettings]
 
 @pytest.fixture
 def topic(pulsar: Pulsar) -> Iterator[Topic]:
-    """A topic of the test's own that has the contract and compares every schema with it (FULL_TRANSITIVE)."""
+    """Yield a new topic that has the contract, and compares every schema with it (FULL_TRANSITIVE)."""
     settings = own_topic(pulsar)
     run(settings, check=False)
     client = connect(settings)
@@ -41,7 +41,9 @@ def topic(pulsar: Pulsar) -> Iterator[Topic]:
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=[one.name for one in SPELLINGS])
-def test_events_of_another_spelling_of_the_contract_are_read_right(topic: Topic, spelling: Spelling) -> None:
+def test_events_of_another_spelling_of_the_contract_are_read_correctly(
+    topic: Topic, spelling: Spelling
+) -> None:
     client, settings = topic
     payload = encode(spelling)
     producer = client.create_producer(settings.topic, schema=EncodedEvents(spelling.text))
@@ -54,8 +56,8 @@ def test_events_of_another_spelling_of_the_contract_are_read_right(topic: Topic,
     assert quick is None or quick(payload) == event
 
 
-def test_without_an_error_too_events_of_every_spelling_are_read_right() -> None:
-    """The null branch of the error, wherever it stands."""
+def test_events_without_an_error_of_every_spelling_are_read_correctly() -> None:
+    """The null branch of the error may be at any position."""
     for spelling in SPELLINGS:
         change = {"state": "completed", "error": None}
         schema = spelling.encode_schema()
@@ -67,8 +69,8 @@ def test_without_an_error_too_events_of_every_spelling_are_read_right() -> None:
             assert found._asdict() == {**EVENT, **change}, spelling.name
 
 
-def test_events_of_pulsars_own_record_classes_are_read_right(topic: Topic) -> None:
-    """Published by pulsar-client's own AvroSchema; fields in another order, no namespace, no defaults."""
+def test_events_of_pulsars_own_record_classes_are_read_correctly(topic: Topic) -> None:
+    """They are published by pulsar-client's AvroSchema, with fields in another order, no namespace and no defaults."""
     client, settings = topic
     producer = client.create_producer(settings.topic, schema=AvroSchema(JobEvent))
     error = JobError(**EVENT["error"])
@@ -78,10 +80,10 @@ def test_events_of_pulsars_own_record_classes_are_read_right(topic: Topic) -> No
 
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=[one.name for one in FOREIGN])
-def test_a_foreign_schema_is_a_dead_letter_whose_reason_names_the_difference(
+def test_an_event_of_a_foreign_schema_is_a_dead_letter_that_names_the_difference(
     topic: Topic, pulsar: Pulsar, foreign: Foreign
 ) -> None:
-    """On a topic where the broker compares nothing."""
+    """The broker compares no schemas on this topic."""
     client, _ = topic
     settings = BrokerSettings.load(
         pulsar_url=pulsar.url, topic=f"persistent://public/default/foreign-{uuid.uuid4().hex}"
@@ -98,7 +100,7 @@ def encode(spelling: Spelling) -> bytes:
 
 
 def encoded(event: dict[str, Any], schema: dict[str, Any]) -> bytes:
-    """By the schema without logical types and fastavro's notes: times are given as integers."""
+    """Encode by the schema without logical types and fastavro's annotations, because the times are integers."""
     plain = json.loads(json.dumps(schema), object_hook=_without_notes)
     stream = io.BytesIO()
     fastavro.schemaless_writer(stream, fastavro.parse_schema(plain), event)
@@ -112,7 +114,7 @@ def _without_notes(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def received(client: Client, settings: BrokerSettings) -> Any:
-    """The event of the next message."""
+    """Return the event of the next message."""
     consumer = subscribe(
         client,
         settings,

@@ -1,6 +1,6 @@
-"""The contract as other languages' libraries spell it: texts that differ and mean the same, and some that do not.
+"""The contract as other languages' libraries write it: different texts with the same meaning, and some with another one.
 
-The spellings follow what the libraries write: Avro for Java (generated classes, reflection), C# and Ruby, Kafka Connect,
+The spellings are those of these libraries: Avro for Java (generated classes, reflection), C# and Ruby, Kafka Connect,
 hamba/avro and goavro (Go), apache-avro (Rust), avsc (Node), fastavro and pulsar-client (Python).
 """
 
@@ -50,19 +50,19 @@ EVENT: Json = {
     "args": '{"url": "…"}',
     "meta": {"trace": "abc"},
 }
-"""Every field is set. The time is one of whole milliseconds, for schemas that know no smaller unit."""
+"""Every field is set. The time is in whole milliseconds, for schemas without a smaller unit."""
 
 
 class Spelling(NamedTuple):
-    """One way to write the contract. ``is_quick``: a function is compiled for it (``schemas.compiled``)."""
+    """One way to write the contract. ``is_quick``: ``schemas.compiled`` compiles a function for it."""
 
     name: str
     text: str
     is_quick: bool = True
     change: Callable[[Json], Json] = lambda event: event
-    """From EVENT to what is encoded by the schema."""
+    """From EVENT to the value that the schema encodes."""
     encoded_by: Json | None = None
-    """Where the text is more than JSON."""
+    """The schema to encode by, if the text is more than JSON."""
 
     def encode_schema(self) -> Json:
         schema: Json = self.encoded_by or json.loads(self.text)
@@ -85,7 +85,7 @@ def typed(name: str, kind: Any) -> str:
 
 
 def every_type(change: Callable[[Any], Any]) -> str:
-    """The contract with each type, also inside of others, replaced."""
+    """Return the contract with each type replaced, also inside of other types."""
 
     def walk(node: Any) -> Any:
         if isinstance(node, list):
@@ -111,12 +111,12 @@ def _java_generated(node: Any) -> Any:
 
 
 def _canonical() -> str:
-    """Avro's Parsing Canonical Form: no defaults, no documentation, full names. hamba/avro registers it."""
+    """Return Avro's Parsing Canonical Form: no defaults, no documentation, full names. hamba/avro registers it."""
     return fastavro.schema.to_parsing_canonical_form(SCHEMA)
 
 
 def _java_reflected(schema: Json) -> None:
-    """A plain class: the package as namespace, no defaults, Java's types noted."""
+    """Change it as for a plain class: the package as namespace, no defaults, Java's types as annotations."""
     schema.update(namespace="com.acme.jobs")
     del schema["doc"]
     for one in schema["fields"]:
@@ -142,14 +142,14 @@ def _with_metadata_everywhere(schema: Json) -> None:
 
 
 def _rust(schema: Json) -> None:
-    """serde writes what is absent as null."""
+    """Make fields nullable: serde writes absent values as null."""
     for one in schema["fields"]:
         one.setdefault("doc", None)
     field(schema, "state")["type"].update(doc=None, namespace=None)
 
 
 def _full_names(schema: Json) -> None:
-    """avsc and Chr.Avro write names with their namespace in one."""
+    """Write names with their namespace in front, as avsc and Chr.Avro do."""
     del schema["namespace"]
     schema.update(name="jobtrail.JobEvent")
     field(schema, "state")["type"].update(name="jobtrail.JobState")
@@ -173,7 +173,7 @@ SPELLINGS = [
     Spelling("classes generated for Java", every_type(_java_generated)),
     Spelling("classes reflected by Java", changed(_java_reflected)),
     Spelling("metadata everywhere (Kafka Connect)", changed(_with_metadata_everywhere)),
-    Spelling("null for what is absent (apache-avro)", changed(_rust)),
+    Spelling("null for absent values (apache-avro)", changed(_rust)),
     Spelling("full names (avsc, Chr.Avro)", changed(_full_names)),
     Spelling("every type in an object", every_type(lambda node: {"type": node} if isinstance(node, str) else node)),
     Spelling("parsed by fastavro", json.dumps(fastavro.parse_schema(SCHEMA))),
@@ -192,7 +192,7 @@ SPELLINGS = [
     Spelling("texts as bytes", changed(lambda schema: [field(schema, "job_id").update(type="bytes"), field(schema, "executor").update(type="bytes"), field(schema, "depends_on")["type"].update(items="bytes"), field(schema, "meta")["type"].update(values="bytes")]), encoded_by=SCHEMA),
     Spelling("a UUID for an id", typed("external_id", {"type": "string", "logicalType": "uuid"})),
     Spelling("unions of one type", changed(lambda schema: [field(schema, name).update(type=[field(schema, name)["type"]]) for name in ("job_id", "state", "attempt", "occurred_at", "meta", "depends_on")])),
-    Spelling("unions of types that are read alike", changed(lambda schema: [field(schema, "worker").update(type=["bytes", "string"]), field(schema, "started_at").update(type=["int", "long"])]), is_quick=False),
+    Spelling("unions of types that are read the same", changed(lambda schema: [field(schema, "worker").update(type=["bytes", "string"]), field(schema, "started_at").update(type=["int", "long"])]), is_quick=False),
     Spelling("the error first, with a default", changed(lambda schema: field(schema, "error").update(type=[*reversed(field(schema, "error")["type"])], default={}))),
     Spelling("times without a unit", changed(lambda schema: [one.update(type="long") for one in schema["fields"] if one["name"].endswith("_at")])),
     Spelling("times of another zone's type", changed(lambda schema: [one["type"].update(logicalType="local-timestamp-micros") for one in schema["fields"] if one["name"].endswith("_at")])),
@@ -200,11 +200,11 @@ SPELLINGS = [
     Spelling("times in nanoseconds", changed(lambda schema: field(schema, "occurred_at")["type"].update(logicalType="timestamp-nanos")), is_quick=False, change=lambda event: {**event, "occurred_at": event["occurred_at"] * 1000}),
     Spelling("microseconds in a field of milliseconds", changed(lambda schema: field(schema, "occurred_at")["type"].update(logicalType="timestamp-millis")), is_quick=False),
 ]  # fmt: skip
-"""Each is taken by the broker beside the contract, and its events are EVENT."""
+"""The broker accepts each beside the contract, and its events are EVENT."""
 
 
 class Foreign(NamedTuple):
-    """A schema whose events cannot be read as ours, and what the reason says of the difference."""
+    """A schema whose events cannot be read as ours, and the difference that the reason must name."""
 
     name: str
     text: str
