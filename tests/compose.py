@@ -1,6 +1,6 @@
-"""docker-compose.yml, Dockerfile and .dockerignore as a Docker engine reads them, for a machine that has none.
+"""Reads docker-compose.yml, Dockerfile and .dockerignore as a Docker engine does, for a machine without one.
 
-Only the forms that these three files use are known here; another one fails.
+Only the syntax that these three files use is known; anything else fails.
 """
 
 import fnmatch
@@ -26,11 +26,11 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+):\?([^}]*)\}|(\$)|(.))")
 
 
 class UnsetVariableError(Exception):
-    """A variable that the file demands is not in the environment; the message is what compose would print."""
+    """A variable that the file requires is not set; the message is the one that compose prints."""
 
 
 class Published(NamedTuple):
-    """One entry of `ports`: an address of the host that leads to a port of the container."""
+    """One entry of `ports`: an address of the host for a port of the container."""
 
     host: str
     host_port: int | None
@@ -38,24 +38,24 @@ class Published(NamedTuple):
 
 
 def services(environment: Mapping[str, str]) -> Services:
-    """All services, with variables filled in and anchors resolved. Raises UnsetVariableError."""
+    """Return all services, with variables filled in and anchors resolved. Raises UnsetVariableError."""
     found: Services = _filled_in(yaml.safe_load(COMPOSE.read_text()), environment)["services"]
     return found
 
 
 def in_order(all_services: Services) -> Iterator[str]:
-    """Names of the services, each after all that it depends on."""
+    """Yield the names of the services, each after its dependencies."""
     left = {name: set(service.get("depends_on", {})) for name, service in all_services.items()}
     while left:
         free = [name for name, waits_for in left.items() if not waits_for & left.keys()]
-        assert free, f"these services wait for each other, or for one that is not there: {left}"
+        assert free, f"these services wait for each other, or for one that does not exist: {left}"
         for name in free:
             del left[name]
             yield name
 
 
 def published(service: Mapping[str, Any]) -> list[Published]:
-    """The ports that the service shows to the host."""
+    """Return the ports that the service publishes on the host."""
     found = []
     for entry in service.get("ports", []):
         host, host_port, container_port = entry.split(":")
@@ -64,24 +64,24 @@ def published(service: Mapping[str, Any]) -> list[Published]:
 
 
 def environment_of(service: Mapping[str, Any]) -> dict[str, str]:
-    """Its environment, as text."""
+    """Return its environment, with values as text."""
     return {name: str(value) for name, value in service.get("environment", {}).items()}
 
 
 def command_of(service: Mapping[str, Any]) -> list[str]:
-    """The words that start it: the entry point of our image where it is ours, and its command."""
+    """Return the words that start it: the entry point, if it uses our image, and its command."""
     words: list[str] = service["command"]
     assert isinstance(words, list), f"expected a list of words, got {words!r}"
     return [*image_entrypoint(), *words] if "build" in service else words
 
 
 def seconds(duration: str) -> int:
-    """A duration of the file (90s, 2m), in seconds."""
+    """Convert a duration such as 90s or 2m to seconds."""
     return int(duration[:-1]) * {"s": 1, "m": 60}[duration[-1]]
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile as pairs of instruction and arguments."""
+    """Return the Dockerfile as pairs of instruction and arguments."""
     lines = [line for line in DOCKERFILE.read_text().splitlines() if line and not line.startswith("#")]
     return [
         (word, rest) for word, _, rest in (line.partition(" ") for line in "\n".join(lines).replace("\\\n", " ").split("\n"))
@@ -89,16 +89,16 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def image_entrypoint() -> list[str]:
-    """What the image starts."""
+    """Return the entry point of the image."""
     (words,) = (json.loads(rest) for word, rest in instructions() if word == "ENTRYPOINT")
     found: list[str] = words
     return found
 
 
 def copy_context(folder: Path) -> None:
-    """Copy into a folder what a build of the image is given: what .dockerignore lets through."""
+    """Copy the build context into a folder: the files that .dockerignore lets through."""
     lines = [line for line in DOCKERIGNORE.read_text().splitlines() if line and not line.startswith("#")]
-    assert lines[0] == "*", "expected a list of what is let through, after a `*`"
+    assert lines[0] == "*", "expected a `*`, followed by the list of what is let through"
     unwanted = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
     wanted = [line.removeprefix("!") for line in lines if line.startswith("!")]
     assert len(lines) == 1 + len(unwanted) + len(wanted), f"{DOCKERIGNORE.name} has lines of another form"
@@ -119,7 +119,7 @@ def _ignoring(patterns: list[str]) -> Any:
 
 
 def _filled_in(node: Any, environment: Mapping[str, str]) -> Any:
-    """The tree with variables filled in; after YAML was read, so that a value may hold any character."""
+    """Fill in variables after reading the YAML, so that a value may contain any character."""
     if isinstance(node, dict):
         return {key: _filled_in(value, environment) for key, value in node.items()}
     if isinstance(node, list):
@@ -131,14 +131,14 @@ def _value(found: re.Match[str], environment: Mapping[str, str]) -> str:
     name, complaint, dollar, other = found.groups()
     if dollar:
         return "$"
-    assert not other, f"a `$` of a form that is not known here: {found[0]!r}"
+    assert not other, f"unknown use of `$`: {found[0]!r}"
     if not environment.get(name):
         raise UnsetVariableError(f"{name}: {complaint}")
     return environment[name]
 
 
 def scrape_targets() -> list[tuple[str, str, int]]:
-    """(job, service, port) of every target in Prometheus' configuration."""
+    """Return (job, service, port) of every target in Prometheus' configuration."""
     found = []
     for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]:
         for names in job.get("dns_sd_configs", []):

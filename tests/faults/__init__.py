@@ -1,1 +1,1 @@
-"""Faults while events pass: what is killed, when, and that the tables equal the oracle's all the same."""
+"""Faults while events come: what is killed, and when. Afterwards the tables must equal the oracle's."""

@@ -1,7 +1,7 @@
-"""Run the long form of the fault matrix: `make faults`, or `python -m tests.faults --help`.
+"""Runs the long form of the fault matrix: `make faults`, or `python -m tests.faults --help`.
 
-Every finished scenario is kept in build/faults/SEED, so an interrupted run continues from there; --restart starts from
-nothing. Ends with 0 when every table of every scenario is right and every control run was caught, else with 1.
+Every finished scenario is kept in build/faults/SEED, so that an interrupted run continues from there; --restart begins
+again. It ends with 0 if every table of every scenario is right and every control run was caught, else with 1.
 """
 
 import argparse
@@ -30,7 +30,7 @@ ROUNDS_MORE = 3
 def main() -> int:
     given = _arguments()
     lifeline.begin()
-    # Servers, their data and the small disk go also when this is asked to end.
+    # So servers, their data and the small disk are removed also after SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = RESULTS / str(given.seed)
     if given.restart:
@@ -41,7 +41,7 @@ def main() -> int:
         run = _Run(servers, folder, given.lanes)
         run.play_all(long_form(given.seed, given.only))
         if not given.only:
-            run.make_up_for_what_is_lacking(given.seed)
+            run.play_missing_faults(given.seed)
         if not given.without_controls:
             run.play_controls(controls(given.seed, given.only))
     text = markdown(run.outcomes, run.controls, seed=given.seed, machine=machine())
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 class _Run:
-    """What has been played, in this run and in interrupted ones."""
+    """The scenarios that were played, in this run and in interrupted ones."""
 
     def __init__(self, servers: Servers, folder: Path, lanes: int) -> None:
         self._servers = servers
@@ -66,12 +66,12 @@ class _Run:
         self.controls: list[tuple[str, Outcome]] = []
 
     def play_all(self, plans: Sequence[Plan]) -> None:
-        """Play several scenarios at once where they may share the servers, the others one by one."""
+        """Play several scenarios at once if they may share the servers, the others one by one."""
         known = {one.name for one in self.outcomes}
         plans = [one for one in plans if one.name not in known]
         if any(one.needs_small_disk for one in plans) and not can_mount():
             self._say(
-                'no small file system can be mounted here (it needs root): the faults "disk full" are left out'
+                'no small file system can be mounted here (it needs root): no fault "disk full" is tried'
             )
             plans = [one for one in plans if not one.needs_small_disk]
         with ThreadPoolExecutor(self._lanes) as lanes:
@@ -81,8 +81,8 @@ class _Run:
             if one.exclusive:
                 self._keep(self._play(one))
 
-    def make_up_for_what_is_lacking(self, seed: int) -> None:
-        """Try faults that had no effect again, in further scenarios."""
+    def play_missing_faults(self, seed: int) -> None:
+        """Repeat faults that had no effect, in further scenarios."""
         for number in range(1, ROUNDS_MORE + 1):
             found = totals(self.outcomes)
             lacking = {kind: least - found[kind] for kind, least in LEAST.items() if found[kind] < least}
@@ -90,7 +90,7 @@ class _Run:
                 self.play_all(more(seed, number, lacking))
 
     def play_controls(self, wanted: Sequence[Control]) -> None:
-        """Play scenarios with the law broken on purpose; each must be caught."""
+        """Play scenarios with a deliberate break of the law; each must be caught."""
         known = {one.name: one for one in load(self._folder / "controls.jsonl")}
         for control in wanted:
             outcome = known.get(control.plan.name)
@@ -133,10 +133,10 @@ def _arguments() -> argparse.Namespace:
         "--lanes",
         type=int,
         default=4,
-        help="how many scenarios run at once, where they may share the servers",
+        help="how many scenarios run at once, if they may share the servers",
     )
     parser.add_argument(
-        "--restart", action="store_true", help="discard what an earlier run with this seed did"
+        "--restart", action="store_true", help="discard the results of earlier runs with this seed"
     )
     parser.add_argument("--docs", action="store_true", help="also put the report into docs/faults.md")
     parser.add_argument("--without-controls", action="store_true", help="do not break the law on purpose")

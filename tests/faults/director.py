@@ -1,7 +1,7 @@
-"""Where the processes under test stand: the other side of `consumers.process.barriers`.
+"""Holds processes under test at chosen steps: the other side of `consumers.process.barriers`.
 
-A process that reaches a step for which a trap is set comes in here, and is answered at once unless the trap is for it: then
-it stands there until the test releases or kills it.
+A process that reaches a step with a trap connects here. It is answered at once, unless the trap catches it: then it waits
+until the test releases or kills it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from servers.folders import make_folder, remove_folder
 
 @dataclass
 class Held:
-    """A process that stands at a step. Its other threads go on."""
+    """A process that waits at a step. Its other threads go on."""
 
     pid: int
     step: str
@@ -35,14 +35,14 @@ class Held:
         self._connection.close()
 
     def kill(self) -> None:
-        """SIGKILL while it stands there."""
+        """Kill it while it waits."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self._connection.close()
 
 
 class Trap:
-    """Holds the process that reaches the step for the n-th time from now; only that one."""
+    """Holds only the process that reaches the step for the n-th time from now."""
 
     def __init__(self, step: str, nth: int, whom: Callable[[int], bool]) -> None:
         self.step = step
@@ -51,7 +51,7 @@ class Trap:
         self._caught: queue.SimpleQueue[Held] = queue.SimpleQueue()
 
     def wait(self, seconds: float) -> Held | None:
-        """Who was caught, as soon as somebody is; None when nobody came within the time."""
+        """Return the caught process as soon as there is one; None if none came within the time."""
         with contextlib.suppress(queue.Empty):
             return self._caught.get(timeout=seconds)
         return None
@@ -64,7 +64,7 @@ class Trap:
 
 
 class Director:
-    """Listens while the `with` block runs; processes started with `environment` tell it their steps."""
+    """Listens while the `with` block runs; processes started with `environment` report their steps to it."""
 
     def __init__(self) -> None:
         self._folder = make_folder("jobtrail-barriers-")
@@ -74,15 +74,15 @@ class Director:
         self._server = _Server(f"{self._folder}/socket", self._arrived)
 
     def trap(self, step: str, nth: int = 1, whom: Callable[[int], bool] = lambda _pid: True) -> Trap:
-        """Set a trap for the processes that ``whom`` says yes to; once it has caught, or was taken away, it holds nobody."""
+        """Set a trap for the processes that ``whom`` accepts. It holds none after it has caught one, or was removed."""
         trap = Trap(step, nth, whom)
         with self._lock:
             self._traps.append(trap)
             (self._folder / step).touch()
         return trap
 
-    def take_away(self, trap: Trap) -> None:
-        """Set nobody's foot in it any more; who was caught and not fetched is released."""
+    def remove(self, trap: Trap) -> None:
+        """Remove the trap; release a process that was caught and not fetched."""
         with self._lock:
             if trap in self._traps:
                 self._forget(trap)
@@ -100,7 +100,7 @@ class Director:
         with self._lock:
             traps = list(self._traps)
         for trap in traps:
-            self.take_away(trap)
+            self.remove(trap)
         self._server.shutdown()
         self._server.server_close()
         remove_folder(self._folder)
@@ -114,7 +114,7 @@ class Director:
         line = b""
         while not line.endswith(b"\n"):
             part = connection.recv(256)
-            if not part:  # killed before it could say where it is
+            if not part:  # killed before it could report its step
                 connection.close()
                 return
             line += part
@@ -131,7 +131,7 @@ class Director:
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
-    """A thread for each arrival: one that is stopped before it said its step keeps nobody else waiting."""
+    """Uses a thread per connection, so that a process that is stopped before it reports its step delays no other."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -141,7 +141,7 @@ class _Server(socketserver.ThreadingUnixStreamServer):
         super().__init__(path, socketserver.BaseRequestHandler)
 
     def process_request_thread(self, request: object, client_address: object) -> None:
-        """The connection is closed by who answers it, not here."""
+        """Leave the connection open; whoever answers it closes it."""
         assert isinstance(request, socket.socket)
         with contextlib.suppress(OSError):
             self._arrived(request)

@@ -1,4 +1,4 @@
-"""What a process holds: memory, threads, file descriptors, connections. Compared before and after, it must not have grown."""
+"""The memory, threads, file descriptors and connections of a process, which must not grow during an outage."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ MEGABYTE = 2**20
 
 
 class Held(NamedTuple):
-    """At one moment."""
+    """What a process holds at one moment."""
 
     megabytes: float
     """Resident."""
@@ -21,7 +21,7 @@ class Held(NamedTuple):
 
 
 def held(pid: int) -> Held:
-    """By this process now."""
+    """Return what this process holds now."""
     process = psutil.Process(pid)
     return Held(
         process.memory_info().rss / MEGABYTE,

@@ -1,8 +1,8 @@
-"""The kinds of faults: how each is done to a process that stands at a step, and how it ends.
+"""The kinds of faults: how each is done to a process that is held at a step, and how it ends.
 
-A function takes the site, the fault and who stands there, lets that process go on (or not), and gives what goes on, for
-the scenario to end when it is over; None when there is nothing to end. What it says in the end is noted in the report;
-a fault that met nobody ends with `NO_EFFECT` and does not count.
+Each function takes the site, the fault and the held process, and releases or kills that process. It returns an `Ongoing` for
+the scenario to end, or None if there is nothing to end. The note from `Ongoing.end` goes into the report; a fault with the
+note `NO_EFFECT` does not count.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _BALLAST_BYTES = (16 * 1024 * 1024, 1024 * 1024, 64 * 1024, 4096)
 
 
 class Ongoing(NamedTuple):
-    """A fault that lasts: ``over`` is asked again and again, then ``end`` is called once and says what it met."""
+    """A fault that lasts. ``over`` is polled; when it is true, ``end`` is called once and returns the note."""
 
     fault: Fault
     over: Callable[[], bool]
@@ -39,9 +39,9 @@ class Ongoing(NamedTuple):
 
 
 def killed(site: Site, fault: Fault, held: Held) -> None:
-    """SIGKILL; another one is started in its place.
+    """Kill the replica, and start another one in its place.
 
-    At once, or after its other threads had the time to send what waits in their queues, acknowledgements for instance.
+    This happens at once, or after its other threads have had time to send their queues, for instance acknowledgements.
     """
     replica = site.fleet.by_pid(held.pid)
     if fault.variant % 2:
@@ -53,13 +53,13 @@ def killed(site: Site, fault: Fault, held: Held) -> None:
 
 
 def stopped(site: Site, fault: Fault, held: Held) -> Ongoing:
-    """SIGSTOP until the broker has given its messages to others and a little longer, then SIGCONT: the zombie."""
+    """Stop the replica until the broker has given its messages to others, and a little longer; then continue it as a zombie."""
     replica = site.fleet.by_pid(held.pid)
-    assert replica is not None, "a replica that stands at a step runs"
+    assert replica is not None, "the held process is not a running replica"
     if len(site.fleet.working()) < 2:
         site.fleet.join()
     replica.pause()
-    held.release()  # it finds the answer when it wakes
+    held.release()  # it reads the answer when it continues
     name = f"{socket.gethostname()}-{held.pid}"
     since = time.monotonic()
     gone_at = [0.0]
@@ -84,21 +84,21 @@ def stopped(site: Site, fault: Fault, held: Held) -> Ongoing:
 
 
 def postgres_killed(site: Site, fault: Fault, held: Held) -> Ongoing:
-    """SIGKILL of all its processes; started again on the same data."""
+    """Kill all processes of Postgres, and start it again with the same data."""
     site.postgres.kill()
     held.release()
     return Ongoing(fault, _after(fault.seconds), lambda: _started(site.postgres.start))
 
 
 def broker_killed(site: Site, fault: Fault, held: Held) -> Ongoing:
-    """SIGKILL of the broker with its bookie; started again on the same data."""
+    """Kill the broker and its bookie, and start it again with the same data."""
     site.servers.broker.kill()
     held.release()
     return Ongoing(fault, _after(fault.seconds), lambda: _started(site.servers.broker.start))
 
 
 def connections_cut(site: Site, fault: Fault, held: Held) -> Ongoing:
-    """Every session of the aggregators is terminated by the server."""
+    """Let the server terminate every session of the aggregators."""
     count = 0
     with contextlib.suppress(psycopg.OperationalError), site.observer() as observer:
         count = observer.execute(
@@ -111,27 +111,29 @@ def connections_cut(site: Site, fault: Fault, held: Held) -> Ongoing:
 
 
 def disk_full(site: Site, fault: Fault, held: Held) -> Ongoing:
-    """No block is left on the disk of the database, its WAL included; until Postgres has said so and a little longer."""
+    """Fill the disk of the database and its WAL until Postgres reports it, and a little longer."""
     ballast = site.postgres.log.parent.parent / "ballast"
-    said_before = _said_full(site.postgres.log)
+    said_before = _count_disk_full(site.postgres.log)
     _fill(ballast)
     held.release()
     since = time.monotonic()
     full_at = [0.0]
 
     def over() -> bool:
-        _fill(ballast)  # what Postgres gave back meanwhile: a stage that was emptied, a segment of its log
-        if not full_at[0] and _said_full(site.postgres.log) > said_before:
+        _fill(
+            ballast
+        )  # take the blocks that Postgres freed meanwhile: of an emptied stage table, of a WAL segment
+        if not full_at[0] and _count_disk_full(site.postgres.log) > said_before:
             full_at[0] = time.monotonic()
         if not full_at[0] and time.monotonic() - since > _UNNOTICED_SECONDS:
-            _use_the_log_up(site)
+            _switch_wal(site)
         return time.monotonic() - since > LONGEST_SECONDS or (
             bool(full_at[0]) and time.monotonic() - full_at[0] >= fault.seconds
         )
 
     def end() -> str:
         ballast.unlink()
-        refused = _said_full(site.postgres.log) - said_before
+        refused = _count_disk_full(site.postgres.log) - said_before
         ended = not site.postgres.is_running
         if ended:
             site.postgres.kill()
@@ -143,8 +145,8 @@ def disk_full(site: Site, fault: Fault, held: Held) -> Ongoing:
     return Ongoing(fault, over, end)
 
 
-def _use_the_log_up(site: Site) -> None:
-    """Postgres keeps segments of its log for later, and may have little to write: one is ended, so that it needs the next."""
+def _switch_wal(site: Site) -> None:
+    """End a WAL segment, so that Postgres needs the next one: it recycles segments, and may have little to write."""
     with contextlib.suppress(psycopg.Error), site.observer() as observer:
         observer.execute("SELECT pg_logical_emit_message(false, 'full', 'one more'), pg_switch_wal()")
 
@@ -164,7 +166,7 @@ WHERE application_name = %s AND datname = current_database() AND wait_event_type
 
 
 def lock_held(site: Site, fault: Fault, held: Held) -> Ongoing:
-    """Another session holds a lock that the writers need."""
+    """Let another session hold a lock that the writers need."""
     statement = _LOCKS[fault.variant % len(_LOCKS)]
     met, ended = [0], threading.Event()
 
@@ -192,7 +194,7 @@ def lock_held(site: Site, fault: Fault, held: Held) -> Ongoing:
 
 
 def path_stalled(site: Site, fault: Fault, held: Held) -> Ongoing | None:
-    """The replica's path to the broker or to Postgres lets nothing through, one way or both, then all of it."""
+    """Stall the replica's path to the broker or to Postgres, in one direction or both, then let everything pass."""
     replica = site.fleet.by_pid(held.pid)
     if replica is None:
         held.release()
@@ -204,7 +206,7 @@ def path_stalled(site: Site, fault: Fault, held: Held) -> Ongoing | None:
     held.release()
     seconds = (
         fault.seconds * 5 if fault.variant % 5 == 0 else fault.seconds
-    )  # past the broker's patience, at times
+    )  # sometimes longer than the broker's timeout
 
     def end() -> str:
         path.let_pass()
@@ -214,7 +216,7 @@ def path_stalled(site: Site, fault: Fault, held: Held) -> Ongoing | None:
 
 
 def path_cut(site: Site, fault: Fault, held: Held) -> Ongoing | None:
-    """The replica's connection is reset in the middle of what passes, after so many more bytes."""
+    """Reset the replica's connection in the middle of the stream, after a number of bytes."""
     replica = site.fleet.by_pid(held.pid)
     if replica is None:
         held.release()
@@ -240,13 +242,13 @@ def path_cut(site: Site, fault: Fault, held: Held) -> Ongoing | None:
 
 
 def joins(site: Site, _fault: Fault, held: Held) -> None:
-    """One more replica."""
+    """Start one more replica."""
     site.fleet.join()
     held.release()
 
 
 def leaves(site: Site, fault: Fault, held: Held) -> Ongoing | None:
-    """The replica is asked to end; another one joins when it was the last."""
+    """Ask the replica to end; start another one if it was the last."""
     replica = site.fleet.by_pid(held.pid)
     if replica is None or replica.expected_to_end:
         held.release()
@@ -260,12 +262,12 @@ def leaves(site: Site, fault: Fault, held: Held) -> Ongoing | None:
 
 
 def rebuild_killed(_site: Site, _fault: Fault, held: Held) -> None:
-    """SIGKILL of a process of the rebuild; what it did goes on when it is begun again."""
+    """Kill a process of the rebuild, which continues when it is started again."""
     held.kill()
 
 
 def publisher_killed(site: Site, _fault: Fault, held: Held) -> None:
-    """SIGKILL of a program that publishes by the SDK; another one is started, and finds its spool."""
+    """Kill a program that publishes by the SDK, and start another one, which finds its spool."""
     site.workers.kill()
     site.workers.start()
     held.release()
@@ -286,7 +288,7 @@ KINDS: dict[str, Callable[[Site, Fault, Held], Ongoing | None]] = {
     REBUILD_KILLED: rebuild_killed,
     PUBLISHER_KILLED: publisher_killed,
 }
-"""By name, as plans and reports have them."""
+"""The kinds by name, as in plans and reports."""
 
 
 def _after(seconds: float) -> Callable[[], bool]:
@@ -300,12 +302,12 @@ def _started(start: Callable[[], None]) -> str:
     return f"started again in {time.monotonic() - since:.0f} s"
 
 
-def _said_full(log: Path) -> int:
+def _count_disk_full(log: Path) -> int:
     return log.read_text(errors="replace").count("No space left on device")
 
 
 def _fill(path: Path) -> None:
-    """Take every block of the file system that is left."""
+    """Take every free block of the file system."""
     with path.open("ab") as ballast:
         size = os.fstat(ballast.fileno()).st_size
         for step in _BALLAST_BYTES:

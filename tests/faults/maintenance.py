@@ -1,7 +1,7 @@
-"""`jobtrail rebuild` while everything else goes on: begun, killed at a step, begun again, until it has ended in order.
+"""`jobtrail rebuild` beside everything else: started, killed at a step, and started again until it succeeds.
 
-A rebuild that says it could not be done (status 2: the database went away, say) is begun again, as it asks for; any other
-end but 0 is a failure. Its processes tell their steps to the director as the replicas do.
+A rebuild that ends with 2, for example because the database went away, is started again, as its message recommends; any other
+status but 0 is a failure. Its processes report their steps to the director as the replicas do.
 """
 
 import os
@@ -16,7 +16,7 @@ MOST_TRIES = 30
 
 
 class Rebuilding:
-    """The one rebuild of a scenario. Used by the scenario's thread."""
+    """The rebuild of a scenario. Only the scenario's thread uses it."""
 
     def __init__(self, settings: Mapping[str, str], database_url: str, folder: Path) -> None:
         self._environment = {**os.environ, **settings, "JOBTRAIL_DATABASE_URL": database_url}
@@ -25,11 +25,11 @@ class Rebuilding:
         self._unfinished = False
         self._tries_left = MOST_TRIES
         self.ended = 0
-        """How many have ended in order."""
+        """How many rebuilds have succeeded."""
         self.failures: list[str] = []
 
     def begin(self) -> None:
-        """Start it, or let it go on where the last process left it; nothing when it runs."""
+        """Start it, or continue where the last process stopped; do nothing if it runs."""
         if self._process is None:
             self._unfinished = True
             with self._log.open("ab") as log:
@@ -38,7 +38,7 @@ class Rebuilding:
                 )
 
     def tend(self, *, again: bool) -> None:
-        """Take note of its end; begin again what was killed or could not be done, and with ``again`` also what is done."""
+        """Record its end. Start it again if it was killed or could not be done, and with ``again`` also if it succeeded."""
         if self._process is None:
             if again:
                 self.begin()
@@ -61,11 +61,11 @@ class Rebuilding:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether one was begun that has not ended."""
+        """Return whether a rebuild was started and has not ended."""
         return self._unfinished
 
     def kill(self) -> None:
-        """Whatever is left."""
+        """Kill its process, if it still runs."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

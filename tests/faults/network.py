@@ -1,19 +1,19 @@
-"""A network path that can be disturbed: a TCP proxy between a service and its server, in the test's own process.
+"""A network path that can be disturbed: a TCP proxy between a service and its server, in the test's process.
 
     with Path(port_of_the_server) as path:
         ... start the service with path.port instead of the server's port ...
-        path.stall()                     # both sides stay connected, nothing passes any more, new connections get no answer
-        path.let_pass()                  # what was held back arrives now, in order, nothing is lost
+        path.stall()                     # both sides stay connected, nothing passes, new connections get no answer
+        path.let_pass()                  # all held data arrives now, in order
         path.cut()                       # every connection is reset; new ones pass
         path.refuse()                    # every connection is reset, and the port is closed: new ones are refused
-        path.cut_after(1000, TO_SERVER)  # the connection that carried the last of so many more bytes ends there, in mid-frame
-        path.stall(TO_SERVICE)           # one direction alone: the service is heard, and hears nothing
+        path.cut_after(1000, TO_SERVER)  # after 1,000 more bytes, the connection that carried the last one ends, in mid-frame
+        path.stall(TO_SERVICE)           # only one direction: the server receives, the service does not
 
-A path to Pulsar is made with `pulsar_path`: a broker answers every look-up with an address of its own, to which the
-client goes from then on, past the path; so that address is replaced, in what passes, by the path's.
+Use `pulsar_path` for Pulsar: a broker answers every look-up with its own address, which the client then uses, past the
+path. So the path replaces that address by its own in the stream.
 
-What the kernel does stays as it is: a stalled path still answers TCP's own packets (keepalives, and data up to some
-hundred kilobytes), as a hung proxy or a frozen server does. A path whose packets vanish needs a firewall.
+The kernel still answers TCP's own packets on a stalled path (keepalives, and data up to some hundred kilobytes), as with
+a hung proxy or a frozen server. To lose packets, a firewall would be needed.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class Path:
-    """The path to one server. Any number of connections; each is carried by two threads."""
+    """The path to one server, with any number of connections. Two threads carry each."""
 
     def __init__(self, server_port: int, host: str = HOST) -> None:
         """Choose the path's own port; it is open within the `with` block."""
@@ -48,12 +48,12 @@ class Path:
         self._connections: set[_Connection] = set()
         self._listener: socket.socket | None = None
         self.carried: dict[Direction, int] = {TO_SERVER: 0, TO_SERVICE: 0}
-        """Bytes that have passed, of all connections."""
+        """Bytes that have passed, over all connections."""
         self.accepted = 0
-        """Connections that came in so far."""
+        """Connections accepted so far."""
 
     def let_pass(self) -> None:
-        """End every disturbance: what was held back passes, connections are taken."""
+        """End every disturbance: held data passes, and connections are accepted."""
         with self._changed:
             self._stalled.clear()
             self._bytes_left.clear()
@@ -61,7 +61,7 @@ class Path:
         self._listen()
 
     def stall(self, *directions: Direction) -> None:
-        """Hold back everything in these directions (both, if none is named). Nobody is told; nothing is lost."""
+        """Hold all data in these directions (both, if none is named), silently and without loss."""
         with self._changed:
             self._stalled.update(directions or BOTH)
             self._changed.notify_all()
@@ -74,29 +74,29 @@ class Path:
             connection.reset()
 
     def cut_after(self, count: int, direction: Direction) -> None:
-        """Once, after so many more bytes that way: end the connection that carried the last of them, which arrives."""
+        """Once, after ``count`` more bytes in this direction, end the connection that carried the last one; that byte still arrives."""
         with self._changed:
             self._bytes_left[direction] = count
 
     def refuse(self) -> None:
-        """Close the port and reset every connection: who comes is refused at once, until `let_pass`."""
+        """Close the port and reset every connection: new connections are refused at once, until `let_pass`."""
         self._close_port()
         self.cut()
 
-    def replace(self, said: bytes, by: bytes) -> None:
-        """Put something of the same length in place of each occurrence in what the server says."""
-        assert len(said) == len(by), (
-            f"expected the same length, as frames say theirs, got {said!r} and {by!r}"
+    def replace(self, old: bytes, by: bytes) -> None:
+        """Replace each occurrence in the server's stream by other bytes of the same length."""
+        assert len(old) == len(by), (
+            f"expected the same length, because frames contain their length, got {old!r} and {by!r}"
         )
-        self._replace = (said, by)
+        self._replace = (old, by)
 
     def open_connections(self) -> int:
-        """How many are carried now."""
+        """Return how many connections are open now."""
         with self._changed:
             return len(self._connections)
 
     def cut_is_due(self, direction: Direction) -> bool:
-        """Whether a cut was ordered that way and has not come yet."""
+        """Return whether a cut in this direction is still to come."""
         with self._changed:
             return direction in self._bytes_left
 
@@ -111,7 +111,7 @@ class Path:
         self.let_go()
 
     def let_go(self) -> None:
-        """Wake every thread that holds something back; their connections are reset, so they end."""
+        """Wake every thread that holds data; their connections are reset, so they end."""
         with self._changed:
             self._stalled.clear()
             self._changed.notify_all()
@@ -119,14 +119,14 @@ class Path:
     # ------------------------------------------------------------------------------------------- used by connections
 
     def may_pass(self, direction: Direction, connection: "_Connection") -> bool:
-        """Wait while the direction is stalled; False when the connection was reset meanwhile."""
+        """Wait while the direction is stalled; return False if the connection was reset meanwhile."""
         with self._changed:
             while direction in self._stalled and not connection.ended:
                 self._changed.wait()
         return not connection.ended
 
     def passing(self, direction: Direction, count: int) -> tuple[int, bool]:
-        """How many of so many bytes pass, and whether the cut that was ordered falls behind them."""
+        """Return how many of ``count`` bytes may pass, and whether the cut comes after them."""
         with self._changed:
             left = self._bytes_left.pop(direction, None)
             cut = left is not None and left <= count
@@ -137,7 +137,7 @@ class Path:
             return passing, cut
 
     def ended(self, connection: "_Connection") -> None:
-        """The connection is over."""
+        """Forget a connection that has ended."""
         with self._changed:
             self._connections.discard(connection)
             self._changed.notify_all()
@@ -193,7 +193,7 @@ class _Connection:
         threading.Thread(target=self._open, name="path to server", daemon=True).start()
 
     def reset(self) -> None:
-        """End it on both sides by a reset, as a firewall or a dying host does; what is still on its way is gone."""
+        """Reset it on both sides, as a firewall or a dying host does; data on its way is lost."""
         for end in (self._service, self._server):
             if end is not None:
                 with contextlib.suppress(OSError):
@@ -201,7 +201,7 @@ class _Connection:
         self.close()
 
     def close(self) -> None:
-        """End it on both sides; what was sent before arrives."""
+        """Close it on both sides; data that was sent before arrives."""
         with self._ends:
             if self.ended:
                 return
@@ -252,11 +252,11 @@ class _Connection:
             self.reset()
             return
         if direction == TO_SERVICE:
-            self.close()  # the server has nothing more to say: both protocols here are over then
+            self.close()  # the server sends nothing more: in both protocols here, that ends the connection
 
 
 def pulsar_path(url: str) -> Path:
-    """The path to a broker by its URL (pulsar://127.0.0.1:port); clients that came by it stay on it."""
+    """Return a path to the broker at this URL (pulsar://127.0.0.1:port); its clients stay on it after a look-up."""
     parts = urlsplit(url)
     assert parts.hostname is not None, url
     assert parts.port is not None, url

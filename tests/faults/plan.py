@@ -1,4 +1,4 @@
-"""Which faults a scenario has, at which steps and in which order: a function of a seed, so that it can be had again."""
+"""Which faults a scenario has, at which steps and in which order: a function of a seed, so that it can be repeated."""
 
 import random
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ STEPS: Final[tuple[str, ...]] = (
     Step.AFTER_COMMIT.value,
     Step.DURING_ACK.value,
 )
-"""Where in a batch a fault happens, in the batch's order."""
+"""The steps of a batch at which a fault can happen, in order."""
 
 REBUILD_STEPS: Final[tuple[str, ...]] = (
     Step.BEFORE_START.value,
@@ -34,26 +34,26 @@ REBUILD_STEPS: Final[tuple[str, ...]] = (
     Step.AFTER_SWAP.value,
     Step.COMPARED.value,
 )
-"""Where a rebuild is killed, in its order; "loading" is in a process of its own."""
+"""The steps at which a rebuild is killed, in order; "loading" is in a process of its own."""
 
 REBUILD_KILLED = "rebuild killed"
 PUBLISHER_KILLED = "publisher killed"
 
 EXCLUSIVE = frozenset({"postgres killed", "broker killed", "disk full"})
-"""Faults of a whole server: no other scenario may be on it."""
+"""Faults of a whole server, which no other scenario may then use."""
 
 MOST_REPLICAS = 4
 
 
 class Fault(NamedTuple):
-    """What happens when a replica reaches ``step`` for the ``nth`` time. ``seconds``: how long it lasts, if it lasts."""
+    """A fault when a replica reaches ``step`` for the ``nth`` time. ``seconds``: its duration, if it lasts."""
 
     kind: str
     step: str
     nth: int
     seconds: float
     variant: int
-    """Chooses among the ways of one kind: which table is locked, which path is cut, after how many bytes."""
+    """Chooses the variant of the kind: which table is locked, which path is cut, after how many bytes."""
 
 
 class PublisherPlan(NamedTuple):
@@ -74,23 +74,23 @@ class Plan(NamedTuple):
     replicas: int
     batch_events: int
     settings: Mapping[str, str]
-    """Of the aggregators, beside their addresses."""
+    """Settings of the aggregators, apart from addresses."""
 
     @property
     def exclusive(self) -> bool:
-        """Whether it needs the servers for itself."""
+        """Return whether no other scenario may use the servers meanwhile."""
         return any(fault.kind in EXCLUSIVE for fault in self.faults)
 
     @property
     def needs_small_disk(self) -> bool:
-        """Whether its Postgres must lie on a small file system."""
+        """Return whether its Postgres must be on a small file system."""
         return any(fault.kind == "disk full" for fault in self.faults)
 
 
 def plan(name: str, seed: int, mix: Mapping[str, int], *, lock_seconds: float, first_step: int = 0) -> Plan:
-    """The scenario of this name and seed: of each kind so many faults, in any order.
+    """Return the scenario of this name and seed, with this number of faults of each kind, in any order.
 
-    Kills take the steps in turn, beginning with number ``first_step``, so that all scenarios together are even.
+    Kills take the steps in turn, beginning with number ``first_step``, so that they are evenly spread over all scenarios.
     """
     rng = random.Random(f"{seed}/{name}")
     faults = []

@@ -1,8 +1,8 @@
-"""One publisher of the fault matrix, a process of its own, by Pulsar's own client: `python -m tests.faults.publisher ORDERS`.
+"""One publisher of the fault matrix, a process that uses Pulsar's own client: `python -m tests.faults.publisher ORDERS`.
 
-It publishes its share of a seeded stream of events until its standard input ends, then waits for every answer, sends
-again what was refused or timed out, and prints what it did as JSON. Of each event that the broker accepted (callback with
-result Ok) the digest is in the tally: that is the truth that nobody may lose. What timed out may be in the topic or not.
+It publishes its share of a seeded stream of events until its standard input ends. Then it waits for every answer, sends
+refused and timed-out events again, and prints its counts as JSON. The tally has the digest of each event that the broker
+accepted (a callback with the result Ok); none of these may be lost. A send that timed out may or may not be in the topic.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ SLICE_SECONDS = 0.25
 SEND_TIMEOUT_MILLIS = 8_000
 GARBAGE = 1 / 1_500
 _DISAGREEING = 5
-"""Of so many jobs one, whose events do not agree on what they are about."""
+"""One of this many jobs has events with contradicting fields."""
 MOST_JOBS = 10_000_000
 MOST_PENDING = 5_000
 
 
 class Orders(NamedTuple):
-    """What a publisher is told. It takes every event of the stream whose number leaves ``share`` when divided by ``of``."""
+    """A publisher's orders. It takes the events whose number in the stream is ``share`` modulo ``of``."""
 
     url: str
     topic: str
@@ -47,17 +47,17 @@ class Orders(NamedTuple):
     events_a_second: float
     start_us: int
     clock_seconds: int = 0
-    """Its clock is so much ahead of the others'."""
+    """How far its clock is ahead of the others'."""
     duplicated: float = 0.0
-    """The part of its events that it sends once more, some of them much later."""
+    """The fraction of its events that it sends twice, some of them much later."""
     backwards: bool = False
-    """Each slice of its events is sent last first."""
+    """Whether each slice of its events is sent in reverse."""
     tally: str = ""
-    """The file of digests."""
+    """The path of the file of digests."""
 
 
 def digest(payload: bytes) -> bytes:
-    """What the tally keeps of an event."""
+    """Return the digest of an event, which the tally keeps."""
     return blake2b(payload, digest_size=DIGEST_BYTES).digest()
 
 
@@ -77,7 +77,7 @@ def _wait_for_the_end_of_input(stop: threading.Event) -> None:
 
 def _publish(orders: Orders, stop: threading.Event) -> dict[str, int]:
     client = pulsar.Client(orders.url, logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error))
-    said = dict.fromkeys(("accepted", "timed_out", "duplicates", "slices_backwards", "garbage"), 0)
+    counts = dict.fromkeys(("accepted", "timed_out", "duplicates", "slices_backwards", "garbage"), 0)
     pending = _Pending()
     producer = _producer(client, orders.topic)
     rng = random.Random(orders.seed * 1_000 + orders.share)
@@ -87,33 +87,33 @@ def _publish(orders: Orders, stop: threading.Event) -> dict[str, int]:
             stream = _share(orders)
             slice_events = max(1, round(orders.events_a_second * SLICE_SECONDS))
             while not stop.wait(SLICE_SECONDS):
-                if pending.count() > MOST_PENDING:  # the broker is away: what waits is enough to be lost
-                    pending.settle(producer, tally, said, wait=False)
+                if pending.count() > MOST_PENDING:  # the broker is away: enough is waiting already
+                    pending.take_answers(producer, tally, counts, wait=False)
                     continue
                 part = [next(stream) for _ in range(slice_events)]
                 if rng.random() < GARBAGE * slice_events:
                     part.append((part[0][0], part[0][1][: len(part[0][1]) // 2]))
-                    said["garbage"] += 1
+                    counts["garbage"] += 1
                 again = [one for one in part if rng.random() < orders.duplicated]
                 later += again
                 rng.shuffle(later)
                 due, later = later[: len(again)], later[len(again) :]
-                said["duplicates"] += len(due)
+                counts["duplicates"] += len(due)
                 if orders.backwards:
                     part.reverse()
-                    said["slices_backwards"] += 1
+                    counts["slices_backwards"] += 1
                 for key, payload in part + due:
                     pending.send(producer, key, payload)
-                pending.settle(producer, tally, said, wait=False)
-            while pending.settle(producer, tally, said, wait=True):
+                pending.take_answers(producer, tally, counts, wait=False)
+            while pending.take_answers(producer, tally, counts, wait=True):
                 pass
         finally:
             client.close()
-    return said
+    return counts
 
 
 class _Pending:
-    """What was sent and not answered yet."""
+    """The messages that were sent and not answered yet."""
 
     def __init__(self) -> None:
         self._answers: queue.SimpleQueue[tuple[bool, str, bytes]] = queue.SimpleQueue()
@@ -127,13 +127,15 @@ class _Pending:
         producer.send_async(payload, answered, partition_key=key)
 
     def count(self) -> int:
-        """How many."""
+        """Return how many messages are not answered yet."""
         return self._open
 
-    def settle(self, producer: Any, tally: io.BufferedWriter, said: dict[str, int], *, wait: bool) -> bool:
-        """Note the answers that came (all, with ``wait``), send again what was not accepted; whether anything is open."""
+    def take_answers(
+        self, producer: Any, tally: io.BufferedWriter, counts: dict[str, int], *, wait: bool
+    ) -> bool:
+        """Record the answers (all, with ``wait``), and send refused messages again; return whether any answer is outstanding."""
         if wait:
-            with contextlib.suppress(pulsar.PulsarException):  # what failed is in the answers
+            with contextlib.suppress(pulsar.PulsarException):  # the answers contain the failures
                 producer.flush()
         while self._open:
             try:
@@ -143,15 +145,15 @@ class _Pending:
             self._open -= 1
             if accepted:
                 tally.write(digest(payload))
-                said["accepted"] += 1
+                counts["accepted"] += 1
             else:
-                said["timed_out"] += 1
+                counts["timed_out"] += 1
                 self.send(producer, key, payload)
         return self._open > 0
 
 
 def _producer(client: pulsar.Client, topic: str) -> Any:
-    """A broker that is away is waited for."""
+    """Return a producer; wait for a broker that is away."""
     while True:
         try:
             return client.create_producer(
@@ -179,7 +181,7 @@ def _share(orders: Orders) -> Iterator[tuple[str, bytes]]:
         if "started_at" in event:
             event["started_at"] += shift_us
         if int(event["job_id"]) % _DISAGREEING == 0:
-            # Each event says another source and thing, with what COPY must escape.
+            # Each event has another source and external id, with characters that COPY must escape.
             event["source"] = f"{event['source']} {event['state']}"
             event["external_id"] = f"films\\{number % 7}" if number % 2 else f"film\t{number % 7}\n"
         stream = io.BytesIO()

@@ -1,6 +1,6 @@
-"""The aggregators under test: processes of their own, each with paths of its own to the broker and to Postgres.
+"""The aggregators under test: processes, each with its own paths to the broker and to Postgres.
 
-A replica that ends by itself is a failure of the scenario: nobody asked it to.
+A replica that ends by itself, without being asked, is a failure of the scenario.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ class Replica:
     """One aggregator."""
 
     def __init__(self, number: int, settings: Mapping[str, str], database_url: str, log: Path) -> None:
-        """``settings`` hold the true addresses; this process is given those of its paths."""
+        """``settings`` have the servers' addresses; the process gets those of its paths."""
         self.number = number
         self.to_broker = pulsar_path(settings["JOBTRAIL_PULSAR_URL"])
         self.to_database = NetworkPath(_port(database_url))
@@ -45,35 +45,35 @@ class Replica:
         return self.service.process.pid
 
     def pause(self) -> None:
-        """SIGSTOP."""
+        """Send SIGSTOP."""
         self.stopped = True
         self.service.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT, if it is still there."""
+        """Send SIGCONT, if it still exists."""
         self.stopped = False
         with contextlib.suppress(ProcessLookupError):
             self.service.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL, and the end of its paths."""
+        """Kill it, and close its paths."""
         self.expected_to_end = True
         self.service.kill()
         self.close_paths()
 
     def was_starting(self) -> bool:
-        """Whether it had not said a word yet: Python was still importing, and nothing listened to SIGTERM."""
+        """Return whether its log was empty: Python was still importing, and SIGTERM was not handled yet."""
         return self.service.log.stat().st_size == 0
 
     def close_paths(self) -> None:
-        """Reset what is left of its connections."""
+        """Reset its remaining connections."""
         for path in (self.to_broker, self.to_database):
             path.refuse()
             path.let_go()
 
 
 class Fleet:
-    """The replicas of one scenario. Used by the scenario's thread."""
+    """The replicas of one scenario. Only the scenario's thread uses it."""
 
     def __init__(self, settings: Mapping[str, str], database_url: str, folder: Path) -> None:
         self._settings = settings
@@ -84,7 +84,7 @@ class Fleet:
         self.ended_by_themselves: list[str] = []
 
     def join(self) -> Replica:
-        """One more."""
+        """Start one more replica."""
         self._started += 1
         log = self._folder / f"aggregator-{self._started}.log"
         replica = Replica(self._started, self._settings, self._database_url, log)
@@ -92,26 +92,26 @@ class Fleet:
         return replica
 
     def by_pid(self, pid: int) -> Replica | None:
-        """The replica that runs as this process."""
+        """Return the replica with this process id, if any."""
         return next((replica for replica in self.replicas if replica.pid == pid), None)
 
     def working(self) -> list[Replica]:
-        """Those that are not stopped and not leaving."""
+        """Return the replicas that are neither stopped nor leaving."""
         return [one for one in self.replicas if not one.stopped and not one.expected_to_end]
 
     def kill(self, replica: Replica) -> None:
-        """SIGKILL."""
+        """Kill the replica."""
         replica.kill()
         if replica in self.replicas:
             self.replicas.remove(replica)
 
     def leave(self, replica: Replica) -> None:
-        """SIGTERM; it ends when it has finished what it has in hand, and is looked after by `tend`."""
+        """Send SIGTERM; the replica ends after its current batches, and `tend` records it."""
         replica.expected_to_end = True
         replica.service.process.send_signal(signal.SIGTERM)
 
     def tend(self) -> None:
-        """Take note of who has ended, and replace those who should not have."""
+        """Record the replicas that have ended, and replace those that should not have."""
         for replica in list(self.replicas):
             status = replica.service.process.poll()
             if status is None:
@@ -129,7 +129,7 @@ class Fleet:
                 self.join()
 
     def stop_all(self) -> None:
-        """SIGTERM to all, and note who does not end in order."""
+        """Send SIGTERM to all, and record those that fail."""
         for replica in self.replicas:
             self.leave(replica)
         for replica in self.replicas:
@@ -140,7 +140,7 @@ class Fleet:
         self.tend()
 
     def kill_all(self) -> None:
-        """Whatever is left."""
+        """Kill all remaining replicas."""
         for replica in list(self.replicas):
             replica.resume()
             self.kill(replica)

@@ -1,4 +1,4 @@
-"""Write the report of a run of the matrix: counts by kind and step, what was lost or counted twice, and what that proves."""
+"""Writes the report of a run of the matrix: counts by kind and step, losses and double counts, and what they prove."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ DUPLICATE = "an event sent twice"
 TIMED_OUT = "a send that got no answer, repeated"
 
 WIDTH = 138
-"""Characters of a line of prose."""
+"""The width of a line of prose."""
 
 MARK_BEGIN = "<!-- report of make faults: begin -->"
 MARK_END = "<!-- report of make faults: end -->"
@@ -84,7 +84,7 @@ def put_between_marks(path: Path, text: str) -> None:
 
 
 def bound(times: int) -> str:
-    """Return what none in so many proves: a share below this, with 95 % confidence ("rule of three"). Three or fewer prove nothing."""
+    """Return the bound that no harm in ``times`` faults proves, with 95 % confidence ("rule of three"). Three or fewer prove nothing."""
     if times <= 3:
         return "nothing"
     percent = 300 / times

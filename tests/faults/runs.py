@@ -1,4 +1,4 @@
-"""The scenarios of a run: the long form's, the short form's, and the control runs with the law broken on purpose."""
+"""The scenarios of a run: those of the long and the short form, and the control runs with deliberate breaks of the law."""
 
 import re
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from tests.law.breaks import BREAKS, Break
 LOCK_SECONDS = 60.0
 SHORT_LOCK_SECONDS = 4.0
 
-# How many scenarios of which faults. All together: 250 kills and 20 of each other kind, with some to spare, since a fault
-# may come to nothing (a lock that nobody wanted, a cut that no byte came to).
+# How many scenarios with which faults: in all 250 kills and 20 of each other kind, and some more, because a fault may have
+# no effect (a lock for which nobody waited, a cut that no byte reached).
 MIXES: Mapping[str, tuple[int, Mapping[str, int]]] = {
     "mixed": (
         22,
@@ -40,7 +40,7 @@ LEAST = {
         20,
     ),
 }
-"""What the long form promises."""
+"""The counts that the long form promises."""
 
 SHORT: Mapping[str, int] = {
     "killed": len(STEPS),
@@ -50,14 +50,14 @@ SHORT: Mapping[str, int] = {
 
 
 class Control(NamedTuple):
-    """A break of the law, and a scenario that must show it."""
+    """A deliberate break of the law, and a scenario that must catch it."""
 
     broken: Break
     plan: Plan
 
 
 def long_form(seed: int, only: str = "") -> list[Plan]:
-    """All scenarios; with ``only`` those whose name matches the pattern, or else those kinds of faults alone."""
+    """Return all scenarios; with ``only`` those whose name matches the pattern, or else only the kinds of faults that match."""
     plans = []
     for name, (count, mix) in MIXES.items():
         kinds = {kind: each for kind, each in mix.items() if not only or re.search(only, kind)}
@@ -71,7 +71,7 @@ def long_form(seed: int, only: str = "") -> list[Plan]:
 
 
 def more(seed: int, number: int, lacking: Mapping[str, int]) -> list[Plan]:
-    """Further scenarios, for the kinds of which so many are lacking."""
+    """Return further scenarios, with the missing number of each kind."""
     plans = []
     for place, (name, (_, mix)) in enumerate(MIXES.items()):
         chosen = {
@@ -83,7 +83,7 @@ def more(seed: int, number: int, lacking: Mapping[str, int]) -> list[Plan]:
 
 
 def short_form(seed: int, *, with_small_disk: bool) -> Plan:
-    """Every kind of fault once, and a kill at each step, in one scenario."""
+    """Return one scenario with every kind of fault once, and a kill at each step."""
     mix = {kind: count for kind, count in sorted(SHORT.items()) if with_small_disk or kind != "disk full"}
     return plan("short", seed, mix, lock_seconds=SHORT_LOCK_SECONDS)
 
@@ -91,15 +91,15 @@ def short_form(seed: int, *, with_small_disk: bool) -> Plan:
 _CONTROLS = (
     "acknowledge before commit",
     "count by message instead of by new row",
-    "sums before the rows they sum",
-    "commit the rows before their sums",
+    "aggregates before the rows they count",
+    "commit the rows before their aggregates",
     "take the first descriptor, in SQL",
     "forget to escape a backslash",
 )
 
 
 def controls(seed: int, only: str = "") -> list[Control]:
-    """The breaks that the matrix itself has to catch, each with kills at every step."""
+    """Return the breaks that the matrix must catch, each with kills at every step."""
     by_name = {one.name: one for one in BREAKS}
     return [
         Control(

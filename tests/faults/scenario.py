@@ -1,4 +1,4 @@
-"""One scenario: events are published, aggregators work, faults happen, everything is caught up with, the tables are compared."""
+"""One scenario: events are published and aggregated, faults happen, the backlog is worked off, and the tables are compared."""
 
 import json
 import os
@@ -33,7 +33,7 @@ _HOURS_BACK_US = 8 * 3600 * 1_000_000
 
 
 class Done(NamedTuple):
-    """A fault that happened, or did not: then the note says why."""
+    """A fault that happened, or did not; then the note says why."""
 
     kind: str
     step: str
@@ -42,22 +42,22 @@ class Done(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one scenario."""
+    """The result of one scenario."""
 
     name: str
     seed: int
     replicas: int
     done: tuple[Done, ...]
     published: Mapping[str, int]
-    """What the publishers say they did, together."""
+    """The counts of all publishers, added up."""
     judgement: Judgement | None
     failures: tuple[str, ...]
-    """What went wrong beside the tables: replicas that ended by themselves, a backlog that stayed."""
+    """Failures outside of the tables: replicas that ended by themselves, a backlog that stayed."""
     seconds: float
 
     @property
     def holds(self) -> bool:
-        """Every table is right and nothing else failed."""
+        """Return whether every table is right, and nothing else failed."""
         return not self.failures and self.judgement is not None and self.judgement.holds
 
 
@@ -68,13 +68,13 @@ def play(
     say: Callable[[str], None] = lambda _line: None,
     environment: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Play it; ``folder`` keeps the logs. ``environment`` is added to that of the aggregators. Never raises for what failed."""
+    """Play it; ``folder`` keeps the logs, ``environment`` is added to the aggregators' one. A failure is returned, never raised."""
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     played = _Played(plan, say)
     try:
         played.run(servers, folder, environment or {})
-    except Exception:  # noqa: BLE001  # one scenario's trouble is reported, and the next is played
+    except Exception:  # noqa: BLE001  # the failure is reported, and the next scenario is played
         played.failures.append(traceback.format_exc())
     return Outcome(
         name=plan.name,
@@ -125,7 +125,7 @@ class _Played:
             site = Site(servers, topic, url, postgres, director, fleet, rebuilding, workers)
             publishers = _Publishers(self._plan, servers.broker.url, topic, folder)
             opened.callback(publishers.kill)
-            opened.callback(self._end_all)  # whatever happens, the next scenario finds its servers
+            opened.callback(self._end_all)  # so the next scenario finds its servers whatever happens
             for _ in range(self._plan.replicas):
                 fleet.join()
             if any(fault.kind == PUBLISHER_KILLED for fault in self._plan.faults):
@@ -146,7 +146,7 @@ class _Played:
                 self.judgement = judge(stored, publishers.tallies, observer, promised)
 
     def _strike(self, site: Site, publishers: "_Publishers", fault: Fault) -> None:
-        if fault.kind in EXCLUSIVE:  # one server at a time: none can start on a full disk, or twice
+        if fault.kind in EXCLUSIVE:  # one server at a time: it cannot start on a full disk, or twice
             self._until(
                 site,
                 lambda: not any(one.fault.kind in EXCLUSIVE for one in self._ongoing),
@@ -167,20 +167,22 @@ class _Played:
                 caught.append(held)
             return held is not None
 
-        # A lock of a minute keeps everybody from most steps: its time does not count.
+        # While a lock is held for a minute, most steps are not reached: that time does not count.
         until = time.monotonic() + REACHED_WITHIN_SECONDS
         while not met():
             before = time.monotonic()
             self._tend(site)
             if of_rebuild:
-                site.rebuilding.tend(again=True)  # one that is past the step ends, and the next comes to it
+                site.rebuilding.tend(
+                    again=True
+                )  # one that is past the step ends, and the next one reaches it
             until += time.monotonic() - before  # a broker may be starting again
             if self._ongoing:
                 until = max(until, time.monotonic() + REACHED_WITHIN_SECONDS / 2)
             publishers.check()
             if time.monotonic() > until:
-                site.director.take_away(trap)
-                self._note(fault, counts=False, note="nobody reached the step")
+                site.director.remove(trap)
+                self._note(fault, counts=False, note="no process reached the step")
                 return
         ongoing = KINDS[fault.kind](site, fault, caught[0])
         if ongoing is None:
@@ -189,7 +191,7 @@ class _Played:
             self._ongoing.append(ongoing)
 
     def _tend(self, site: Site) -> None:
-        """End what is over, replace who ended. Called often; it looks rarely, as some of it asks the servers."""
+        """End faults that are over, and replace ended replicas. It is called often but checks rarely, because it asks the servers."""
         if time.monotonic() - self._tended_at < TEND_EVERY_SECONDS:
             return
         self._tended_at = time.monotonic()
@@ -232,7 +234,7 @@ class _Played:
         site.fleet.stop_all()
 
     def _verify(self, settings: Mapping[str, str], url: str) -> None:
-        """What the product itself says of its sums and edges."""
+        """Run `jobtrail verify`, the product's own check of its aggregates and edges."""
         answer = subprocess.run(
             [JOBTRAIL, "verify"],
             env={**os.environ, **settings, "JOBTRAIL_DATABASE_URL": url},
@@ -291,7 +293,7 @@ class _Publishers:
         self._clocks = sum(1 for one in plan.publishers if one.clock_seconds)
 
     def check(self) -> None:
-        """Raises RuntimeError when one has ended that should not."""
+        """Raise RuntimeError if a publisher has ended too early."""
         for process in self._processes:
             if process.poll() is not None:
                 raise RuntimeError(
@@ -299,24 +301,24 @@ class _Publishers:
                 )
 
     def finish(self) -> dict[str, int]:
-        """Ask them to end; what they did, added up. Raises RuntimeError when one failed."""
+        """Ask them to end, and return their counts, added up. Raises RuntimeError if one failed."""
         total: dict[str, int] = {"publishers": len(self._processes), "clocks_off": self._clocks}
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.close()
         for process in self._processes:
             assert process.stdout is not None
-            said = process.stdout.read()
+            output = process.stdout.read()
             if process.wait(CAUGHT_UP_WITHIN_SECONDS):
                 raise RuntimeError(
                     f"a publisher ended with status {process.returncode}: see {self._log.name}"
                 )
-            for name, count in json.loads(said.splitlines()[-1]).items():
+            for name, count in json.loads(output.splitlines()[-1]).items():
                 total[name] = total.get(name, 0) + count
         return total
 
     def kill(self) -> None:
-        """End those that still run."""
+        """Kill those that still run."""
         for process in self._processes:
             if process.poll() is None:
                 process.kill()

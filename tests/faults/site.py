@@ -1,4 +1,4 @@
-"""What a scenario plays on: the servers, and a topic and a database of its own on them."""
+"""The site of a scenario: the servers, with a topic and a database of its own."""
 
 import contextlib
 import subprocess
@@ -25,14 +25,14 @@ from tests.faults.replicas import Fleet
 from tests.faults.workers import SdkWorkers
 
 KEEP_ALIVE_SECONDS = 4
-"""How often the broker asks a client for a sign of life; one that gives none is dropped after twice that."""
+"""How often the broker pings a client; it drops a client that does not answer for twice as long."""
 PARTITIONS = 3
 SMALL_DISK_MEGABYTES = 640
 SUBSCRIPTION = "aggregator"
 
 
 class Servers:
-    """A broker, and a Postgres on an ordinary disk or on a small one of its own. Started when first asked for."""
+    """A broker, and a Postgres on an ordinary disk or on a small one of its own; started at first use."""
 
     def __init__(self) -> None:
         self._open = contextlib.ExitStack()
@@ -56,7 +56,7 @@ class Servers:
             return self._broker
 
     def postgres(self, *, small_disk: bool) -> PostgresServer:
-        """Durable. On a small disk its folder's parent is the mount point."""
+        """Return a durable Postgres. On a small disk, the parent of its folder is the mount point."""
         with self._lock:
             if small_disk not in self._postgres:
                 parent = self._open.enter_context(small_file_system()) if small_disk else None
@@ -73,7 +73,7 @@ class Servers:
 
     @contextlib.contextmanager
     def database(self, *, small_disk: bool) -> Iterator[str]:
-        """The URL of a new, migrated database; dropped afterwards."""
+        """Yield the URL of a new, migrated database, which is dropped afterwards."""
         server = self.postgres(small_disk=small_disk)
         with contextlib.ExitStack() as opened:
             with self._lock:
@@ -87,7 +87,7 @@ class Servers:
 
 @contextlib.contextmanager
 def small_file_system() -> Iterator[Path]:
-    """A folder that holds no more than SMALL_DISK_MEGABYTES. Raises OSError where this user may not mount one."""
+    """Yield a folder with a size of SMALL_DISK_MEGABYTES. Raises OSError if this user may not mount it."""
     with temporary_folder("jobtrail-small-disk-") as folder:
         folder.chmod(0o755)
         unmount = ["umount", "--lazy", str(folder)]
@@ -110,7 +110,7 @@ def small_file_system() -> Iterator[Path]:
 
 
 def can_mount() -> bool:
-    """Whether this user may have a small file system."""
+    """Return whether this user may mount a small file system."""
     try:
         with small_file_system():
             return True
@@ -120,7 +120,7 @@ def can_mount() -> bool:
 
 @dataclass
 class Site:
-    """One scenario's part of the servers, and what runs there."""
+    """One scenario's part of the servers, and the processes that use it."""
 
     servers: Servers
     topic: str
@@ -134,12 +134,12 @@ class Site:
 
     @contextlib.contextmanager
     def observer(self) -> Iterator[psycopg.Connection[Any]]:
-        """A session of the test's, straight to Postgres, in autocommit."""
+        """Yield a direct session on Postgres for the test, in autocommit."""
         with psycopg.connect(self.database_url, autocommit=True, connect_timeout=10) as connection:
             yield connection
 
     def subscription(self) -> list[dict[str, Any]]:
-        """What the broker says of the subscription, for each partition; fewer than there are while it starts."""
+        """Return the broker's statistics of the subscription per partition; some may be missing while the broker starts."""
         path = self.topic.replace("://", "/", 1)
         try:
             answer = httpx.get(
@@ -155,10 +155,10 @@ class Site:
         ]
 
     def backlog(self) -> int | None:
-        """Entries that are not acknowledged; None while the broker does not say so of every partition.
+        """Return the number of unacknowledged entries; None while the statistics of a partition are missing.
 
-        Its count of unacknowledged messages is no help: after a consumer that it had dropped came back it has been seen to
-        stay at some hundred, with every entry acknowledged.
+        The broker's count of unacknowledged messages cannot be used: after a dropped consumer came back, it has stayed at
+        some hundred with every entry acknowledged.
         """
         found = self.subscription()
         if len(found) < PARTITIONS:
@@ -167,7 +167,7 @@ class Site:
 
 
 def provisioned(broker: OwnPulsar, name: str) -> str:
-    """The topic of a scenario, provisioned."""
+    """Provision the topic of a scenario, and return it."""
     settings = ProvisionSettings.load(
         pulsar_url=broker.url,
         pulsar_admin_url=broker.admin_url,

@@ -1,4 +1,4 @@
-"""Barriers: a process stands where a test wants it, and is not held otherwise."""
+"""Barriers: a process waits where a test wants it, and nowhere else."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ def _run(director: Director) -> subprocess.Popen[str]:
     )
 
 
-def test_a_process_stands_at_the_step_until_it_is_released(director: Director) -> None:
+def test_a_process_waits_at_the_step_until_it_is_released(director: Director) -> None:
     trap = director.trap("two", 2)
     process = _run(director)
     held = trap.wait(30)
@@ -46,7 +46,7 @@ def test_a_process_stands_at_the_step_until_it_is_released(director: Director) -
     assert process.returncode == 0
 
 
-def test_a_process_is_killed_in_the_middle_of_what_it_does(director: Director) -> None:
+def test_a_process_is_killed_at_the_step(director: Director) -> None:
     trap = director.trap("half")
     process = _run(director)
     held = trap.wait(30)
@@ -56,8 +56,8 @@ def test_a_process_is_killed_in_the_middle_of_what_it_does(director: Director) -
     assert process.returncode == -9
 
 
-def test_a_trap_that_was_taken_away_holds_nobody(director: Director) -> None:
-    director.take_away(director.trap("two"))
+def test_a_trap_that_was_removed_holds_no_process(director: Director) -> None:
+    director.remove(director.trap("two"))
     process = _run(director)
     process.communicate(timeout=30)
     assert process.returncode == 0

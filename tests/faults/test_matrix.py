@@ -1,4 +1,4 @@
-"""The short form of the fault matrix: every kind of fault once, a kill at each step of a batch, then every table compared.
+"""The short form of the fault matrix: every kind of fault once, and a kill at each step of a batch; then all tables are compared.
 
 The long form is `make faults`. JOBTRAIL_FAULTS_SEED varies the order and the places of the faults.
 """
@@ -41,11 +41,11 @@ def test_after_every_kind_of_fault_the_tables_equal_the_oracle(
     without_effect = {fault.kind for fault in plan.faults} - {
         done.kind for done in outcome.done if done.counts
     }
-    # One may meet nobody by chance, as when a path is cut in a pause; its kind is then tried by the long form.
-    assert len(without_effect) <= 1, f"without any effect: {without_effect}"
+    # One may have no effect by chance, as when a path is cut during a pause; the long form then tries its kind.
+    assert len(without_effect) <= 1, f"without effect: {without_effect}"
 
 
-def test_the_long_form_has_what_it_promises() -> None:
+def test_the_long_form_has_the_promised_faults() -> None:
     planned = [fault.kind for plan in long_form(1) for fault in plan.faults]
     assert {kind: least for kind, least in LEAST.items() if planned.count(kind) < least} == {}
     killed_at = [fault.step for plan in long_form(1) for fault in plan.faults if fault.kind == "killed"]

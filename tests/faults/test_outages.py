@@ -1,6 +1,6 @@
-"""Postgres and the broker away, in every way: the same process waits, holds no more, loses nothing, and is back in seconds.
+"""Outages of Postgres and the broker, of every kind: the process waits without growing, loses nothing, and is back in seconds.
 
-JOBTRAIL_OUTAGE_SECONDS=600 is the long form: the first outage of each server lasts so long, the others half a minute.
+JOBTRAIL_OUTAGE_SECONDS=600 is the long form: the first outage of each server lasts this long, the others half a minute.
 """
 
 import os
@@ -37,17 +37,17 @@ from tests.law.tables import difference, read_tables
 OUTAGE_SECONDS = float(os.environ.get("JOBTRAIL_OUTAGE_SECONDS", "2"))
 SHORT_SECONDS = min(OUTAGE_SECONDS, 30.0)
 BACK_WITHIN_SECONDS = 20.0
-"""On a machine that others share; the report says how many it were."""
+"""The limit on a shared machine; the report has the measured seconds."""
 GROWTH_MEGABYTES = 60.0
-"""What a full receiver queue may add; a leak in ten minutes of retries adds more, or threads, files, connections."""
+"""A full receiver queue may add this much. A leak in ten minutes of retries adds more, or threads, files or connections."""
 LATE_THREADS = 3
-"""That begin when they are first needed: the watchdog's, the second writer's, and one that still serves a page."""
+"""Threads that start when first needed: the watchdog's, the second writer's, and one that still serves a page."""
 RETRY_LONGEST_SECONDS = 2.0
 PASSWORD, OTHER_PASSWORD = "first", "second"
 
 
 class Postgres:
-    """A server of the test's own that is reached by a disturbed path, by a role with a password."""
+    """A server of its own, behind a path that can be disturbed, with a role that needs a password."""
 
     def __init__(self, server: PostgresServer, path: NetworkPath) -> None:
         self.server = server
@@ -62,8 +62,8 @@ class Postgres:
         with connect(DatabaseSettings.load(database_url=self.url), "jobtrail tests") as connection:
             migrate(connection)
 
-    def order(self, *statements: str) -> None:
-        """As superuser; then every session of the role ends."""
+    def change(self, *statements: str) -> None:
+        """Execute the statements as superuser, then end every session of the role."""
         for statement in (
             *statements,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'jobtrail'",
@@ -93,28 +93,28 @@ def swallowed(postgres: Postgres) -> Callable[[], None]:
 
 
 def frozen(postgres: Postgres) -> Callable[[], None]:
-    """Its sessions go on existing; the one that takes new ones does not answer. Ours are cut, so that it is asked."""
-    postgres.order()
+    """Stop the postmaster: sessions go on, but new ones get no answer. Ours are cut, so that new ones are needed."""
+    postgres.change()
     os.kill(postgres.server.pid, signal.SIGSTOP)
     return lambda: os.kill(postgres.server.pid, signal.SIGCONT)
 
 
 def read_only(postgres: Postgres) -> Callable[[], None]:
-    """As a server in recovery, or after a failover: 25006."""
-    postgres.order("ALTER ROLE jobtrail SET default_transaction_read_only = on")
-    return lambda: postgres.order("ALTER ROLE jobtrail RESET default_transaction_read_only")
+    """Make it read-only, as in recovery or after a failover (25006)."""
+    postgres.change("ALTER ROLE jobtrail SET default_transaction_read_only = on")
+    return lambda: postgres.change("ALTER ROLE jobtrail RESET default_transaction_read_only")
 
 
 def full_of_sessions(postgres: Postgres) -> Callable[[], None]:
-    """53300."""
-    postgres.order("ALTER ROLE jobtrail CONNECTION LIMIT 0")
-    return lambda: postgres.order("ALTER ROLE jobtrail CONNECTION LIMIT -1")
+    """Allow the role no sessions (53300)."""
+    postgres.change("ALTER ROLE jobtrail CONNECTION LIMIT 0")
+    return lambda: postgres.change("ALTER ROLE jobtrail CONNECTION LIMIT -1")
 
 
 def another_password(postgres: Postgres) -> Callable[[], None]:
-    """28P01: it may be put right on either side, so it is waited for as well."""
-    postgres.order(f"ALTER ROLE jobtrail PASSWORD '{OTHER_PASSWORD}'")
-    return lambda: postgres.order(f"ALTER ROLE jobtrail PASSWORD '{PASSWORD}'")
+    """Change the password (28P01). Either side may be corrected, so the consumer must wait."""
+    postgres.change(f"ALTER ROLE jobtrail PASSWORD '{OTHER_PASSWORD}'")
+    return lambda: postgres.change(f"ALTER ROLE jobtrail PASSWORD '{PASSWORD}'")
 
 
 DATABASE_OUTAGES = (killed, refused, swallowed, frozen, read_only, full_of_sessions, another_password)
@@ -133,13 +133,13 @@ def environment(topic: ProvisionSettings, pulsar_url: str, database_url: str) ->
         "JOBTRAIL_DATABASE_CONNECT_TIMEOUT_SECONDS": "3",
         "JOBTRAIL_AGGREGATOR_RETRY_LONGEST_SECONDS": str(RETRY_LONGEST_SECONDS),
         "JOBTRAIL_METRICS_RETRY_LONGEST_SECONDS": str(RETRY_LONGEST_SECONDS),
-        # Shorter than the outages: none of them is a reason to end.
+        # Shorter than the outages, because no outage is a reason to end.
         "JOBTRAIL_WATCHDOG_SECONDS": "2",
     }
 
 
 def slices(jobs: int, count: int) -> list[list[Message]]:
-    """The workload of so many jobs of the last hours, in so many parts."""
+    """Return the workload of this many recent jobs, in ``count`` parts."""
     workload = messages(jobs, start_us=time.time_ns() // 1000 - 6 * 3600 * 1_000_000)
     return [workload[place::count] for place in range(count)]
 
@@ -150,7 +150,7 @@ def expected_tables(published: list[Message]) -> Any:
 
 
 def ends(url: str) -> int:
-    """Finished attempts that are counted."""
+    """Return the number of counted finished attempts."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
             "SELECT coalesce(sum(completed + retryable + discarded + cancelled), 0)::bigint FROM jobtrail.outcomes_hourly"
@@ -161,38 +161,38 @@ def ends(url: str) -> int:
 
 
 def counted(running: Service) -> float:
-    """Messages that a metrics consumer has counted, or an aggregator committed."""
+    """Return how many messages a metrics consumer has counted, or an aggregator has committed."""
     names = ("jobtrail_metrics_messages_total", "jobtrail_aggregator_events_total")
     page = running.get("/metrics")[1].splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in page if line.startswith(names))
 
 
 def wait_for_count(running: Service, count: int) -> None:
-    """Until it is done with so many messages."""
+    """Wait until it has processed this many messages."""
     wait_until(lambda: counted(running) >= count, f"{count} events", running.end_of_log)
 
 
 def wait_not_ready(running: Service, part: str) -> str:
-    """Until /readyz says that this part is missing; gives what it says."""
+    """Wait until /readyz reports this part as missing; return its text."""
     wait_until(
         lambda: running.get("/readyz")[0] == 503 and part in running.get("/readyz")[1],
         f"/readyz to miss the {part}",
         running.end_of_log,
     )
-    said = running.get("/readyz")[1].strip()
-    assert running.get("/healthz")[0] == 200, "it lives"
-    return " ".join(said.split())
+    message = running.get("/readyz")[1].strip()
+    assert running.get("/healthz")[0] == 200, "it is not alive"
+    return " ".join(message.split())
 
 
 def ready_after(running: Service) -> float:
-    """Seconds until /readyz says yes, from now; the process lives."""
+    """Return the seconds until /readyz is ready, with the process alive."""
     began = time.monotonic()
     running.wait_ready()
     return time.monotonic() - began
 
 
 def hold(running: list[Service], seconds: float) -> list[tuple[Held, Held]]:
-    """What each process holds when the outage has settled, and at its end."""
+    """Return what each process holds shortly after the outage began, and at its end."""
     settling = min(1.0, seconds / 2)
     time.sleep(settling)
     first = [held(one.process.pid) for one in running]
@@ -203,17 +203,17 @@ def hold(running: list[Service], seconds: float) -> list[tuple[Held, Held]]:
     return [(before, held(one.process.pid)) for before, one in zip(first, running, strict=True)]
 
 
-def assert_no_more_is_held(first: Held, last: Held) -> None:
+def assert_no_growth(first: Held, last: Held) -> None:
     assert last.megabytes - first.megabytes < GROWTH_MEGABYTES, f"{first} became {last}"
     assert last.threads <= first.threads + LATE_THREADS, f"{first} became {last}"
     assert last.files <= first.files + 4, f"{first} became {last}"
     assert last.connections <= first.connections + 2, f"{first} became {last}"
 
 
-def test_the_aggregator_waits_out_a_database_that_is_away(
+def test_the_aggregator_survives_outages_of_the_database(
     pulsar: Pulsar, postgres: Postgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In seven ways, one after the other, while events pass: not ready with a reason meanwhile, and soon ready again."""
+    """Seven kinds of outage follow each other while events come: it reports why it is not ready, and is soon ready again."""
     topic = own_topic(pulsar)
     provision.run(topic, check=False)
     parts = slices(6_000, 2 * len(DATABASE_OUTAGES))
@@ -232,7 +232,7 @@ def test_the_aggregator_waits_out_a_database_that_is_away(
             heal = way(postgres)
             if parts:
                 send()
-            said = wait_not_ready(running, "database")
+            message = wait_not_ready(running, "database")
             seconds = OUTAGE_SECONDS if number == 0 else SHORT_SECONDS
             [(first, last)] = hold([running], seconds)
             heal()
@@ -241,12 +241,12 @@ def test_the_aggregator_waits_out_a_database_that_is_away(
                 send()
             wait_for_count(running, len(published))
             report.append(
-                f"{way.__name__:<18} {seconds:>4.0f} s, ready {back:>4.1f} s after; {last}; {said[:90]}"
+                f"{way.__name__:<18} {seconds:>4.0f} s, ready {back:>4.1f} s after; {last}; {message[:90]}"
             )
             assert back < BACK_WITHIN_SECONDS, report[-1]
-            assert_no_more_is_held(first, last)
+            assert_no_growth(first, last)
         after = held(running.process.pid)
-        assert_no_more_is_held(before, after)
+        assert_no_growth(before, after)
         assert running.stop() == 0, running.end_of_log()
     with psycopg.connect(postgres.admin_url) as connection:
         found = read_tables(connection)
@@ -255,10 +255,10 @@ def test_the_aggregator_waits_out_a_database_that_is_away(
     assert difference(expected_tables(published), found) == []
 
 
-def test_both_consumers_wait_out_a_broker_that_is_away(
+def test_both_consumers_survive_outages_of_the_broker(
     database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Killed, and its port closed for long enough that Pulsar's client would pause: the same processes go on."""
+    """It is killed, and its port is closed for so long that Pulsar's client would pause: the same processes go on."""
     parts = slices(2_000, 3)
     published: list[Message] = []
     report = []
@@ -290,8 +290,8 @@ def test_both_consumers_wait_out_a_broker_that_is_away(
 
         for number, way in enumerate((closed, killed)):
             heal = way()
-            said = [wait_not_ready(running, "broker") for running in both]
-            # After 7 s Pulsar's client pauses for 6 s: that must not be waited for.
+            message = [wait_not_ready(running, "broker") for running in both]
+            # After 7 s, Pulsar's client pauses for 6 s: the consumers must not wait for that.
             seconds = max(7.0, OUTAGE_SECONDS) if number == 0 else SHORT_SECONDS
             holds = hold(both, seconds)
             heal()
@@ -302,10 +302,10 @@ def test_both_consumers_wait_out_a_broker_that_is_away(
             send()
             for running in both:
                 wait_for_count(running, len(published))
-            report.append(f"{way.__name__:<7} {seconds:>4.0f} s, ready {back:>4.1f} s after; {said[0]}")
+            report.append(f"{way.__name__:<7} {seconds:>4.0f} s, ready {back:>4.1f} s after; {message[0]}")
             assert back < BACK_WITHIN_SECONDS, report[-1]
             for first, last in holds:
-                assert_no_more_is_held(first, last)
+                assert_no_growth(first, last)
         after = [held(running.process.pid) for running in both]
         for running in both:
             assert running.stop() == 0, running.end_of_log()
@@ -315,4 +315,4 @@ def test_both_consumers_wait_out_a_broker_that_is_away(
         print("", *map(str, before), *report, *map(str, after), sep="\n    ")
     assert difference(expected_tables(published), found) == []
     for first, last in zip(before, after, strict=True):
-        assert_no_more_is_held(first, last)
+        assert_no_growth(first, last)

@@ -1,4 +1,4 @@
-"""A rebuild as a process of its own beside aggregators and publishers at work: nobody notices it, and no kill harms it."""
+"""A rebuild as a process beside working aggregators and publishers: it disturbs none of them, and no kill harms it."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ DAY_US = 24 * 3600 * 1_000_000
 SECONDS = 180
 
 LATE_TO_DISK = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB"}
-"""What is committed without waiting for the disk gets there late."""
+"""Commits that do not wait for the disk are written late."""
 
 _CRASHES = 8
 
@@ -74,7 +74,7 @@ def start(settings: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
 
 
 def rebuild(settings: dict[str, str], *arguments: str) -> tuple[int, str, str]:
-    """Status, standard output, standard error."""
+    """Run `jobtrail rebuild`; return its status, standard output and standard error."""
     running = start(settings, *arguments)
     try:
         out, err = running.communicate(timeout=SECONDS)
@@ -84,7 +84,7 @@ def rebuild(settings: dict[str, str], *arguments: str) -> tuple[int, str, str]:
 
 
 def workload(jobs: int, seed: int = 1) -> list[Message]:
-    """With some messages that are no events among them."""
+    """Return messages, some of which are not events."""
     some = messages(jobs, seed=seed, start_us=_six_hours_ago())
     return [*some, *(Message("bad", one.payload[:20]) for one in some[:7])]
 
@@ -101,7 +101,7 @@ def one(connection: psycopg.Connection[Any], query: str) -> Any:
 
 @contextlib.contextmanager
 def publishing(topic: ProvisionSettings, sent: list[int]) -> Iterator[None]:
-    """Some hundred events after the other while the block runs."""
+    """Publish some hundred events after another while the block runs."""
     stop = threading.Event()
 
     def work() -> None:
@@ -124,7 +124,7 @@ def publishing(topic: ProvisionSettings, sent: list[int]) -> Iterator[None]:
 
 
 class Poller:
-    """Counts the rows of each table twenty times a second, as a dashboard would; notes each one that became fewer."""
+    """Counts the rows of each table twenty times a second, like a dashboard, and records each table that shrank."""
 
     def __init__(self, database_url: str) -> None:
         self.rounds = 0
@@ -157,8 +157,10 @@ class Poller:
                 self.rounds += 1
 
 
-def test_nobody_notices_a_rebuild(topic: ProvisionSettings, database_url: str, tmp_path: Path) -> None:
-    """Two aggregators under load, a reader at 20 Hz: no error, no table smaller or missing, and then all is as it must be."""
+def test_a_rebuild_disturbs_neither_writers_nor_readers(
+    topic: ProvisionSettings, database_url: str, tmp_path: Path
+) -> None:
+    """Two aggregators under load and a reader at 20 Hz see no error, and no smaller or missing table; then all tables are right."""
     settings = environment(topic, database_url)
     publish(topic.pulsar_url, topic.topic, workload(6_000))
     sent: list[int] = []
@@ -223,7 +225,7 @@ def test_killed_at_every_step_it_goes_on(
                 running.kill()
                 pytest.fail(f"{step} was not reached:\n{running.communicate()[1]}")
             if step == "loading":
-                held.kill()  # a process that loads: its parent says so and ends
+                held.kill()  # a loading process: its parent reports it and ends
                 assert running.wait(SECONDS) == 2
             running.kill()
             running.communicate()
@@ -236,7 +238,7 @@ def test_killed_at_every_step_it_goes_on(
         assert status == 0, f"{out}\n{err}"
         assert json.loads(out)["unexplained"] == 0
         assert one(observer, "SELECT count(*) FROM jobtrail_control.rebuilds") == 1, (
-            "it went on, and did not begin anew"
+            "it began again instead of continuing"
         )
         assert one(observer, "SELECT state FROM jobtrail_control.rebuilds") == "done"
         _wait_for_everything(topic, observer, aggregator)
@@ -245,10 +247,10 @@ def test_killed_at_every_step_it_goes_on(
         print(f"\n    a rebuild was killed at: {', '.join(killed)}")
 
 
-def test_a_crash_of_postgres_while_it_loads_takes_rows_and_position_together(
+def test_a_crash_of_postgres_during_loading_loses_rows_and_position_together(
     topic: ProvisionSettings, tmp_path: Path
 ) -> None:
-    """A rebuild does not wait for the disk, so a crash takes commits away: here those of up to ten seconds. They come again."""
+    """A rebuild does not wait for the disk, so a crash loses commits, here those of up to ten seconds. They are loaded again."""
     with PostgresServer(durable=True, settings=LATE_TO_DISK) as postgres:
         url = postgres.url()
         with connect(DatabaseSettings.load(database_url=url), "jobtrail tests") as connection:
@@ -258,11 +260,11 @@ def test_a_crash_of_postgres_while_it_loads_takes_rows_and_position_together(
         with service("aggregate", settings, tmp_path / "log") as aggregator:
             with psycopg.connect(url, autocommit=True) as observer:
                 wait_until(lambda: one(observer, "SELECT count(*) FROM jobtrail.jobs") == 4_000, "jobs")
-            taken_away: list[int] = []
-            while not any(taken_away):
-                # Any other commit brings these to the disk as well, so it may need some tries.
-                assert len(taken_away) < _CRASHES, "no crash took anything away: this tested nothing"
-                taken_away.append(_crash_while_loading(postgres, settings))
+            lost: list[int] = []
+            while not any(lost):
+                # Any other commit writes these to the disk too, so several tries may be needed.
+                assert len(lost) < _CRASHES, "no crash lost a commit, so this tested nothing"
+                lost.append(_crash_while_loading(postgres, settings))
             status, out, err = rebuild(settings, "--json")
             assert status == 0, f"{out}\n{err}"
             with psycopg.connect(url, autocommit=True) as observer:
@@ -272,7 +274,7 @@ def test_a_crash_of_postgres_while_it_loads_takes_rows_and_position_together(
 
 
 def _crash_while_loading(postgres: PostgresServer, settings: dict[str, str]) -> int:
-    """How many jobs of the rebuilt tables the crash took away."""
+    """Crash Postgres during loading; return how many jobs the rebuilt tables lost."""
     rebuilt = "SELECT count(*) FROM jobtrail_rebuild.jobs"
     with Director() as director:
         trap = director.trap("loading", nth=4)
@@ -286,15 +288,15 @@ def _crash_while_loading(postgres: PostgresServer, settings: dict[str, str]) -> 
         held.kill()
         running.kill()
         postgres.start()
-        running.communicate()  # ends with the other loading process, which sees that its parent is gone
+        running.communicate()  # returns when the other loading process has seen that its parent is gone
     with psycopg.connect(postgres.url(), autocommit=True) as observer:
         return int(loaded - one(observer, rebuilt))
 
 
-def test_history_that_the_topic_lacks_is_not_lost_unasked(
+def test_history_that_the_topic_lacks_is_kept_unless_allowed(
     topic: ProvisionSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """Old rows stop it before it begins; younger ones that only the tables know stop it before the swap."""
+    """Old rows stop the rebuild before it begins; newer rows that only the tables have stop it before the swap."""
     settings = environment(topic, database_url)
     with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests") as live:
         prepare_session(live)
@@ -310,26 +312,26 @@ def test_history_that_the_topic_lacks_is_not_lost_unasked(
         assert "1 attempts, 1 jobs and 0 dead letters are older" in out
         status, _, err = rebuild(settings)
         assert status == 2
-        said = err.split("--from ")[1].split("`")[0]
+        since = err.split("--from ")[1].split("`")[0]
         assert live.execute("SELECT to_regnamespace('jobtrail_rebuild')").fetchone() == (None,)
         live.commit()
 
-        # What the preflight cannot see, the moment of the swap does.
+        # The swap finds what the preflight cannot see.
         soon = int(time.time()) * 1_000_000 + 2 * 3600 * 1_000_000
         write_batch(live, fold(events("only here", occurred_at=soon)))
-        status, _, err = rebuild(settings, "--from", said)
+        status, _, err = rebuild(settings, "--from", since)
         assert status == 2
         assert "the live tables have 1 ends of attempts that the topic does not have" in err
         assert live.execute("SELECT count(*) FROM jobtrail.jobs").fetchone() == (2,)
         live.commit()
-        status, out, err = rebuild(settings, "--from", said, "--accept-loss")
+        status, out, err = rebuild(settings, "--from", since, "--accept-loss")
         assert status == 1, err
         assert "unexplained in attempts: namespace cinegraph-test, job_id only here" in out, out
         assert live.execute("SELECT count(*) FROM jobtrail_old.jobs").fetchone() == (2,)
         assert live.execute("SELECT count(*) FROM jobtrail.jobs").fetchone() == (200,)
         live.commit()
 
-        # What was kept for a look does not stand in the way of the next rebuild.
+        # The kept old tables do not prevent the next rebuild.
         status, out, _ = rebuild(settings, "--check")
         assert status == 0, out
         assert "an earlier rebuild kept the tables it replaced (schema jobtrail_old): they are dropped" in out
@@ -345,24 +347,28 @@ def test_history_that_the_topic_lacks_is_not_lost_unasked(
 def test_a_rebuild_has_the_runs_that_retention_kept_and_no_others(
     topic: ProvisionSettings, database_url: str
 ) -> None:
-    """The topic still has all events, those of removed runs as well: the rebuilt tables are the live ones, row by row."""
+    """The topic still has all events, also those of removed runs, but the rebuilt tables equal the live ones, row by row."""
 
-    def told(job: str, days: int, state: str, **said: Any) -> list[dict[str, Any]]:
-        return [{**EVENT, "job_id": job, "occurred_at": NOW_US - days * DAY_US, "state": state, **said}]
+    def events_of(job: str, days: int, state: str, **fields: Any) -> list[dict[str, Any]]:
+        return [{**EVENT, "job_id": job, "occurred_at": NOW_US - days * DAY_US, "state": state, **fields}]
 
     place = {"root_job_id": "living", "depth": 1, "parent_job_id": "living"}
     gone = {"root_job_id": "gone", "depth": 1, "parent_job_id": "gone"}
     history = [
-        *told("living", 200, "executing", root_job_id="living", depth=0),
-        *(one for child in range(30) for one in told(f"child-{child}", 190 - child, "discarded", **place)),
-        *told("child-30", 2, "completed", **place),
-        *(one for child in range(30) for one in told(f"gone-{child}", 150 - child, "completed", **gone)),
-        *told("scheduled", 300, "scheduled", scheduled_at=NOW_US + 300 * DAY_US),
-        *told("forgotten", 900, "executing"),
-        *told("unplaced", 300, "completed", parent_job_id="child-3"),
-        *told("both sides", 200, "available", enqueued_at=NOW_US - 201 * DAY_US),
-        *told("both sides", 1, "completed"),
-        *told("new", 1, "discarded"),
+        *events_of("living", 200, "executing", root_job_id="living", depth=0),
+        *(
+            one
+            for child in range(30)
+            for one in events_of(f"child-{child}", 190 - child, "discarded", **place)
+        ),
+        *events_of("child-30", 2, "completed", **place),
+        *(one for child in range(30) for one in events_of(f"gone-{child}", 150 - child, "completed", **gone)),
+        *events_of("scheduled", 300, "scheduled", scheduled_at=NOW_US + 300 * DAY_US),
+        *events_of("forgotten", 900, "executing"),
+        *events_of("unplaced", 300, "completed", parent_job_id="child-3"),
+        *events_of("both sides", 200, "available", enqueued_at=NOW_US - 201 * DAY_US),
+        *events_of("both sides", 1, "completed"),
+        *events_of("new", 1, "discarded"),
     ]
     decode = decoder(SCHEMA_TEXT)
     with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests") as live:
@@ -382,14 +388,16 @@ def test_a_rebuild_has_the_runs_that_retention_kept_and_no_others(
         assert [(table["table"], table["more"], table["given_up"]) for table in report["tables"]] == [
             (table["table"], 0, 0) for table in report["tables"]
         ]
-        # Nothing is left for the next run of retention, and what comes again changes nothing.
+        # The next retention has nothing to do, and redelivery changes nothing.
         assert retain(live, 90, 400).rows.jobs == 0
     with connect(DatabaseSettings.load(database_url=database_url), "jobtrail tests", autocommit=True) as live:
         assert list(verify(live)) == []
 
 
-def test_one_at_a_time_begun_anew_and_given_up(topic: ProvisionSettings, database_url: str) -> None:
-    """A second one is refused while the first runs; --restart begins anew, --abandon leaves nothing."""
+def test_rebuilds_run_one_at_a_time_and_can_be_restarted_and_abandoned(
+    topic: ProvisionSettings, database_url: str
+) -> None:
+    """A second rebuild is refused while the first runs; --restart begins again, --abandon leaves nothing."""
     settings = environment(topic, database_url)
     publish(topic.pulsar_url, topic.topic, messages(300, start_us=time.time_ns() // 1000))
     with Director() as director, psycopg.connect(database_url, autocommit=True) as observer:
@@ -421,7 +429,7 @@ def test_one_at_a_time_begun_anew_and_given_up(topic: ProvisionSettings, databas
 def _wait_for_everything(
     topic: ProvisionSettings, observer: psycopg.Connection[Any], running: Service
 ) -> None:
-    """Until the tables are the oracle's over all that the topic holds."""
+    """Wait until the tables equal the oracle's for all events of the topic."""
     stored = read_topic(topic.pulsar_url, topic.topic, PARTITIONS)
     found = judge(stored, [], observer)
     end = time.monotonic() + 60

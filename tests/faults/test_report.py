@@ -1,4 +1,4 @@
-"""The report of the matrix: what it counts, what it keeps, where it goes."""
+"""The report of the matrix: its counts, the saved results, and its place in the docs."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_a_fault_without_effect_does_not_count() -> None:
     assert (found["killed"], found["lock held"]) == (1, 0)
 
 
-def test_what_was_saved_is_loaded_again(tmp_path: Path) -> None:
+def test_saved_results_are_loaded_again(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     assert load(path) == []
     save(GOOD, path)
@@ -61,7 +61,7 @@ def test_what_was_saved_is_loaded_again(tmp_path: Path) -> None:
     assert load(path) == [GOOD, WRONG]
 
 
-def test_a_scenario_that_failed_is_told_with_what_differs() -> None:
+def test_a_failed_scenario_is_reported_with_the_differences() -> None:
     assert (GOOD.holds, WRONG.holds) == (True, False)
     text = markdown([GOOD, WRONG], [("acknowledge before commit", WRONG)], seed=1, machine={"cores": "2"})
     assert "Failed: mixed-02, seed 1." in text
@@ -74,8 +74,8 @@ def test_the_bound_is_three_in_n() -> None:
     assert bound(2) == "nothing"
 
 
-def test_the_report_in_the_docs_is_in_the_words_of_this_one() -> None:
-    """The heads of its tables, the rows of the first one, and the names of the kinds of faults."""
+def test_the_report_in_the_docs_has_the_present_wording() -> None:
+    """Compared are the heads of its tables, the rows of the first one, and the names of the kinds of faults."""
     page = DOCS.read_text(encoding="utf-8").partition(MARK_BEGIN)[2].partition(MARK_END)[0].splitlines()
     lines = markdown(
         [GOOD], [("acknowledge before commit", WRONG)], seed=1, machine={"cores": "2"}
@@ -91,7 +91,7 @@ def test_the_report_in_the_docs_is_in_the_words_of_this_one() -> None:
     assert kinds - {"fault", "---"} == set(LEAST) | {CLOCK, BACKWARDS, DUPLICATE, TIMED_OUT}
 
 
-def test_a_report_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
+def test_a_report_replaces_the_last_one(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{MARK_BEGIN}\nold\n{MARK_END}\nafter\n")
     put_between_marks(page, "new\n")

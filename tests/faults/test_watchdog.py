@@ -1,4 +1,4 @@
-"""Both consumers end themselves when the broker delivers nothing of what waits, and for no other reason."""
+"""Both consumers end themselves if the broker delivers none of the waiting messages, and for no other reason."""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ both = pytest.mark.parametrize("command", CONSUMERS)
 
 @pytest.fixture
 def topic(pulsar: Pulsar) -> ProvisionSettings:
-    """A provisioned topic of the test's own."""
+    """Return a new, provisioned topic."""
     settings = own_topic(pulsar)
     provision.run(settings, check=False)
     return settings
@@ -43,14 +43,14 @@ def environment(topic: ProvisionSettings, database_url: str, url: str | None = N
 
 @pytest.fixture
 def client(pulsar: Pulsar) -> Iterator[pulsar_client.Client]:
-    """Pulsar's own client, for what no consumer of ours would do."""
+    """Yield Pulsar's own client, for actions that no consumer of ours takes."""
     client = pulsar_client.Client(pulsar.url, logger=QUIET)
     yield client
     client.close()
 
 
 def send(client: pulsar_client.Client, topic: ProvisionSettings, count: int, **how: object) -> None:
-    """Publish so many events, each an entry of its own, and return when the broker has them."""
+    """Publish ``count`` events, each an entry of its own, and return when the broker has them."""
     producer = client.create_producer(topic.topic, schema=EncodedEvents(), batching_enabled=False)
     for number in range(count):
         producer.send(encode({**EVENT, "job_id": f"{time.time_ns()}"}), partition_key=str(number), **how)
@@ -58,16 +58,16 @@ def send(client: pulsar_client.Client, topic: ProvisionSettings, count: int, **h
 
 
 def ends_with_one(running: Service) -> str:
-    """Wait for its end; gives the last words."""
+    """Wait for its end; return its last message."""
     wait_until(lambda: running.process.poll() is not None, "it to end itself", running.end_of_log, 60)
     assert running.process.returncode == 1, running.end_of_log()
-    (said,) = [line for line in running.end_of_log().splitlines() if "delivery_stopped" in line]
-    assert "ends with status 1" in said
-    return said
+    (message,) = [line for line in running.end_of_log().splitlines() if "delivery_stopped" in line]
+    assert "ends with status 1" in message
+    return message
 
 
 def received(running: Service) -> float:
-    """Messages it is done with."""
+    """Return how many messages it has processed."""
     return sum(
         float(line.rsplit(" ", 1)[1])
         for line in running.get("/metrics")[1].splitlines()
@@ -76,14 +76,14 @@ def received(running: Service) -> float:
 
 
 @both
-def test_frames_that_never_arrive(
+def test_a_consumer_ends_when_frames_never_arrive(
     command: str,
     topic: ProvisionSettings,
     client: pulsar_client.Client,
     database_url: str,
     tmp_path: Path,
 ) -> None:
-    """The connection stands, the broker believes that it delivers, and nothing comes."""
+    """The connection is open and the broker believes that it delivers, but nothing arrives."""
     with pulsar_path(topic.pulsar_url) as path:
         settings = environment(topic, database_url, f"pulsar://127.0.0.1:{path.port}")
         with service(command, settings, tmp_path / "log") as running:
@@ -97,14 +97,14 @@ def test_frames_that_never_arrive(
 
 
 @both
-def test_a_consumer_that_the_broker_forgot(
+def test_a_consumer_ends_when_the_broker_has_forgotten_it(
     command: str,
     topic: ProvisionSettings,
     client: pulsar_client.Client,
     database_url: str,
     tmp_path: Path,
 ) -> None:
-    """The topic moved, and word of it was lost: the client believes that it is subscribed."""
+    """The topic moved, but the client did not learn of it, and believes that it is subscribed."""
     with pulsar_path(topic.pulsar_url) as path:
         settings = environment(topic, database_url, f"pulsar://127.0.0.1:{path.port}")
         with service(command, settings, tmp_path / "log") as running:
@@ -115,10 +115,10 @@ def test_a_consumer_that_the_broker_forgot(
             assert "does not know of this consumer" in ends_with_one(running)
 
 
-def test_a_broker_that_holds_delivery_back(
+def test_a_consumer_ends_when_the_broker_holds_delivery_back(
     topic: ProvisionSettings, client: pulsar_client.Client, database_url: str, tmp_path: Path
 ) -> None:
-    """A policy allows one message in a day."""
+    """A policy allows one message per day."""
     with admin(topic) as broker:
         namespace = topic.topic.replace("persistent://", "").rsplit("/", 1)[0]
         broker.post(
@@ -131,14 +131,14 @@ def test_a_broker_that_holds_delivery_back(
 
 
 @both
-def test_what_others_hold_and_what_is_for_later_is_no_reason(
+def test_messages_of_other_consumers_and_delayed_messages_are_no_reason_to_end(
     command: str,
     topic: ProvisionSettings,
     client: pulsar_client.Client,
     database_url: str,
     tmp_path: Path,
 ) -> None:
-    """A backlog, and nothing delivered to this one; when the other replica leaves, its messages come here."""
+    """There is a backlog, but nothing for this consumer; when the other replica leaves, its messages come here."""
     other = client.subscribe(
         topic.topic,
         CONSUMERS[command],
@@ -154,7 +154,7 @@ def test_what_others_hold_and_what_is_for_later_is_no_reason(
         assert running.process.poll() is None, running.end_of_log()
         assert received(running) == 0
         other.close()
-        wait_until(lambda: received(running) == 10, "what the other one held", running.end_of_log)
+        wait_until(lambda: received(running) == 10, "the messages of the other one", running.end_of_log)
         time.sleep(2 * LIMIT_SECONDS)
         assert running.process.poll() is None, running.end_of_log()
         assert "watchdog" not in running.log.read_text()

@@ -1,7 +1,7 @@
-"""What the tables must hold after a scenario, by two witnesses: the publishers' tallies and the topic itself.
+"""What the tables must hold after a scenario, by the publishers' tallies and by the topic itself.
 
-Everything that a publisher was told is accepted must be in the topic. The topic may hold more: sends that timed out and
-arrived all the same. So the tables are compared with the oracle over the *set* of what the topic holds.
+Every message that was accepted from a publisher must be in the topic. The topic may hold more: sends that timed out but
+arrived. So the tables are compared with the oracle for the *set* of events in the topic.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from tests.law.oracle import COLUMNS, Tables, oracle
 from tests.law.tables import difference, read_tables
 
 LETTER = ("topic", "payload", "publish_time")
-"""The columns of a dead letter that the topic itself tells."""
+"""The columns of a dead letter that can be read from the topic."""
 
 COUNTS = {
     "failure_groups": ("occurrence_count", "job_count"),
@@ -30,7 +30,7 @@ COUNTS = {
 
 
 class Stored(NamedTuple):
-    """A message of the topic."""
+    """A message in the topic."""
 
     topic: str
     payload: bytes
@@ -38,33 +38,33 @@ class Stored(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What a comparison found."""
+    """The result of a comparison."""
 
     accepted: int
-    """Different messages that the publishers were told are accepted, by the broker or by the SDK's spool."""
+    """Distinct messages that the broker or the SDK's spool accepted."""
     messages: int
     """Messages in the topic."""
     events: int
-    """Different events in the topic."""
+    """Distinct events in the topic."""
     not_in_topic: int
-    """Accepted, and not there."""
+    """Accepted messages that the topic lacks."""
     rows: int
     """Rows that were compared."""
     lost: int
-    """Rows of jobs, attempts, edges, dead letters that are missing, and counts that are too small by so much."""
+    """Missing rows of jobs, attempts, edges and dead letters, plus the amounts by which counts are too small."""
     double: int
-    """Rows that should not be there, and counts that are too great by so much."""
+    """Rows that should not be there, plus the amounts by which counts are too great."""
     tables_different: tuple[str, ...]
     differences: tuple[str, ...]
 
     @property
     def holds(self) -> bool:
-        """Nothing was lost, nothing was counted twice, no table differs."""
+        """Return whether nothing was lost or counted twice, and no table differs."""
         return not (self.not_in_topic or self.tables_different)
 
 
 def read_topic(url: str, topic: str, partitions: int) -> list[Stored]:
-    """Every message, to the end of every partition."""
+    """Return every message of every partition."""
     client = pulsar.Client(url, logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error))
     found = []
     try:
@@ -86,7 +86,7 @@ def judge(
     connection: psycopg.Connection[Any],
     promised: Set[str] = frozenset(),
 ) -> Judgement:
-    """Compare the tables with what the topic holds; ``promised`` are job ids that have to be in it as well."""
+    """Compare the tables with the topic; ``promised`` are job ids that must be in it too."""
     decode = decoder(SCHEMA_TEXT)
     events, letters = [], []
     for payload, those in _by_payload(stored).items():

@@ -1,6 +1,6 @@
-"""Programs that publish by the SDK, with a spool: killed at any moment, they and the broker, they keep what they promised.
+"""Programs that publish by the SDK with a spool: killed at any moment, and the broker too, they lose no accepted event.
 
-Each notes the job ids of what the broker or the spool has accepted; all of them must be in the topic in the end.
+Each records the job ids of events that the broker or the spool accepted; all of them must finally be in the topic.
 """
 
 import os
@@ -26,7 +26,7 @@ sys.exit(1 if os.listdir(os.environ["JOBTRAIL_SPOOL_DIR"]) else 0)
 
 
 class SdkWorkers:
-    """One program of several processes, started again each time it was killed."""
+    """One program of several processes, started again after each kill."""
 
     def __init__(self, url: str, topic: str, folder: Path) -> None:
         self._folder = folder
@@ -53,16 +53,16 @@ class SdkWorkers:
         )
 
     def kill(self) -> None:
-        """SIGKILL of all its processes."""
+        """Kill all its processes."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
     def finish(self) -> set[str]:
-        """Kill it, let another program send what is left in the spool; the job ids that were promised.
+        """Kill it, let another program send the rest of the spool, and return the job ids that were promised.
 
-        Raises RuntimeError when the spool is not empty in the end.
+        Raises RuntimeError if the spool is not empty then.
         """
         if self._process is None:
             return set()

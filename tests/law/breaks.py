@@ -63,7 +63,7 @@ FROM stage_attempts
 """
 _LATER_CANDIDATE = "(candidate).attempt, (candidate).state_rank, (candidate).occurred_at, (candidate).state,"
 _LATER_STORED = "(stored).attempt, (stored).state_rank, (stored).occurred_at, (stored).state,"
-_SUMS = """\
+_AGGREGATES = """\
     if batch.groups:
         names += ["merge_group_jobs", "add_to_failure_groups", "add_to_failure_groups_hourly"]
     if batch.attempts:
@@ -89,11 +89,11 @@ _LIVES_IN_RUN = """\
            AND NOT is_expired("""
 
 BREAKS = (
-    # Sums.
+    # Aggregates.
     Break("count by message instead of by new row", (Edit(MERGE, _COUNTED, _COUNTED_BY_MESSAGE),)),
-    Break("sums before the rows they sum", (Edit(WRITER, _ROWS + _SUMS, _SUMS + _ROWS),)),
+    Break("aggregates before the rows they count", (Edit(WRITER, _ROWS + _AGGREGATES, _AGGREGATES + _ROWS),)),
     Break(
-        "count a group's jobs by attempt",
+        "count every failed attempt as a job of its group",
         (
             Edit(
                 MERGE,
@@ -124,7 +124,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "a job's last failure is what was written last",
+        "a job's last failure is the one written last",
         (
             Edit(
                 MERGE,
@@ -134,11 +134,11 @@ BREAKS = (
         ),
     ),
     Break(
-        "count a job at each of its failures",
+        "count a job again at each of its failures",
         (Edit(MERGE, "xmax = 0 AS is_new", "true AS is_new"),),
     ),
     Break(
-        "first seen is what was written first",
+        "first seen is the time written first",
         (
             Edit(
                 MERGE,
@@ -149,7 +149,7 @@ BREAKS = (
     ),
     # The set of attempts.
     Break(
-        "forget the digest in the key",
+        "leave the digest out of the key",
         (
             Edit(
                 TABLES,
@@ -159,7 +159,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "a digest over nothing",
+        "a digest of nothing",
         (
             Edit(
                 FOLD,
@@ -169,12 +169,12 @@ BREAKS = (
         ),
     ),
     Break(
-        "a digest that forgets one field",
+        "a digest without one field",
         (Edit(FOLD, "map(str, said + raised)", "map(str, said[:-1] + raised)"),),
     ),
-    Break("a digest that forgets the error", (Edit(FOLD, "map(str, said + raised)", "map(str, said)"),)),
+    Break("a digest without the error", (Edit(FOLD, "map(str, said + raised)", "map(str, said)"),)),
     Break(
-        "a digest that forgets whether there was an error",
+        "a digest that ignores whether there was an error",
         (Edit(FOLD, "said + raised)", "said + raised[1:])"),),
     ),
     # Which state is the latest.
@@ -204,14 +204,14 @@ BREAKS = (
         ),
     ),
     Break(
-        "a version that is not total, in SQL",
+        "versions are not totally ordered, in SQL",
         (
             Edit(TABLES, "(candidate).release, (candidate).executor,", "(candidate).release,"),
             Edit(TABLES, "(stored).release, (stored).executor,", "(stored).release,"),
         ),
     ),
     Break(
-        "a version that is not total, in the fold",
+        "versions are not totally ordered, in the fold",
         (
             Edit(
                 FOLD,
@@ -250,7 +250,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "the latest of a job's times is its state's, in SQL",
+        "a job's latest time is that of its state, in SQL",
         (
             Edit(
                 MERGE,
@@ -260,11 +260,11 @@ BREAKS = (
         ),
     ),
     Break(
-        "the latest of a job's times is its state's, in the fold",
+        "a job's latest time is that of its state, in the fold",
         (Edit(FOLD, "max(one[_LATEST_AT], other[_LATEST_AT])", "winner[_OCCURRED_AT]"),),
     ),
     Break(
-        "the earliest of a job's times is its state's, in SQL",
+        "a job's earliest time is that of its state, in SQL",
         (
             Edit(
                 MERGE,
@@ -274,12 +274,12 @@ BREAKS = (
         ),
     ),
     Break(
-        "the earliest of a job's times is its state's, in the fold",
+        "a job's earliest time is that of its state, in the fold",
         (Edit(FOLD, "min(one[_EARLIEST_AT], other[_EARLIEST_AT])", "winner[_OCCURRED_AT]"),),
     ),
-    # Times that cannot be.
+    # Impossible times.
     Break(
-        "believe every start",
+        "accept every start",
         (
             Edit(
                 FOLD,
@@ -290,7 +290,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "believe a time that lies a microsecond too far",
+        "accept a time a microsecond beyond the limit",
         (
             Edit(
                 FOLD,
@@ -301,7 +301,7 @@ BREAKS = (
         FOLDED,
     ),
     Break(
-        "take two ends for one that differ only in times that cannot be",
+        "merge two ends that differ only in impossible times",
         (
             Edit(
                 FOLD,
@@ -347,7 +347,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "take started_at from the winner alone",
+        "take started_at only from the winner",
         (
             Edit(
                 MERGE,
@@ -367,7 +367,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "merge root, parent and depth apart",
+        "merge root, parent and depth separately",
         (
             Edit(
                 MERGE,
@@ -377,7 +377,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "an unknown root is the least",
+        "an unknown root wins",
         (Edit(FOLD, """return (root == "", root, parent == "",""", """return (root, parent == "","""),),
     ),
     Break(
@@ -420,7 +420,7 @@ BREAKS = (
     ),
     # Ids that are used again.
     Break(
-        "a second end contradicts nothing, in SQL",
+        "ignore a second end, in SQL",
         (
             Edit(
                 REUSED,
@@ -430,11 +430,11 @@ BREAKS = (
         ),
     ),
     Break(
-        "a second end contradicts nothing, in the fold",
+        "ignore a second end, in the fold",
         (Edit(FOLD, "bool(other[_RANK_AND_TIME] != end[_RANK_AND_TIME])", "False"),),
     ),
     Break(
-        "the clocks of all hosts agree, in SQL",
+        "assume that all hosts' clocks agree, in SQL",
         (
             Edit(
                 REUSED,
@@ -444,26 +444,26 @@ BREAKS = (
         ),
     ),
     Break(
-        "the clocks of all hosts agree, in the fold",
+        "assume that all hosts' clocks agree, in the fold",
         (Edit(FOLD, "later_us > CLOCKS_DIFFER_US", "later_us > 0"),),
     ),
     Break(
-        "an execution that comes after the end contradicts nothing",
+        "ignore an execution that arrives after the end",
         (Edit(REUSED, "THEN (one).occurred_at - (other).occurred_at > interval '1 minute'", "THEN false"),),
         STORIES,
     ),
     Break(
-        "an execution that came before the end contradicts nothing",
+        "ignore an execution that arrived before the end",
         (Edit(REUSED, "THEN (other).occurred_at - (one).occurred_at > interval '1 minute'", "THEN false"),),
         STORIES,
     ),
     Break(
-        "an execution contradicts nothing, in the fold",
+        "ignore an execution after the end, in the fold",
         (Edit(FOLD, "other[_STATE_RANK] == _EXECUTING and later_us", "False and later_us"),),
         STORIES,
     ),
     Break(
-        "a repeated attempt marks the one after it, in SQL",
+        "a repeated attempt marks the next one, in SQL",
         (
             Edit(
                 MERGE,
@@ -473,7 +473,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "a repeated attempt marks the one after it, in the fold",
+        "a repeated attempt marks the next one, in the fold",
         (
             Edit(
                 FOLD,
@@ -483,22 +483,22 @@ BREAKS = (
         ),
     ),
     Break(
-        "forget the mark of a batch's own",
+        "lose a mark that the batch itself has",
         (Edit(MERGE, "WHEN stored.is_repeated OR excluded.is_repeated OR", "WHEN stored.is_repeated OR"),),
     ),
     Break(
-        "forget the mark at the next event, in the fold",
+        "lose the mark at the next event, in the fold",
         (
             Edit(FOLD, """if loser[_IS_REPEATED] == "t" or (""", "if ("),
             Edit(FOLD, "    repeated = winner[_IS_REPEATED]\n", """    repeated = "f"\n"""),
         ),
     ),
     Break(
-        "forget the mark at the next event, in SQL",
+        "lose the mark at the next event, in SQL",
         (Edit(MERGE, "WHEN stored.is_repeated OR excluded.is_repeated OR", "WHEN excluded.is_repeated OR"),),
     ),
     Break(
-        "an end that is noticed late is another run's",
+        "an end that is reported late counts as a reused id",
         (
             Edit(
                 REUSED,
@@ -509,12 +509,12 @@ BREAKS = (
         STORIES,
     ),
     Break(
-        "a job that waits for its retry was used again",
+        "a job that waits for its retry counts as a reused id",
         (Edit(REUSED, "ELSE (job).state_rank >= 3", "ELSE (job).state_rank >= 2"),),
         STORIES,
     ),
     Break(
-        "conclude something from attempts that were removed",
+        "judge a job whose attempts were removed",
         (
             Edit(
                 REUSED,
@@ -525,7 +525,7 @@ BREAKS = (
         STORIES,
     ),
     Break(
-        "only repeated attempts tell that an id was used again",
+        "only a repeated attempt counts as a reused id",
         (
             Edit(
                 REUSED,
@@ -565,7 +565,7 @@ BREAKS = (
     ),
     # Events from before the horizon.
     Break(
-        "a late event brings a job that was removed",
+        "a late event brings back a removed job",
         (
             Edit(
                 WRITER,
@@ -575,19 +575,19 @@ BREAKS = (
         ),
     ),
     Break(
-        "a late event is taken by every job that is known",
+        "every known job accepts every late event",
         (Edit(WRITER, "cast(int, event.job[_EARLIEST_AT]) >= earliest_us", "True"),),
     ),
     Break(
-        "a late event of the same moment as the earliest one is refused",
+        "refuse a late event with the same time as the earliest one",
         (Edit(WRITER, "event.job[_EARLIEST_AT]) >= earliest_us", "event.job[_EARLIEST_AT]) > earliest_us"),),
     ),
     Break(
-        "a late event is refused although its job was known",
+        "refuse a late event although its job was known",
         (Edit(FOLD, "late = [event for event in every if event.occurred_at < horizon_us]", "late = []"),),
     ),
     Break(
-        "a late event brings no edges",
+        "a late event adds no edges",
         (Edit(FOLD, "        edges.update(dict.fromkeys(event.edges))\n", ""),),
     ),
     Break(
@@ -602,7 +602,7 @@ BREAKS = (
     ),
     # What retention removes.
     Break(
-        "a job goes although its run lives",
+        "a job is removed although its run lives",
         (
             Edit(
                 RETENTION,
@@ -613,7 +613,7 @@ BREAKS = (
         RUNS_LAW,
     ),
     Break(
-        "an open job goes with all others",
+        "an open job is removed like all others",
         (Edit(RUNS, "(job).state IN ('cancelled', 'discarded', 'completed')", "true"),),
         RUNS_LAW,
     ),
@@ -623,17 +623,17 @@ BREAKS = (
         RUNS_LAW,
     ),
     Break(
-        "a cancelled job is open",
+        "a cancelled job counts as open",
         (Edit(RUNS, "IN ('cancelled', 'discarded', 'completed')", "IN ('discarded', 'completed')"),),
         RUNS_LAW,
     ),
     Break(
-        "forget when an open job is scheduled for",
+        "ignore the scheduled time of an open job",
         (Edit(RUNS, "greatest((job).latest_at, (job).scheduled_at)", "(job).latest_at"),),
         RUNS_LAW,
     ),
     Break(
-        "a job that ended is kept for as long as an open one",
+        "keep an ended job as long as an open one",
         (Edit(RUNS, "(job).latest_at < horizon_at AND (", "(job).latest_at < open_horizon_at AND ("),),
         RUNS_LAW,
     ),
@@ -651,7 +651,7 @@ BREAKS = (
         RUNS_LAW,
     ),
     Break(
-        "a job without a root stands alone",
+        "a job without a root is a run of its own",
         (
             Edit(
                 RETENTION,
@@ -667,7 +667,7 @@ BREAKS = (
         RUNS_LAW,
     ),
     Break(
-        "a root that is another's job stands alone",
+        "a root within another run is a run of its own",
         (
             Edit(RETENTION, "root_job_id NOT IN ('', asked.run_id)", "false"),
             Edit(RETENTION, "job.root_job_id = asked.run_id AND job.job_id <> asked.run_id", "false"),
@@ -675,12 +675,12 @@ BREAKS = (
         RUNS_LAW,
     ),
     Break(
-        "the first link alone of a run is followed",
+        "follow only the first link of a run",
         (Edit(FINDER, "frontier = {run for run in linked if not together.lives(run)}", "frontier = set()"),),
         RUNS_LAW,
     ),
     Break(
-        "the edges of a run that was removed stay",
+        "keep the edges of a removed run",
         (
             Edit(
                 REMOVER,
@@ -702,7 +702,7 @@ BREAKS = (
         NEVER_BACK,
     ),
     Break(
-        "a run that is being written to goes in part",
+        "remove a part of a run that is being written to",
         (
             Edit(
                 REMOVER,
@@ -720,7 +720,7 @@ BREAKS = (
     Break("forget to escape a tab", (Edit(STAGE, """ and text.count("\\t") == tabs""", ""),)),
     # The transaction.
     Break(
-        "two orders of tables in a rolling deploy",
+        "two writers with different orders of tables",
         (
             Edit(WRITER, "    names: list[str] = []\n", "    import os\n    names: list[str] = []\n"),
             Edit(
@@ -732,7 +732,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "rows in the order they came",
+        "lock rows in the order of their arrival",
         (Edit(MERGE, "    FROM stage_jobs\n    ORDER BY job_id, namespace\n", "    FROM stage_jobs\n"),),
     ),
     Break(
@@ -746,7 +746,7 @@ BREAKS = (
         ),
     ),
     Break(
-        "commit the rows before their sums",
+        "commit the rows before their aggregates",
         (
             Edit(
                 WRITER,
@@ -780,7 +780,7 @@ BREAKS = (
         FAULTS,
     ),
     Break(
-        "commit a batch although the one before it failed",
+        "commit a batch although the previous one failed",
         (
             Edit(
                 PIPELINE, "            before.written.result()\n", "            before.written.exception()\n"
@@ -788,29 +788,29 @@ BREAKS = (
         ),
         ORDER,
     ),
-    # The quick way of decoding.
+    # The compiled decoder.
     Break(
-        "take a payload that goes on behind the event",
+        "accept bytes after the event",
         (Edit(COMPILED, '        yield "if i != len(p): return None"\n', ""),),
         ALIKE,
     ),
     Break(
-        "take a text that holds a NUL",
+        "accept a NUL in a text",
         (Edit(COMPILED, """    yield "if '\\\\0' in s: return None"\n""", ""),),
         ALIKE,
     ),
     Break(
-        "take a length below zero",
+        "accept a negative length",
         (Edit(SLICES, '"past": [None if byte & NOT_SHORT', '"past": [None if byte & SHORT'),),
         ALIKE,
     ),
     Break(
-        "read bytes as they are instead of as UTF-8",
+        "decode text as Latin-1 instead of UTF-8",
         (Edit(SLICES, 'return text if text.isascii() else text.encode("latin-1").decode()', "return text"),),
         ALIKE,
     ),
     Break(
-        "take a time before 1970 for one after it",
+        "read a time before 1970 as one after it",
         (Edit(COMPILED, '            yield "    if n & 1: return None"\n', ""),),
         ALIKE,
     ),

@@ -1,4 +1,4 @@
-"""The database of the law, and what the law met: told at the end of the run, whether it passed or failed."""
+"""The law's database, and the summary of the conflicts that it met, printed after every run."""
 
 import os
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from tests.law.coverage import REPORTS
 
 @pytest.fixture
 def law_url(postgres_version: int, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A migrated database of our own on each server; its default collation is ICU's where the server has ICU."""
+    """Yield a new, migrated database on each server; its default collation is ICU's if the server has ICU."""
     server_url = os.environ.get(
         f"JOBTRAIL_LAW_POSTGRES_{postgres_version}"
-    )  # one that mutations.py keeps running
+    )  # a server that mutations.py keeps running
     with ground.database(server_url or request.getfixturevalue("postgres_each").url()) as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""Counts what the universes of a run met. A law that never met a conflict proves nothing: a zero fails the test."""
+"""Counts the conflicts in the universes of a run. A law that never met a conflict proves nothing, so a zero fails the test."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -27,24 +27,24 @@ from tests.law.universes import Delivery, Universe
 from tests.law.writers import Report
 
 WAYS = {
-    "rollback": "batches rolled back in mid transaction by an error in the process",
-    "terminate": "sessions terminated in mid transaction",
-    "kill": "processes killed (SIGKILL) in mid transaction",
+    "rollback": "batches rolled back in mid-transaction by an error in the process",
+    "terminate": "sessions terminated in mid-transaction",
+    "kill": "processes killed (SIGKILL) in mid-transaction",
 }
 RETENTION = (
     "universes in which the horizon advanced",
-    "universes in which it advanced between two parts",
-    "old jobs that are kept because another one of their run is newer",
-    "old jobs that are kept because another one of their run is open",
+    "universes in which the horizon advanced between two parts",
+    "old jobs that are kept because another job of their run is newer",
+    "old jobs that are kept because another job of their run is open",
     "old jobs that are kept because they are open",
-    "old jobs that are kept because of when they are scheduled for",
-    "old jobs that are kept by way of a job without a root",
-    "open jobs that nothing was heard of for too long",
-    "late events of a job that was kept, heard for the first time",
-    "late events of a job that was kept, older than all that is known of it",
-    "late events of a job that was kept, heard before",
+    "old jobs that are kept because of their scheduled time",
+    "old jobs that are kept through a job without a root",
+    "open jobs without an event for too long",
+    "late events of a job that was kept, not seen before",
+    "late events of a job that was kept, older than all its known events",
+    "late events of a job that was kept, seen before",
     "late events of a job that was removed",
-    "late events of a job that nobody had heard of",
+    "late events of a job that was not known",
     "runs of retention killed (SIGKILL)",
     "partitions dropped",
     "attempts deleted one by one",
@@ -53,13 +53,13 @@ RETENTION = (
 )
 REUSED = (
     "jobs whose attempt ended twice",
-    "jobs whose attempt executes more than a minute after its one end",
-    "jobs whose attempt executes within a minute after its one end",
+    "jobs whose attempt executes more than a minute after its only end",
+    "jobs whose attempt executes within a minute after its only end",
     "jobs whose attempt ended once, and an earlier one twice",
     "jobs with a late end of an earlier attempt that ended once",
     "jobs with a late end of an earlier attempt that had ended before",
-    "jobs that are over, and waited or executed more than a minute later",
-    "jobs that are over, and waited or executed within a minute later",
+    "jobs that ended, and waited or executed more than a minute later",
+    "jobs that ended, and waited or executed within a minute later",
 )
 FACTS = (
     "universes",
@@ -69,33 +69,33 @@ FACTS = (
     "dead letters, distinct",
     "batches written",
     *WAYS.values(),
-    "batches committed, of which the answer was lost",
+    "batches committed whose answer was lost",
     "batches delivered again",
-    "writers that another one really waited for",
+    "writers that another one waited for",
     "jobs that two writers wrote",
-    "finished attempts that two writers brought",
-    "failure groups that two writers brought",
+    "finished attempts that two writers wrote",
+    "failure groups that two writers wrote",
     "failure groups with two titles",
-    "failure groups that met two jobs",
+    "failure groups with two jobs",
     *REUSED,
     "jobs with two ends of one attempt",
     "jobs with two ends of one attempt at one time",
-    "jobs with ends that differ in nothing a row keeps",
+    "jobs with different ends whose rows are equal",
     "jobs with ends that differ only in whether there was an error",
-    "jobs with events that only the last columns of their version tell apart",
-    "jobs of which some events lack the source",
+    "jobs with events whose versions differ only in the last columns",
+    "jobs with some events that lack the source",
     "jobs with two sources",
-    "jobs with two values that case-folding orders otherwise than bytes do",
+    "jobs with two values that case-folding and bytes order differently",
     "jobs whose parent, root or depth conflict",
-    "jobs with two counts of expected children of one kind",
+    "jobs with two counts of expected children of one worker",
     "jobs with two args",
     "jobs whose latest state is not their latest event",
     "jobs with ties of attempt, rank and time",
-    "jobs of several attempts",
+    "jobs with several attempts",
     "jobs that are their own parent",
     "jobs that are each other's upstream",
-    "events with a time that cannot be",
-    "jobs with ends that differ only in times that cannot be",
+    "events with an impossible time",
+    "jobs with ends that differ only in impossible times",
     "events before the horizon",
     "jobs with events on both sides of the horizon",
     *RETENTION,
@@ -103,17 +103,17 @@ FACTS = (
 
 
 DEMANDED_FROM = {
-    # Met in about three of a hundred universes, in clusters: a run of two hundred may lack it.
+    # In about three of a hundred universes, and in clusters: a run of two hundred may lack it.
     "jobs with ends that differ only in whether there was an error": 1_000,
-    # A horizon advances in most universes, and then removes what there is to remove.
+    # A horizon advances in most universes, and then retention deletes rows.
     **dict.fromkeys(RETENTION, 200),
-    # Several things have to meet in one universe.
-    "old jobs that are kept because another one of their run is newer": 1_000,
-    "old jobs that are kept because another one of their run is open": 1_000,
-    "old jobs that are kept because of when they are scheduled for": 1_000,
-    "old jobs that are kept by way of a job without a root": 1_000,
-    "open jobs that nothing was heard of for too long": 1_000,
-    "late events of a job that was kept, older than all that is known of it": 1_000,
+    # These need several conditions in one universe.
+    "old jobs that are kept because another job of their run is newer": 1_000,
+    "old jobs that are kept because another job of their run is open": 1_000,
+    "old jobs that are kept because of their scheduled time": 1_000,
+    "old jobs that are kept through a job without a root": 1_000,
+    "open jobs without an event for too long": 1_000,
+    "late events of a job that was kept, older than all its known events": 1_000,
 }
 """Facts that a run with fewer universes may lack."""
 
@@ -125,14 +125,14 @@ class Coverage:
         self.title = title
         self.counts: Counter[str] = Counter()
 
-    def add(self, universe: Universe, became: list[tuple[Delivery, Report]]) -> None:
+    def add(self, universe: Universe, results: list[tuple[Delivery, Report]]) -> None:
         """Count what this universe contained, and how its deliveries ended."""
-        self.counts.update(_of_the_deliveries(universe, became))
+        self.counts.update(_of_the_deliveries(universe, results))
         self.counts.update(_of_the_events(universe))
         self.counts.update(_of_the_runs(universe))
 
     def missing(self, universes: int) -> list[str]:
-        """Return the facts never met, among those that a run of this many universes must meet."""
+        """Return the facts with a count of zero, among those that a run of this many universes must meet."""
         return [fact for fact in FACTS if self.counts[fact] == 0 and universes >= DEMANDED_FROM.get(fact, 0)]
 
     def lines(self) -> list[str]:
@@ -146,20 +146,20 @@ REPORTS: list[Coverage] = []
 """The counts of this session, for the summary at its end."""
 
 
-def _of_the_deliveries(universe: Universe, became: list[tuple[Delivery, Report]]) -> Iterable[str]:
+def _of_the_deliveries(universe: Universe, results: list[tuple[Delivery, Report]]) -> Iterable[str]:
     yield "universes"
     if universe.retentions:
         yield "universes in which the horizon advanced"
     if universe.plans_after is not None:
-        yield "universes in which it advanced between two parts"
+        yield "universes in which the horizon advanced between two parts"
     messages = [event for delivery in universe.deliveries for event in delivery.events]
     yield from ["messages"] * len(messages)
     yield from ["events, distinct"] * len(_distinct(messages))
     yield from ["duplicates of a message"] * (len(messages) - len(_distinct(messages)))
     yield from ["dead letters, distinct"] * len(set(universe.dead_letters))
-    for _, report in became:
+    for _, report in results:
         if report.committed and report.outcome != "written":
-            yield "batches committed, of which the answer was lost"
+            yield "batches committed whose answer was lost"
         elif report.outcome in WAYS:
             yield WAYS[report.outcome]
         if report.outcome == "written":
@@ -167,26 +167,26 @@ def _of_the_deliveries(universe: Universe, became: list[tuple[Delivery, Report]]
         else:
             yield "batches delivered again"
         if report.waited_for_by:
-            yield "writers that another one really waited for"
+            yield "writers that another one waited for"
 
 
 def _of_the_events(universe: Universe) -> Iterable[str]:
     kept = [
         e for e in universe.events if universe.horizon_us is None or e["occurred_at"] >= universe.horizon_us
     ]
-    yield from ["events with a time that cannot be"] * sum(believed(event) != event for event in kept)
+    yield from ["events with an impossible time"] * sum(believed(event) != event for event in kept)
     yield from ["events before the horizon"] * (len(universe.events) - len(kept))
     yield from ["jobs with events on both sides of the horizon"] * len(
         set(map(_job, kept)) & {_job(event) for event in universe.events if event not in kept}
     )
     by_writer = [[event for delivery in plan for event in delivery.events] for plan in universe.plans]
     yield from ["jobs that two writers wrote"] * _shared(by_writer, _job)
-    yield from ["finished attempts that two writers brought"] * _shared(by_writer, _end)
-    yield from ["failure groups that two writers brought"] * _shared(by_writer, group_of)
+    yield from ["finished attempts that two writers wrote"] * _shared(by_writer, _end)
+    yield from ["failure groups that two writers wrote"] * _shared(by_writer, group_of)
     for group in {group_of(event) for event in kept} - {None}:
         failures = [event for event in kept if group_of(event) == group]
         if len({event["job_id"] for event in failures}) > 1:
-            yield "failure groups that met two jobs"
+            yield "failure groups with two jobs"
         if len(_titles(failures)) > 1:
             yield "failure groups with two titles"
     edges = {
@@ -205,7 +205,7 @@ def _of_the_events(universe: Universe) -> Iterable[str]:
 
 
 def _of_the_runs(universe: Universe) -> Iterable[str]:
-    """What became of old jobs where retention came between two parts."""
+    """Yield what happened to old jobs if retention ran between two parts."""
     horizon, open_horizon = universe.last_horizon_us, universe.last_open_horizon_us
     if universe.plans_after is None or horizon is None:
         return
@@ -226,17 +226,17 @@ def _of_the_runs(universe: Universe) -> Iterable[str]:
         if not over:
             yield "old jobs that are kept because they are open"
             if open_horizon is not None and row["latest_at"] < open_horizon:
-                yield "old jobs that are kept because of when they are scheduled for"
+                yield "old jobs that are kept because of their scheduled time"
         elif is_open:
-            yield "open jobs that nothing was heard of for too long"
+            yield "open jobs without an event for too long"
         if over and run_of[job] in living:
             others = [named_row(jobs[other]) for other in run_of[job] if not verdicts.get(other, True)]
             if any(other["latest_at"] >= horizon for other in others):
-                yield "old jobs that are kept because another one of their run is newer"
+                yield "old jobs that are kept because another job of their run is newer"
             if any(other["latest_at"] < horizon for other in others):
-                yield "old jobs that are kept because another one of their run is open"
+                yield "old jobs that are kept because another job of their run is open"
             if row["root_job_id"] == "":
-                yield "old jobs that are kept by way of a job without a root"
+                yield "old jobs that are kept through a job without a root"
     for event in after:
         if event["occurred_at"] < horizon:
             yield f"late events of a job that {_late(event, jobs, {job for job in jobs if run_of[job] in living})}"
@@ -245,14 +245,14 @@ def _of_the_runs(universe: Universe) -> Iterable[str]:
 def _late(event: Event, jobs: dict[Job, list[Event]], kept: set[Job]) -> str:
     job = _job(event)
     if job not in jobs:
-        return "nobody had heard of"
+        return "was not known"
     if job not in kept:
         return "was removed"
     if event in jobs[job]:
-        return "was kept, heard before"
+        return "was kept, seen before"
     if event["occurred_at"] < named_row(jobs[job])["earliest_at"]:
-        return "was kept, older than all that is known of it"
-    return "was kept, heard for the first time"
+        return "was kept, older than all its known events"
+    return "was kept, not seen before"
 
 
 def _of_a_job(events: list[Event]) -> Iterable[str]:
@@ -263,31 +263,31 @@ def _of_a_job(events: list[Event]) -> Iterable[str]:
     if any(_end(a) != _end(b) and a["occurred_at"] == b["occurred_at"] for a, b in pairs):
         yield "jobs with two ends of one attempt at one time"
     if any(_end(a) == _end(b) for a, b in pairs):
-        yield "jobs with ends that differ in nothing a row keeps"
+        yield "jobs with different ends whose rows are equal"
     if any(_end(a) != _end(b) and _end(believed(a)) == _end(believed(b)) for a, b in pairs):
-        yield "jobs with ends that differ only in times that cannot be"
+        yield "jobs with ends that differ only in impossible times"
     yield from _of_reuse(events)
     for name, fact in (
         ("error", "jobs with ends that differ only in whether there was an error"),
-        ("executor", "jobs with events that only the last columns of their version tell apart"),
+        ("executor", "jobs with events whose versions differ only in the last columns"),
     ):
         if any(_differ_only_in(name, a, b) for a, b in combinations(ends if name == "error" else events, 2)):
             yield fact
     sources = {event["source"] for event in events}
     if "" in sources and len(sources) > 1:
-        yield "jobs of which some events lack the source"
+        yield "jobs with some events that lack the source"
     if len(sources - {""}) > 1:
         yield "jobs with two sources"
     if any(
         values and min(values) != min(values, key=lambda text: (text.casefold(), text))
         for values in ({event[name] for event in events} - {""} for name in ("source", "external_id"))
     ):
-        yield "jobs with two values that case-folding orders otherwise than bytes do"
+        yield "jobs with two values that case-folding and bytes order differently"
     if len({(event["root_job_id"], event["parent_job_id"], event["depth"]) for event in events}) > 1:
         yield "jobs whose parent, root or depth conflict"
     expected = {item for event in events for item in event["expected_children"].items()}
     if len(expected) > len({worker for worker, _ in expected}):
-        yield "jobs with two counts of expected children of one kind"
+        yield "jobs with two counts of expected children of one worker"
     if len({event["args"] for event in events} - {""}) > 1:
         yield "jobs with two args"
     latest = max(_version(event) for event in events)
@@ -298,7 +298,7 @@ def _of_a_job(events: list[Event]) -> Iterable[str]:
     if len([event for event in _distinct(events) if _version(event) == latest]) > 1:
         yield "jobs with ties of attempt, rank and time"
     if len({event["attempt"] for event in events}) > 1:
-        yield "jobs of several attempts"
+        yield "jobs with several attempts"
 
 
 def _of_reuse(events: list[Event]) -> Iterable[str]:

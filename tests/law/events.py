@@ -7,9 +7,9 @@ from tests.law.oracle import Event
 NOT_READY = "film 17 is not ready"
 
 
-def event(job_id: str, worker: str, state: str, occurred_at: int, **said: Any) -> Event:
+def event(job_id: str, worker: str, state: str, occurred_at: int, **fields: Any) -> Event:
     """Return an event with these fields; the others have the contract's defaults."""
-    unsaid: Event = {
+    defaults: Event = {
         **dict.fromkeys(
             ("source", "parent_job_id", "root_job_id", "external_id", "release", "executor", "args"), ""
         ),
@@ -29,7 +29,7 @@ def event(job_id: str, worker: str, state: str, occurred_at: int, **said: Any) -
         "state": state,
         "occurred_at": occurred_at,
     }
-    return {**unsaid, **known, **said}
+    return {**defaults, **known, **fields}
 
 
 def not_ready(message: str = NOT_READY) -> dict[str, str]:

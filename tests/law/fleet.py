@@ -1,7 +1,7 @@
-"""A fleet of long-lived writer processes, which carry out a universe's plan at the same time.
+"""A fleet of long-lived writer processes, which carry out a universe's plan concurrently.
 
-A batch that failed, or whose commit is not known, is delivered again, whole, to the first free writer: at least once,
-as by the broker.
+A batch that failed, or whose commit is not known, is delivered again as a whole to the first free writer: like the
+broker, the fleet delivers at least once.
 """
 
 import multiprocessing
@@ -63,10 +63,10 @@ class Fleet:
         """
         if universe.plans_after is None:
             return self._carry_out(universe.plans, universe.retentions)
-        became = self._carry_out(universe.plans, ())
+        results = self._carry_out(universe.plans, ())
         for retention in universe.retentions:
             self._carry_out((), (retention,))
-        return became + self._carry_out(universe.plans_after, ())
+        return results + self._carry_out(universe.plans_after, ())
 
     def _carry_out(
         self, all_plans: Sequence[Sequence[Delivery]], all_retentions: Sequence[Retention]
@@ -75,7 +75,7 @@ class Fleet:
         plans = [deque(plan) for plan in all_plans]
         again: deque[Delivery] = deque()
         retentions = deque(all_retentions)
-        became: list[tuple[Delivery, Report]] = []
+        results: list[tuple[Delivery, Report]] = []
         try:
             while True:
                 for writer, plan in zip(crew, plans, strict=True):
@@ -86,13 +86,13 @@ class Fleet:
                 if (
                     retentions
                     and self._retainer.doing is None
-                    and (idle or retentions[0].after <= len(became))
+                    and (idle or retentions[0].after <= len(results))
                 ):
                     self._retainer.doing = retentions.popleft()
                     self._retainer.pipe.send(self._retainer.doing)
                 busy = {writer.pipe: writer for writer in (*crew, self._retainer) if writer.doing is not None}
                 if not busy:
-                    return became
+                    return results
                 answered = wait(list(busy), timeout=ANSWER_SECONDS)
                 if not answered:
                     raise TimeoutError(
@@ -104,16 +104,16 @@ class Fleet:
                         self._note_retention(retentions)
                         continue
                     delivery, report = self._answer(writer)
-                    became.append((delivery, report))
+                    results.append((delivery, report))
                     if report.outcome == "error":
-                        return became
+                        return results
                     if report.outcome != "written":
                         again.append(Delivery(delivery.events, delivery.dead_letters))
         finally:
             self._quiesce([*crew, self._retainer])
 
     def _note_retention(self, retentions: deque[Retention]) -> None:
-        """Start a killed retention again. Raises RuntimeError when one failed."""
+        """Start a killed retention again. Raises RuntimeError if one failed."""
         doing, self._retainer.doing = self._retainer.doing, None
         assert isinstance(doing, Retention)
         try:

@@ -62,8 +62,8 @@ def clean(connection: psycopg.Connection[Any], horizon_us: int | None) -> None:
 
 
 def empty(connection: psycopg.Connection[Any], horizon_us: int | None) -> None:
-    """No rows, and this horizon."""
-    for table in COLUMNS:  # few rows: cheaper than TRUNCATE
+    """Delete all rows, and set this horizon."""
+    for table in COLUMNS:  # cheaper than TRUNCATE for few rows
         connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("jobtrail", table)))
     connection.execute(
         "UPDATE jobtrail_control.horizon SET horizon_at = %s, open_horizon_at = '-infinity'",

@@ -1,8 +1,8 @@
 """Runs the deliberate breaks of the code: ``python -m tests.law.mutations [--only PATTERN]``.
 
-Each is tried in a temporary copy of the checkout, never in place. A test that passes with a break proves less than it
-claims: the exit status is 1 when a break survives, and 2 when the code that it breaks is gone. First the tests run on
-an unbroken copy, because a test that fails there proves nothing.
+Each break is tried in a temporary copy of the checkout. A test that passes with a break proves less than it claims. The
+exit status is 1 if a break survives, and 2 if the code that it replaces is gone. The tests first run on an unbroken copy,
+because a test that fails there proves nothing.
 
 ``breaks.py`` has the breaks.
 """

@@ -1,7 +1,7 @@
-"""Compute what the tables must hold for a set of events: the law (docs/law.md), written down a second time.
+"""Computes what the tables must hold for a set of events: the law (docs/law.md), implemented a second time.
 
-Small and slow on purpose. Every row is computed at once from *all* of its events, by ``max``, ``min``, sets and
-counting. Nothing is merged step by step, and nothing is shared with ``consumers`` or ``store`` except the two pure
+It is small and slow on purpose. Every row is computed at once from *all* of its events, by ``max``, ``min``, sets and
+counting. Nothing is merged step by step, and nothing is shared with ``consumers`` or ``store`` but the two pure
 functions of the fingerprint, which are inputs of the law and not a part of it.
 
 Elsewhere: how tables are read back (``tables.py``), and which events are tried (``universes.py``).
@@ -126,12 +126,12 @@ FARTHEST_US = {
     "scheduled_at": (3653 * DAY_US, 3653 * DAY_US),
     "started_at": (366 * DAY_US, HOUR_US // 12),
 }
-"""How long before and after `occurred_at` each of the other times may lie."""
+"""How far before and after `occurred_at` each of the other times may be."""
 _PUBLISHED = COLUMNS["dead_letters"].index("publish_time")
 
 
 class Group(NamedTuple):
-    """The fields that make two failures the same failure."""
+    """The fields that put two failures into one failure group."""
 
     namespace: str
     source: str
@@ -161,12 +161,12 @@ def oracle_after_retention(
     horizons_us: tuple[int, int | None],
     first_horizon_us: int | None = None,
 ) -> Tables:
-    """The rows of every table where all of ``before`` had come when retention moved the horizons, and ``after`` came then.
+    """Return the rows of every table if ``before`` came before retention advanced the horizons, and ``after`` after it.
 
-    ``horizons_us``: where the horizon is in the end, and that of open jobs; ``first_horizon_us``: where it was in the
-    beginning. A run is kept or removed as a whole. What comes afterwards and is older than the horizon is said only to
-    jobs that were kept, and only if it is not older than all that is known of the job. Attempts, counts and dead letters
-    go by their time alone.
+    ``horizons_us``: the final horizon, and the final horizon of open jobs; ``first_horizon_us``: the horizon before
+    retention. A run is kept or removed as a whole. A later event that is older than the horizon changes only jobs that
+    were kept, and only if it is not older than all known events of the job. For attempts, counts and dead letters only
+    the time matters.
     """
     horizon_us, _ = horizons_us
     known = grouped(_since(before, first_horizon_us), _job)
@@ -175,10 +175,10 @@ def oracle_after_retention(
     kept = {job: events for job, events in known.items() if run_of[job] in living}
     reaching = {job: min(event["occurred_at"] for event in events) for job, events in kept.items()}
     after = list(after)
-    said = [event for events in kept.values() for event in events]
-    said += [e for e in after if e["occurred_at"] >= min(horizon_us, reaching.get(_job(e), horizon_us))]
+    effective = [event for events in kept.values() for event in events]
+    effective += [e for e in after if e["occurred_at"] >= min(horizon_us, reaching.get(_job(e), horizon_us))]
     counted = _since([*(event for events in known.values() for event in events), *after], horizon_us)
-    return _tables(said, counted, dead_letters, horizon_us)
+    return _tables(effective, counted, dead_letters, horizon_us)
 
 
 def _since(events: Iterable[Event], horizon_us: int | None) -> list[Event]:
@@ -186,9 +186,9 @@ def _since(events: Iterable[Event], horizon_us: int | None) -> list[Event]:
 
 
 def _tables(
-    said: list[Event], counted: list[Event], dead_letters: Iterable[Row], horizon_us: int | None
+    effective: list[Event], counted: list[Event], dead_letters: Iterable[Row], horizon_us: int | None
 ) -> Tables:
-    """``said``: the events that jobs and edges are made of; ``counted``: those that attempts and sums are made of."""
+    """Return the rows: jobs and edges from the events ``effective``, attempts and aggregates from ``counted``."""
     letters = {
         letter
         for letter in map(tuple, dead_letters)
@@ -197,11 +197,11 @@ def _tables(
     # Two ends that differ are two ends, even if neither time is possible.
     ends = list({_attempt_row(event): event for event in counted if event["state"] in FINISHED}.values())
     return {
-        "jobs": Counter(job_row(those) for those in grouped(said, _job).values()),
+        "jobs": Counter(job_row(those) for those in grouped(effective, _job).values()),
         "attempts": Counter(_attempt_row(believed(event)) for event in ends),
-        "lineage_edges": Counter({edge for event in said for edge in edges_of(event)}),
+        "lineage_edges": Counter({edge for event in effective for edge in edges_of(event)}),
         "dead_letters": Counter(letters),
-        **_sums(ends),
+        **_aggregates(ends),
     }
 
 
@@ -210,7 +210,7 @@ def _job(event: Event) -> Job:
 
 
 def is_expired(events: list[Event], horizons_us: tuple[int, int | None]) -> bool:
-    """Return whether nothing of this job is from after the horizon, and nothing of it is to be expected."""
+    """Return whether no event of this job is from after the horizon, and no further one is expected."""
     horizon_us, open_horizon_us = horizons_us
     row = named_row(events)
     if row["latest_at"] >= horizon_us:
@@ -222,10 +222,10 @@ def is_expired(events: list[Event], horizons_us: tuple[int, int | None]) -> bool
 
 
 def runs(known: dict[Job, list[Event]]) -> dict[Job, frozenset[Job]]:
-    """Return for each job the names that belong to its run.
+    """Map each job to all names that belong to its run.
 
-    A job belongs together with its root, by name; where it names none, with those that spawned it. Whatever belongs to one of
-    two names that belong together belongs to both.
+    A job belongs to the same run as the root that it names; if it names none, as its parents. The relation is transitive:
+    if a name belongs to one of two connected names, it belongs to both.
     """
     run_of: dict[Job, frozenset[Job]] = {}
     for job, events in known.items():
@@ -238,7 +238,7 @@ def runs(known: dict[Job, list[Event]]) -> dict[Job, frozenset[Job]]:
 
 
 def believed(event: Event) -> Event:
-    """Return the event with the times that cannot be, given when it occurred, set to not known."""
+    """Return the event with its impossible times, judged by when it occurred, set to not known."""
     distances = {name: event[name] - event["occurred_at"] for name in FARTHEST_US}
     cannot_be = {
         name: 0 for name, us in distances.items() if not -FARTHEST_US[name][0] <= us <= FARTHEST_US[name][1]
@@ -259,7 +259,7 @@ def _error(event: Event) -> dict[str, str]:
 
 
 def group_of(event: Event) -> Group | None:
-    """Return the failure group of a finishing event; None when it is not a failure."""
+    """Return the failure group of an end; None if it is not a failure."""
     if event["state"] not in FAILURES:
         return None
     error = _error(event)
@@ -335,25 +335,25 @@ def named_row(events: list[Event]) -> dict[str, Any]:
 
 
 def is_repeated(events: list[Event]) -> bool:
-    """Whether these events of one attempt say that it ended twice, or that it was executing a minute after its end."""
+    """Return whether these events of one attempt have two ends, or an execution more than a minute after its end."""
     ends = ends_of(events)
     starts = [event["occurred_at"] for event in events if event["state"] == "executing"]
     return len(ends) > 1 or any(start - end > MINUTE_US for start in starts for _, end in ends)
 
 
 def ends_of(events: Iterable[Event]) -> set[tuple[str, int]]:
-    """The ends that these events of one attempt say, by what tells two apart: state and time."""
+    """Return the ends of one attempt as state and time, which distinguish two ends."""
     return {(event["state"], event["occurred_at"]) for event in events if event["state"] in FINISHED}
 
 
 def reused_ids(events: Iterable[Event]) -> set[Row]:
-    """Namespace and id of the jobs whose id was used again, as far as the tables are meant to tell."""
+    """Return namespace and id of the jobs whose id was used again, as far as the tables should show it."""
     by_job = grouped(events, _job)
     return {job for job, those in by_job.items() if is_reused(those)}
 
 
 def is_reused(events: list[Event]) -> bool:
-    """Whether these events of one job say that its id was used again."""
+    """Return whether these events of one job show that its id was used again."""
     winner = max(events, key=_version)
     by_attempt = grouped(events, lambda event: event["attempt"])
     if is_repeated(by_attempt[winner["attempt"]]):
@@ -398,7 +398,7 @@ def edges_of(event: Event) -> set[Row]:
     return {edge for edge in spawned | depends if edge[1] not in ("", job)}
 
 
-def _sums(ends: list[Event]) -> Tables:
+def _aggregates(ends: list[Event]) -> Tables:
     """Return the aggregates over the set of finished attempts, given as distinct ends."""
     failures = [event for event in ends if group_of(event)]
     return {

@@ -1,8 +1,8 @@
-"""Retention in a universe: a process of its own that advances the horizon, and what the law allows then.
+"""Retention in a universe: a process that advances the horizon, and what the law then allows.
 
-Between two parts of a plan nothing is left open: the oracle says every row (`oracle_after_retention`). While writers are at
-work two things depend on whether an event came before its run was looked at or after: whether a run is kept of which every
-event is older than the horizon, and whether the rows of `jobs` and edges know what older events said. Nothing else may.
+Between two parts of a plan, the oracle knows every row (`oracle_after_retention`). While writers are at work, two things
+depend on whether an event came before or after retention examined its run: whether a run is kept although all of its events
+are older than the horizon, and whether the rows of jobs and edges have what older events say. Nothing else may depend on it.
 """
 
 import os
@@ -34,11 +34,11 @@ from tests.law.universes import EPOCH, Delivery, Retention, Universe
 
 _LINGERING_SECONDS = 30
 FEW = 2
-"""Rows in one transaction, and failures left when a partition is dropped: small, so that every path is taken."""
+"""Rows per transaction, and the failures left when a partition is dropped: small, so that every path is taken."""
 
 
 def retain_for(pipe: Pipe, database_url: str) -> None:
-    """Run each Retention that comes through the pipe; answer with the counts of deleted rows, or with the error."""
+    """Run each Retention from the pipe; answer with the counts of deleted rows, or with the error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = DatabaseSettings.load(database_url=database_url)
     connection = connect(settings, "jobtrail-law-retention", autocommit=True)
@@ -67,11 +67,11 @@ def _retain(connection: psycopg.Connection, asked: Retention) -> Counter[str] | 
             done = delete_expired(connection, horizons, batch_rows=FEW, at_once=FEW, reached=reached)
             if not done.busy or time.monotonic() > end:
                 break
-            time.sleep(0.02)  # the session of a killed process ends when the server has noticed
+            time.sleep(0.02)  # the session of a killed process ends only when the server notices
     except Exception:  # noqa: BLE001  # any error: the test fails and shows it
         return traceback.format_exc()
     if done.busy:
-        return "another run of retention is at work, although there is none"
+        return "another retention seems to run, although there is none"
     return Counter(
         {
             "partitions dropped": len(done.attempts.partitions),
@@ -83,7 +83,7 @@ def _retain(connection: psycopg.Connection, asked: Retention) -> Counter[str] | 
 
 
 def expected_tables(universe: Universe, found: Tables) -> Tables:
-    """Return what the tables must hold; where the law leaves that open, what was found."""
+    """Return what the tables must hold; where the law allows several values, those that were found."""
     last = universe.last_horizon_us
     if universe.plans_after is not None:
         assert last is not None
@@ -126,7 +126,7 @@ def _events_of(plans: Sequence[Sequence[Delivery]]) -> list[Event]:
 
 
 def _possible_rows(kept: list[Event], older: list[Event]) -> Iterator[Row]:
-    """Rows of a job of which all newer events are known, and some of the older ones: the likeliest first."""
+    """Yield the possible rows of a job from all newer events and some of the older ones, the likeliest first."""
     for some in (tuple(older), *_subsets(older)):
         if kept or some:
             yield job_row([*kept, *some])

@@ -1,4 +1,4 @@
-"""Reads the derived tables from Postgres in the oracle's shape, and shows how two such states differ."""
+"""Reads the derived tables from Postgres in the oracle's form, and shows how two states differ."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tests.law.oracle import COLUMNS, Row, Tables
 
-# When a missing and an unexpected row agree in these columns, they are shown as one row with other values.
+# If a missing and an unexpected row agree in these columns, they are shown as one row with other values.
 KEYS = {
     "jobs": 2,
     "attempts": 4,
@@ -40,7 +40,7 @@ def read_tables(connection: psycopg.Connection[Any], schema: str = "jobtrail") -
 
 
 def read_reused_ids(connection: psycopg.Connection[Any]) -> set[Row]:
-    """Namespace and id of the jobs whose id was used again, asked as the answers ask."""
+    """Return namespace and id of the jobs whose id was used again, by the query that the answers use."""
     return set(
         connection.execute(
             "SELECT namespace, job_id FROM jobtrail.jobs AS job "
@@ -58,9 +58,7 @@ def _rows(connection: psycopg.Connection[Any], schema: str, table: str) -> Itera
 
 
 def _selected(column: str) -> sql.Composable:
-    if (
-        column in TIMES
-    ):  # exact: EXTRACT returns a numeric, and no year is out of range, as some are for datetime
+    if column in TIMES:  # EXTRACT returns an exact numeric for any year; datetime cannot represent all years
         return sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(sql.Identifier(column))
     return sql.Identifier(column)
 

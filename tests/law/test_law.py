@@ -1,7 +1,7 @@
 """The law (docs/law.md): what is stored is a function of the *set* of events.
 
-For any events, in any order, with any duplicates, split into any batches, over one to four concurrent writer
-processes, rolled back or killed at any point and delivered again: the tables equal the oracle's.
+The tables equal the oracle's for any events, in any order, with any duplicates, split into any batches, and written by one
+to four concurrent processes that are rolled back or killed at any point, after which the batch is delivered again.
 
 ``JOBTRAIL_LAW_EXAMPLES`` sets how many universes are tried on the newest Postgres (default 200; a fourth of them on
 the oldest). A failure prints the differing rows and the universe; ``docs/law.md`` explains how to read it.
@@ -32,7 +32,7 @@ SHRINK = os.environ.get("JOBTRAIL_LAW_SHRINK", "1") != "0"
 
 
 def test_the_tables_are_a_function_of_the_set_of_events(law_url: str) -> None:
-    """Check the law itself; fail as well if the universes never met one of its conflicts."""
+    """The law holds, and the universes of the run met every conflict."""
     with psycopg.connect(law_url, autocommit=True) as connection, Fleet(law_url) as fleet:
         server = connection.info.server_version // 10_000
         examples = EXAMPLES if server == NEWEST else EXAMPLES_ON_THE_OLDEST
@@ -53,23 +53,23 @@ def test_the_tables_are_a_function_of_the_set_of_events(law_url: str) -> None:
         @given(universes())
         def holds(universe: Universe) -> None:
             ground.clean(connection, universe.horizon_us)
-            became = fleet.carry_out(universe)
-            coverage.add(universe, became)
+            results = fleet.carry_out(universe)
+            coverage.add(universe, results)
             coverage.counts.update(fleet.removed)
             fleet.removed.clear()
-            _demand_no_failure([report for _, report in became], universe)
+            _demand_no_failure([report for _, report in results], universe)
             found = read_tables(connection)
             lines = difference(expected_tables(universe, found), found)
             assert not lines, _story(lines, universe)
             if universe.retentions:
-                return  # what a job's earlier events said may be gone
+                return  # the fields of a job's earlier events may be missing
             kept = [
                 event
                 for event in universe.events
                 if universe.horizon_us is None or event["occurred_at"] >= universe.horizon_us
             ]
             wrong = read_reused_ids(connection) ^ reused_ids(kept)
-            assert not wrong, _story([f"has_reused_id is wrong of {wrong}"], universe)
+            assert not wrong, _story([f"has_reused_id is wrong for {wrong}"], universe)
 
         holds()
         if examples >= ENOUGH_TO_DEMAND_COVERAGE:
@@ -85,14 +85,14 @@ def _demand_no_failure(reports: list[Report], universe: Universe) -> None:
 
 
 def _story(lines: list[str], universe: Universe) -> str:
-    """Return the differences, and the universe without the fields that all of its events leave at their defaults."""
+    """Describe the differences and the universe, without the fields that have their defaults in all of its events."""
     plans, after = (
         [
             [
                 (
                     delivery.fault,
                     delivery.step,
-                    [_told(event) for event in delivery.events],
+                    [_without_defaults(event) for event in delivery.events],
                     delivery.dead_letters,
                 )
                 for delivery in plan
@@ -103,11 +103,11 @@ def _story(lines: list[str], universe: Universe) -> str:
     )
     return "\n".join(
         [*lines, "", f"horizon: {universe.horizon_us}, {universe.retentions}", "events:"]
-        + [f"  {_told(event)}" for event in universe.events]
+        + [f"  {_without_defaults(event)}" for event in universe.events]
         + ["plans, one for each writer: (fault, step, events, dead letters):", pformat(plans, width=200)]
         + (["after the retention:", pformat(after, width=200)] if universe.plans_after is not None else [])
     )
 
 
-def _told(event: dict[str, Any]) -> dict[str, Any]:
+def _without_defaults(event: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if value not in ("", 0, -1, [], {}, None)}

@@ -1,4 +1,4 @@
-"""The oracle itself, on a story small enough for a person to check: one morning of the incident."""
+"""The oracle itself, with a story that a person can check: one morning of the incident."""
 
 from collections import Counter
 
@@ -45,25 +45,25 @@ def rows(table: str, *columns: str, events: list[Event] | None = None) -> set[Ro
     return {tuple(row[index] for index in indexes) for row in found}
 
 
-def test_the_greatest_attempt_wins_then_the_rank_and_only_then_the_time() -> None:
+def test_the_greatest_attempt_wins_then_the_rank_then_the_time() -> None:
     assert rows("jobs", "job_id", "attempt", "state", "occurred_at") == {
         ("s", 1, "completed", NINE + 9),
-        ("p", 2, "executing", NINE + 4),  # although the end of its first attempt was noticed later
+        ("p", 2, "executing", NINE + 4),  # although the end of its first attempt was reported later
         ("x", 1, "discarded", NINE + HOUR),
         ("y", 1, "discarded", NINE + 8),
     }
 
 
-def test_the_latest_of_a_jobs_times_is_that_of_any_event() -> None:
+def test_the_latest_time_of_a_job_may_be_that_of_any_event() -> None:
     assert rows("jobs", "job_id", "latest_at") == {
         ("s", NINE + 9),
-        ("p", NINE + 5),  # the end of its first attempt, noticed after the second had begun
+        ("p", NINE + 5),  # the end of its first attempt, reported after the second had begun
         ("x", NINE + HOUR),
         ("y", NINE + 8),
     }
 
 
-def test_a_value_beats_none_and_of_two_the_lesser_wins() -> None:
+def test_a_value_beats_none_and_the_lesser_of_two_wins() -> None:
     assert rows("jobs", "job_id", "source", "external_id", "parent_job_id", "depth") == {
         ("s", None, None, "", 0),
         ("p", "a", None, "s", 1),
@@ -76,8 +76,8 @@ def test_times_of_an_earlier_attempt_do_not_count() -> None:
     assert rows("jobs", "job_id", "enqueued_at", "started_at") >= {("p", None, NINE + 4), ("s", None, NINE)}
 
 
-def test_a_time_that_cannot_be_is_not_known() -> None:
-    """The zero time of Go, milliseconds for microseconds, a start after the end. Digests still distinguish ends."""
+def test_an_impossible_time_is_not_known() -> None:
+    """Go's zero time, milliseconds instead of microseconds, a start after the end. The digest still distinguishes such ends."""
     year_1 = -62_135_596_800_000_000
     events = [
         event("a", "SyncJob", "completed", NINE, enqueued_at=year_1, scheduled_at=year_1, started_at=year_1),
@@ -97,7 +97,7 @@ def test_maps_merge_key_by_key_and_args_come_with_their_version() -> None:
     assert rows("jobs", *columns) >= {("s", (("MoviePageJob", 3),), (("k", "b"),), "{}", 1, NINE)}
 
 
-def test_every_different_end_is_an_attempt() -> None:
+def test_every_distinct_end_is_an_attempt() -> None:
     assert rows("attempts", "job_id", "attempt", "state", "finished_at") == {
         ("s", 1, "completed", NINE + 9),
         ("p", 1, "retryable", NINE + 5),
@@ -108,7 +108,7 @@ def test_every_different_end_is_an_attempt() -> None:
     }
 
 
-def test_an_edge_is_known_once_and_never_leads_to_itself() -> None:
+def test_an_edge_is_stored_once_and_never_from_a_job_to_itself() -> None:
     assert oracle(STORY)["lineage_edges"] == Counter(
         [
             ("kino", "s", "p", "spawned"),
@@ -119,7 +119,7 @@ def test_an_edge_is_known_once_and_never_leads_to_itself() -> None:
     )
 
 
-def test_failures_of_one_kind_are_one_group_in_a_source() -> None:
+def test_failures_of_one_kind_are_one_group_per_source() -> None:
     mark = fingerprint("NotReady", NOT_READY, "showtimes:process", "")
     group = Group("kino", "kino-krakow", "movie_not_ready", "NotReady", mark)
     other = group._replace(source="")

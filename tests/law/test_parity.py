@@ -1,7 +1,7 @@
-"""The comparison after a rebuild: tables with more events are ahead of tables with fewer in each row, never different.
+"""The comparison after a rebuild: in every row, tables with more events are ahead of tables with fewer, never different.
 
-Between a rebuild's swap and its comparison the live tables go on, so every change that a merge can make must be
-explained. The tests try each rule with any set of events and any part of it.
+The live tables change between a rebuild's swap and its comparison, so every change that a merge can make must be
+explained. The tests try each rule with any set of events and any subset of it.
 """
 
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def both(database_url: str) -> Iterator[Both]:
 
 
 def test_tables_of_more_events_are_ahead_in_every_row(both: Both) -> None:
-    """The old tables had some of the events; the new ones have all."""
+    """The old tables have some of the events, the new ones all."""
     seen = dict.fromkeys(COLUMNS, 0)
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -83,14 +83,14 @@ def test_tables_of_more_events_are_ahead_in_every_row(both: Both) -> None:
             seen[table.table] += table.more
 
     holds()
-    # Rows of a set never change, and those of dead letters only with a new release; each other table must be ahead
-    # once.
+    # Rows of attempts and edges never change, and those of dead letters only with a new release; every other table must
+    # have been ahead once.
     unchanging = ("attempts", "lineage_edges", "dead_letters")
     assert [table for table, more in seen.items() if not more and table not in unchanging] == []
 
 
 def test_an_event_that_the_new_tables_lack_is_a_difference(both: Both) -> None:
-    """The other way round: a fact that the old tables had and the new ones lack is never explained away."""
+    """An event that only the old tables have is never explained."""
 
     @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(universes())
@@ -107,7 +107,7 @@ def test_an_event_that_the_new_tables_lack_is_a_difference(both: Both) -> None:
 
 
 def test_a_job_that_fails_again_after_the_swap_is_not_a_difference(both: Both) -> None:
-    """The same job fails again with the same failure group, so the time of its last failure moves on."""
+    """It fails again in the same failure group, so the time of its last failure advances."""
     failed = Event("kino", "1", "MovieJob", "q", "retryable", 1, NEAR[0], error=NO_ERROR)._asdict()
     again = {**failed, "state": "discarded", "attempt": 2, "occurred_at": NEAR[0] + 1}
     both.clean()

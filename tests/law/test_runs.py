@@ -1,8 +1,8 @@
-"""Which runs retention removes, for any jobs that belong together in any way: those that the oracle says, and no others.
+"""Retention removes exactly the runs that the oracle removes, for any relations between jobs.
 
-Without writers beside it, so that many hundreds of such sets can be tried: roots that are known, unknown, or another's job,
-parents alone, circles, two namespaces with the same ids, each state on each side of each horizon. A dry run says beforehand
-what goes.
+No writers run beside it, so many hundreds of cases can be tried: roots that are known, unknown or part of another run, parents
+without roots, circles, two namespaces with the same ids, each state on each side of each horizon. A dry run before it must
+announce what is removed.
 """
 
 from collections.abc import Iterator
@@ -48,14 +48,14 @@ JOBS = st.fixed_dictionaries(
 
 @pytest.fixture
 def sessions(law_url: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
-    """One that writes, one for the removal."""
+    """Yield a session for writing, and one for retention."""
     loaded = DatabaseSettings.load(database_url=law_url)
     with connect(loaded, "writer") as writer, connect(loaded, "retention", autocommit=True) as remover:
         prepare_session(writer)
         yield writer, remover
 
 
-def test_the_runs_that_are_over_go_and_all_others_stay(
+def test_expired_runs_go_and_all_others_stay(
     sessions: tuple[psycopg.Connection, psycopg.Connection],
 ) -> None:
     writer, remover = sessions

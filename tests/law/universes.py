@@ -1,9 +1,9 @@
 """Universes for the law: few events that collide on purpose, and a plan for their delivery.
 
-A universe is a *set* of events and dead letters with a horizon. Its plan says in which order, with which duplicates,
-in which batches and by how many writers they are delivered, and which batches fail, and how. The values are few, so
-that two events often have the same job, attempt, hour or failure group. They are hard for the layers between Python
-and the tables: COPY's escapes, texts that locales order differently, zeros, equal times.
+A universe is a *set* of events and dead letters with a horizon. Its plan sets the order of their delivery, the duplicates,
+the batches, the number of writers, and which batches fail, and how. There are few values, so that two events often have
+the same job, attempt, hour or failure group. The values are hard for the layers between Python and the tables: COPY's
+escapes, texts that locales order differently, zeros, equal times.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ NOON = datetime(2026, 3, 29, 0, 59, 59, 999_999, tzinfo=UTC)
 DAY = _micros(datetime(2026, 3, 29, tzinfo=UTC))
 DAY_US = 24 * 60 * 60 * 1_000_000
 NEAR = [_micros(NOON + shift) for shift in (timedelta(0), timedelta(microseconds=1), timedelta(minutes=-3))]
-# What is a minute later may be the clock of another host; what is later still is not.
+# A minute may be the difference between two hosts' clocks; more may not.
 MINUTE_LATER = [NEAR[0] + 60_000_000, NEAR[1] + 60_000_000]
 FAR = [
     *(_micros(NOON + timedelta(days=days)) for days in (-1, 1, -365)),
@@ -38,7 +38,7 @@ FAR = [
     ),
 ]
 OLD = [DAY - 1, DAY - DAY_US, *FAR[::2][:2], _micros(NOON - timedelta(days=20))]
-"""Before most of the horizons."""
+"""These are before most of the horizons."""
 
 TIMES = [*NEAR, *NEAR, *MINUTE_LATER, *FAR, DAY, DAY - 1]
 # The last possible times, and the first impossible ones, given the times above.
@@ -53,7 +53,7 @@ EARLIEST, EARLIEST_START, LATEST, LATEST_SCHEDULED = (
 )
 
 IMPOSSIBLE = [_micros(datetime(1, 1, 1, tzinfo=UTC)), _micros(datetime(9999, 12, 31, tzinfo=UTC))]
-"""Beside every time of an event that is stored."""
+"""These are impossible beside every time of a stored event."""
 
 # Pairs that bytes, UTF-16, ICU and case-folding order differently, and characters that COPY and JSON must escape.
 TEXTS = [
@@ -117,7 +117,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "args": st.sampled_from(["", "", '{"b": "\\n"}', '{"a": "\\\\N"}', "[é]"]),
     "meta": st.dictionaries(st.sampled_from(["k", "K", "\\"]), st.sampled_from(TEXTS), max_size=2),
 }
-# The fields to change in an earlier event; some more often, because more rules concern them.
+# The fields to change in an earlier event. Some are listed more than once, because more rules concern them.
 CHANGED = [
     *FIELDS,
     *(
@@ -183,10 +183,10 @@ WAYS_TO_FAIL = ("rollback", "terminate", "kill", "lose the answer")
 
 @dataclass(frozen=True)
 class Delivery:
-    """One batch as one writer gets it, and its fault.
+    """One delivery of a batch to a writer, and its fault.
 
     ``fault``: ``""`` (none), ``"hold"`` (the writer waits at the step until another writer waits for it) or one of
-    WAYS_TO_FAIL, after which the batch is delivered again, whole. ``step``: how far into the transaction, 0 to 100.
+    WAYS_TO_FAIL, after which the whole batch is delivered again. ``step``: how far into the transaction, 0 to 100.
     """
 
     events: tuple[Event, ...]
@@ -197,7 +197,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Retention:
-    """While writers work, the horizon advances, and another process deletes what is older.
+    """The horizon advances while writers work, and another process deletes what is older.
 
     ``open_horizon_us``: the horizon of open jobs, None for never. ``after``: the number of writers' answers before it;
     ``kill_at``: the step at which the process is killed, 0 for never. A killed run is started again.
@@ -219,7 +219,7 @@ class Universe:
     plans: tuple[tuple[Delivery, ...], ...]  # one lane for each writer, all at the same time
     retentions: tuple[Retention, ...] = ()
     plans_after: tuple[tuple[Delivery, ...], ...] | None = None
-    """What comes when the last retention is done; retention then waits for what is to come before. None: it does not wait."""
+    """The deliveries after the last retention, which then waits for those before it. None: retention does not wait."""
 
     @property
     def last_horizon_us(self) -> int | None:
@@ -231,7 +231,7 @@ class Universe:
 
     @property
     def last_open_horizon_us(self) -> int | None:
-        """Where the horizon of open jobs is in the end."""
+        """Return the final horizon of open jobs."""
         return max(
             (one.open_horizon_us for one in self.retentions if one.open_horizon_us is not None), default=None
         )
@@ -247,7 +247,7 @@ class Universe:
 
 @st.composite
 def _events(draw: st.DrawFn) -> list[Event]:
-    """Draw events; many are an earlier one with a few fields changed, so that the last column must break ties."""
+    """Draw events. Many are an earlier one with a few fields changed, so that the last column must break ties."""
     found: list[Event] = []
     for _ in range(draw(st.integers(1, 18))):
         way = draw(st.sampled_from([None, *WAYS]))
@@ -272,7 +272,7 @@ def _changed(draw: st.DrawFn, earlier: Event) -> list[Event]:
 
 
 def _failed_too(draw: st.DrawFn, earlier: Event) -> list[Event]:
-    """Return another failure of a group that its publisher names, so that titles, times and jobs meet in one group."""
+    """Return another failure with the publisher's fingerprint, so that titles, times and jobs meet in one group."""
     error = {
         **(earlier["error"] or NO_ERROR),
         "fingerprint": "own\\",
@@ -283,7 +283,7 @@ def _failed_too(draw: st.DrawFn, earlier: Event) -> list[Event]:
 
 
 def _used_again(draw: st.DrawFn, earlier: Event) -> list[Event]:
-    """An end of a job, and something of another run under the same id: often an id that nothing else is said of."""
+    """Return an end of a job, and an event of another run under the same id, which often has no other events."""
     job = {**earlier, "job_id": draw(st.sampled_from([earlier["job_id"], *REUSED]))}
     attempt = draw(st.sampled_from([1, 2]))
     end = {
@@ -300,34 +300,34 @@ def _used_again(draw: st.DrawFn, earlier: Event) -> list[Event]:
 
 
 def _spawned(draw: st.DrawFn, earlier: Event) -> list[Event]:
-    """Another job of the same run: it names the root, or only the job that spawned it."""
+    """Return another job of the same run, which names the root or only its parent."""
     changed = {name: draw(FIELDS[name]) for name in ("job_id", "occurred_at", "state", "scheduled_at")}
     root = draw(st.sampled_from(["", earlier["root_job_id"] or earlier["job_id"]]))
     return [{**earlier, **changed, "parent_job_id": earlier["job_id"], "root_job_id": root}]
 
 
 def _ended_twice(draw: st.DrawFn, earlier: Event) -> list[Event]:
-    """Return two ends of an attempt that differ only in a time that cannot be."""
+    """Return two ends of an attempt that differ only in an impossible time."""
     end = {**earlier, "state": draw(st.sampled_from(FINISHED))}
     name = draw(st.sampled_from(["enqueued_at", "scheduled_at", "started_at"]))
     return [{**end, name: 0}, {**end, name: draw(st.sampled_from(IMPOSSIBLE))}]
 
 
-# Each makes events of an earlier one.
+# Each derives events from an earlier one.
 WAYS = [*[_changed] * 4, _failed_too, *[_used_again] * 2, *[_spawned] * 2, _ended_twice]
 
 
 def _aged(draw: st.DrawFn, event: Event) -> Event:
-    """Mostly an event of before the horizon, so that there are runs to be removed."""
+    """Move most events to before the horizon, so that there are runs to remove."""
     return {**event, "occurred_at": draw(st.sampled_from([event["occurred_at"], *OLD, *OLD]))}
 
 
 @st.composite
 def universes(draw: st.DrawFn) -> Universe:
-    """Draw a universe with its plan. It shrinks towards one writer, one batch, no fault, one event.
+    """Draw a universe with its plan. It shrinks towards one event, one batch, one writer and no fault.
 
-    In a quarter of them retention moves the horizon while writers are at work; in half of them between two parts of the
-    plan, and some messages come in both.
+    In a quarter of them, retention advances the horizon while writers work; in half of them, between two parts of the
+    plan, which share some messages.
     """
     way = draw(st.sampled_from(["no retention", "meanwhile", "between", "between"]))
     events = draw(_events())
@@ -354,7 +354,7 @@ def universes(draw: st.DrawFn) -> Universe:
 def _plans(
     draw: st.DrawFn, messages: list[int], events: list[Event], dead_letters: list[Row], writers: int
 ) -> tuple[tuple[Delivery, ...], ...]:
-    """These messages cut into batches and given to so many writers. A number below zero is a dead letter's."""
+    """Cut these messages into batches, and share them out to the writers. A negative number is a dead letter's."""
     cuts = sorted(draw(st.sets(st.integers(1, max(len(messages) - 1, 1)), max_size=5)))
     plans: list[list[Delivery]] = [[] for _ in range(writers)]
     for number, (first, end) in enumerate(zip([0, *cuts], [*cuts, len(messages)], strict=True)):
@@ -372,7 +372,7 @@ def _plans(
 
 @st.composite
 def _retentions(draw: st.DrawFn) -> list[Retention]:
-    """Draw one or two moves of the horizon, to days amid many events; that of open jobs lies before it."""
+    """Draw one or two new horizons on days with many events, with the horizon of open jobs before each."""
     days = st.sampled_from([DAY - DAY_US, DAY, DAY + DAY_US])
     horizons = sorted(draw(st.sets(days, min_size=1, max_size=2)))
     longer = st.sampled_from([0, 0, 1, 30, 400, None])

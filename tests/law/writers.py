@@ -27,7 +27,7 @@ from tests.law.universes import Delivery
 APPLICATION = "jobtrail-law"
 HOLD_SECONDS = 0.05
 HOLD_ALONE_SECONDS = 0.01  # while no other writer is in a transaction
-STEPS_BEFORE_THE_FIRST_COMMIT = 12  # a guess, until this process has seen a whole transaction
+STEPS_BEFORE_THE_FIRST_COMMIT = 12  # a guess until this process has seen a whole transaction
 
 _OTHERS = """
 SELECT
@@ -125,13 +125,13 @@ def _deliver(
     except Exception:  # noqa: BLE001  # any error: the test fails and shows it
         return Report("error", steps=steps.seen, detail=traceback.format_exc())
     outcome = delivery.fault if delivery.fault not in ("", "hold") else "written"
-    if outcome == "kill":  # the step lies after the last statement: killed between commit and acknowledgement
+    if outcome == "kill":  # the step is after the last statement: killed between commit and acknowledgement
         os.kill(os.getpid(), signal.SIGKILL)
     return Report(outcome, True, steps.seen, steps.waited_for_by, expired)
 
 
 def _write(connection: psycopg.Connection[Any], delivery: Delivery) -> int:
-    """Fold and write as a consumer does, again when the horizon has moved; return the number of expired events."""
+    """Fold and write as a consumer does, again if the horizon has advanced; return the number of expired events."""
     letters = [DeadLetter(*row) for row in delivery.dead_letters]
     events = [Event(**event) for event in delivery.events]
     batch = fold(events, letters)
