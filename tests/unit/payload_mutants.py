@@ -22,7 +22,7 @@ STATES = {
 FIRST_TIME, LAST_TIME = -719_162 * 86_400_000_000, (2_932_897 * 86_400_000_000) - 1
 
 WRITER = fastavro.parse_schema(SCHEMA)
-# Times are raw integers: a mutant's may be no valid time.
+# Times are raw integers, because a mutant may have an invalid time.
 RAW_WRITER = fastavro.parse_schema(
     {
         **SCHEMA,

@@ -1,4 +1,4 @@
-"""The token's way through the redirects of a cluster of brokers, and the memory that repeated requests take."""
+"""Which redirects of a cluster's brokers get the token, and how much memory repeated requests take."""
 
 import contextlib
 import gc
@@ -139,8 +139,8 @@ def test_trusted_certificates_that_were_replaced_are_read_again(tmp_path: Path) 
         "https://app:12#ter2@broker",
     ],
 )
-def test_address_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
-    """httpx would quote half of the password as a port that is none, or ask a host named by the user."""
+def test_invalid_address_is_refused_without_its_password(url: str) -> None:
+    """httpx would quote half of the password as an invalid port, or send the request to a host with the user's name."""
     settings = BrokerSettings.load(pulsar_admin_url=url)
     with (
         pytest.raises(BrokerError, match="JOBTRAIL_PULSAR_ADMIN_URL cannot be used") as raised,

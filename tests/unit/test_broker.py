@@ -1,4 +1,4 @@
-"""The code towards the broker, as far as it needs no broker: errors, secrets, tokens, the library's private names."""
+"""The code that talks to the broker, without a broker: errors, secrets, tokens, the library's private names."""
 
 from pathlib import Path
 
@@ -89,8 +89,8 @@ def test_each_refusal_has_its_cure(error: type[Exception], cure: str) -> None:
         raise error("refused")
 
 
-def test_a_rotated_token_file_is_taken_up_and_a_missing_one_does_not_stop_us(tmp_path: Path) -> None:
-    """The library asks at each connection; while the file is being replaced, the last token stays in use."""
+def test_a_rotated_token_file_is_read_again_and_a_missing_one_stops_nothing(tmp_path: Path) -> None:
+    """The library asks for the token at each connection; while the file is being replaced, the last token is used."""
     file = tmp_path / "token"
     file.write_text("first\n")
     supplier = token_supplier(BrokerSettings.load(pulsar_token_file=str(file)))
@@ -110,7 +110,7 @@ def test_a_token_file_that_is_not_there_at_start_is_an_error(tmp_path: Path) -> 
         token_supplier(BrokerSettings.load(pulsar_token_file=str(tmp_path / "none")))
 
 
-def test_the_file_wins_over_the_token_and_without_both_there_is_none(tmp_path: Path) -> None:
+def test_the_file_wins_over_the_token_and_without_either_there_is_none(tmp_path: Path) -> None:
     """A token in the settings is the simple way, for a first try."""
     (tmp_path / "token").write_text("from the file")
     both = BrokerSettings.load(pulsar_token="given", pulsar_token_file=str(tmp_path / "token"))

@@ -1,4 +1,4 @@
-"""The `jobtrail` command, as far as it needs no database."""
+"""The `jobtrail` command, without a database."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -13,10 +13,10 @@ from store.answers.as_json import moment
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
-def test_an_interrupted_command_ends_with_130_without_a_word(
+def test_an_interrupted_command_ends_with_130_without_output(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], interruption: type[BaseException]
 ) -> None:
-    """Like a program that SIGINT ends, so that a script stops as well."""
+    """The status is that of a program that SIGINT ended, so that a script stops too."""
 
     def interrupted(*_: object, **__: object) -> None:
         raise interruption
@@ -27,15 +27,15 @@ def test_an_interrupted_command_ends_with_130_without_a_word(
 
 
 @pytest.mark.parametrize(
-    ("time", "said"),
+    ("time", "text"),
     [
         (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000000Z"),
         (datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC), "9999-12-31T23:59:59.999999Z"),
         (datetime(2026, 11, 22, 1, tzinfo=timezone(timedelta(hours=2))), "2026-11-21T23:00:00.000000Z"),
     ],
 )
-def test_a_time_in_json_is_rfc_3339_in_any_year(time: datetime, said: str) -> None:
-    assert moment(time) == said
+def test_a_time_in_json_is_rfc_3339_in_any_year(time: datetime, text: str) -> None:
+    assert moment(time) == text
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_last_line_of_a_service_that_logs_json_is_json(
         assert fields["error"].startswith("settings cannot be used")
 
 
-def test_every_state_of_the_contract_can_be_asked_for() -> None:
+def test_every_state_of_the_contract_can_be_filtered_by() -> None:
     (option,) = (parameter for parameter in jobs.params if parameter.name == "state")
     assert isinstance(option.type, click.Choice)
     assert tuple(option.type.choices) == STATES

@@ -27,13 +27,13 @@ OURS: dict[str, type[Settings]] = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_ports_are_published_on_the_loopback_address_alone(name: str) -> None:
+def test_ports_are_published_only_on_the_loopback_address(name: str) -> None:
     assert [port for port in compose.published(SERVICES[name]) if port.host != "127.0.0.1"] == []
     assert "network_mode" not in SERVICES[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_image_is_pinned_by_a_tag_that_says_a_version(name: str) -> None:
+def test_every_image_is_pinned_by_a_tag_with_a_version(name: str) -> None:
     _, _, tag = SERVICES[name]["image"].rpartition(":")
     assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?", tag), f"{name}: {SERVICES[name]['image']}"
 
@@ -47,7 +47,7 @@ def test_the_versions_are_those_that_the_tests_run() -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_each_service_is_given_settings_that_it_reads_and_accepts(
+def test_each_service_has_settings_that_it_reads_and_accepts(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A misspelt variable, or a setting of another service, fails this test."""
@@ -125,12 +125,12 @@ def test_data_that_must_outlive_a_container_is_on_a_volume() -> None:
     volumes = {name: service["volumes"] for name, service in SERVICES.items() if "volumes" in service}
     assert "pulsar-data:/pulsar/data" in volumes["pulsar"]
     assert "postgres-data:/var/lib/postgresql" in volumes["postgres"], (
-        "below it lies a folder for each version"
+        "there is a folder for each version below it"
     )
     assert "prometheus-data:/prometheus" in volumes["prometheus"]
 
 
-def test_prometheus_scrapes_exactly_the_services_that_have_a_page() -> None:
+def test_prometheus_scrapes_exactly_the_services_with_a_page() -> None:
     expected = {("pulsar", 8080)}
     for name in ("aggregator", "metrics"):
         expected |= {(name, port.container_port) for port in compose.published(SERVICES[name])}
@@ -144,7 +144,7 @@ def test_the_image_does_not_run_as_root() -> None:
     last_stage = compose.instructions()[[word for word, _ in compose.instructions()].index("FROM") :]
     (user,) = (rest for word, rest in last_stage if word == "USER")
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user), (
-        "by number, so that others can tell that it is not root"
+        "by number, so that Kubernetes can check that it is not root"
     )
     assert f"--uid {user.partition(':')[0]}" in compose.DOCKERFILE.read_text()
 

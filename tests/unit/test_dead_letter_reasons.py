@@ -17,7 +17,7 @@ OTHER_MEANINGS = {
     "schemas/redaction/names.py": {"encrypted"},
     "schemas/redaction/values.py": {"malformed"},
 }
-"""Words that mean something else in a file, by file: a reason of another metric, the name of a log line."""
+"""Words with another meaning in a file, by file: a reason of another metric, or the name of a log line."""
 
 
 def test_the_documentation_explains_every_reason_and_no_other() -> None:
@@ -27,7 +27,7 @@ def test_the_documentation_explains_every_reason_and_no_other() -> None:
     assert sorted(explained) == sorted(DeadLetterReason)
 
 
-def test_every_reason_is_given_somewhere() -> None:
+def test_every_reason_is_used() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in _modules())
     unused = [reason.name for reason in DeadLetterReason if f"DeadLetterReason.{reason.name}" not in code]
     assert unused == []
@@ -45,7 +45,7 @@ def test_no_module_writes_a_reason_as_a_loose_string() -> None:
     assert loose == []
 
 
-def test_a_reason_that_does_not_exist_is_refused_with_those_that_do(
+def test_an_unknown_reason_is_refused_with_the_known_ones(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A misspelt reason must not be answered with "no dead letters"."""

@@ -55,7 +55,7 @@ def both(schema_text: str) -> tuple[Any, Any]:
     """Return the quick function and the general one."""
     checked = writer_schema(schema_text)
     quick = compiled(checked)
-    assert quick is not None, "no function could be made for a schema of ours"
+    assert quick is not None, "no function was compiled for a schema of ours"
     return quick, general_decoder(checked)
 
 
@@ -70,36 +70,36 @@ def assert_no_more(payload: bytes, quick: Any = QUICK, general: Any = GENERAL) -
     try:
         expected = general(payload)
     except DecodeError as error:
-        raise AssertionError(f"taken, and yet {error}: {payload!r}") from error
+        raise AssertionError(f"decoded, but invalid ({error}): {payload!r}") from error
     assert (found, list(map(type, found))) == (expected, list(map(type, expected)))
     return True
 
 
-def test_a_broken_payload_is_decoded_as_by_the_general_way_or_not_at_all() -> None:
+def test_a_broken_payload_is_decoded_as_by_the_general_decoder_or_not_at_all() -> None:
     """Many mutants of valid payloads still decode to an event."""
     chance = random.Random(7)
-    taken = 0
+    decoded = 0
     for number in range(MUTANTS):
         one, other = encode(event_of(chance)), encode(event_of(chance))
         mutant = MUTATIONS[number % len(MUTATIONS)](chance, bytearray(one), other)
-        taken += assert_no_more(mutant)
-    assert taken > MUTANTS / 50, "nearly nothing was taken: this compared nothing"
+        decoded += assert_no_more(mutant)
+    assert decoded > MUTANTS / 50, "hardly anything was decoded, so this compared nothing"
 
 
 @given(st.fixed_dictionaries(_FIELDS))
-def test_any_event_is_decoded_alike(event: dict[str, Any]) -> None:
+def test_any_event_is_decoded_the_same(event: dict[str, Any]) -> None:
     """This holds for any texts, numbers and times, valid or not."""
     assert_no_more(encode(event, _RAW_WRITER))
 
 
 @given(st.integers(0, 60), st.binary(max_size=60))
-def test_random_bytes_after_the_start_of_a_payload_are_decoded_alike(kept: int, rest: bytes) -> None:
+def test_random_bytes_after_the_start_of_a_payload_are_decoded_the_same(kept: int, rest: bytes) -> None:
     """Both functions refuse most of them; the quick one must then return None."""
     assert_no_more(encode(event_of(random.Random(kept)))[:kept] + rest)
 
 
-def test_events_as_publishers_send_them_take_the_quick_way() -> None:
-    """Long texts, any script, an error with a stack trace, lists, large numbers: else it would be of no use."""
+def test_typical_events_are_decoded_by_the_quick_function() -> None:
+    """Long texts, any script, an error with a stack trace, lists, large numbers: otherwise it would be useless."""
     said: dict[str, Any] = {
         "namespace": "kino",
         "job_id": "123e4567-e89b-12d3-a456-426614174000",
@@ -123,13 +123,13 @@ def test_events_as_publishers_send_them_take_the_quick_way() -> None:
 
 
 @pytest.mark.parametrize("text", released().values(), ids=map(str, released()))
-def test_every_released_schema_has_one(text: str) -> None:
-    """Nobody would notice a release that is always decoded slowly."""
+def test_every_released_schema_has_a_quick_function(text: str) -> None:
+    """A release that is always decoded slowly would not be noticed."""
     both(text)
 
 
 def test_a_schema_with_other_fields_is_decoded_by_a_function_of_its_own() -> None:
-    """Fields are moved, dropped and added, in the error too. An unknown added type is left to general decoding."""
+    """Fields are moved, dropped and added, in the error too. An added field of an unknown type is left to the general decoder."""
     fields = [field for field in reversed(SCHEMA["fields"]) if field["name"] not in ("executor", "meta")]
     more = [
         {"name": "host", "type": "string", "default": ""},
@@ -147,10 +147,10 @@ def test_a_schema_with_other_fields_is_decoded_by_a_function_of_its_own() -> Non
     assert decoder(json.dumps(odd))(encode(event_of(chance), fastavro.parse_schema(odd)))
 
 
-def test_a_schema_in_any_order_is_read_alike_from_broken_payloads() -> None:
-    """In each order another field follows a length beyond any memory, such as the time, which is read at once."""
+def test_broken_payloads_of_a_schema_in_any_order_are_read_the_same() -> None:
+    """In each order, another field follows a length beyond any memory: for example the time, which is read at once."""
     chance = random.Random(11)
-    taken = 0
+    decoded = 0
     for _ in range(60):
         fields = [*SCHEMA["fields"], {"name": "host", "type": "string", "default": ""}]
         chance.shuffle(fields)
@@ -164,8 +164,8 @@ def test_a_schema_in_any_order_is_read_alike_from_broken_payloads() -> None:
                 if number % 3
                 else lambda _chance, whole, _other: bytes(whole)
             )
-            taken += assert_no_more(mutate(chance, bytearray(one), one), quick, general)
-    assert taken > 100
+            decoded += assert_no_more(mutate(chance, bytearray(one), one), quick, general)
+    assert decoded > 100
 
 
 def longest(chance: random.Random, one: bytearray, other: bytes) -> bytes:
@@ -190,7 +190,7 @@ def test_a_length_beyond_any_memory_before_the_time_is_a_broken_payload() -> Non
 
 @pytest.mark.parametrize("where", ["record", "error"])
 def test_a_schema_with_two_fields_of_one_name_is_refused(where: str) -> None:
-    """It would not be known which of the two is meant."""
+    """The name would be ambiguous."""
     schema = copy.deepcopy(SCHEMA)
     error = next(field for field in schema["fields"] if field["name"] == "error")["type"][1]
     fields = schema["fields"] if where == "record" else error["fields"]
@@ -199,8 +199,8 @@ def test_a_schema_with_two_fields_of_one_name_is_refused(where: str) -> None:
         decoder(json.dumps(schema))
 
 
-def test_no_function_is_made_for_a_schema_of_thousands_of_fields() -> None:
-    """Compiling it would take too long; its events are decoded by the general way."""
+def test_no_function_is_compiled_for_a_schema_of_thousands_of_fields() -> None:
+    """Compiling it would take too long; its events are decoded by the general decoder."""
     more = [{"name": f"f{number}", "type": "string", "default": ""} for number in range(3_000)]
     schema = json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], *more]})
     assert compiled(writer_schema(schema)) is None

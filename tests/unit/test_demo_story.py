@@ -1,4 +1,4 @@
-"""The story of a seed, and the answers that the checker expects of jobtrail from the workers' notes."""
+"""The story of a seed, and the answers that the checker expects from the workers' tallies."""
 
 from contextlib import closing
 from pathlib import Path
@@ -31,10 +31,10 @@ def test_the_incident_has_its_own_numbers() -> None:
 
 @given(st.integers(0, 10**9))
 @settings(max_examples=examples(200), deadline=None)
-def test_every_seed_tells_a_story_that_can_be_played(seed: int) -> None:
+def test_every_seed_gives_a_story_that_can_be_played(seed: int) -> None:
     story = tell(seed)
-    assert story == tell(seed), "a seed tells one story"
-    assert sum(page.is_slow for page in story.pages) == story.page_workers, "each worker is held by a page"
+    assert story == tell(seed), "a seed gives one story"
+    assert sum(page.is_slow for page in story.pages) == story.page_workers, "each worker has a slow page"
     assert story.announced >= len(story.pages)
     assert len({page.slug for page in story.pages}) == len(story.pages)
     movies = [movie.movie_id for page in story.pages for movie in page.movies]
@@ -106,8 +106,8 @@ def test_a_tally_combines_the_files_of_all_processes(tmp_path: Path) -> None:
 
 
 def test_differences_name_the_entries_that_differ() -> None:
-    said = differences({"a": 1, "b": 2}, {"a": 1, "b": 3})
-    assert said == ["b: the workers say 2, jobtrail says 3"]
+    lines = differences({"a": 1, "b": 2}, {"a": 1, "b": 3})
+    assert lines == ["b: the workers say 2, jobtrail says 3"]
     many = differences(dict.fromkeys(range(50), 1), {})
     assert many[-1] == "… and 40 more"
 

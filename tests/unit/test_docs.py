@@ -42,10 +42,10 @@ PACKAGES = (
 """The folders at the root that hold code or configuration."""
 
 LONGEST_LINE = 140
-"""Characters of a line of prose."""
+"""The width of a line of prose."""
 
 
-def test_every_link_leads_to_a_file_and_a_heading_that_are_there() -> None:
+def test_every_link_leads_to_a_file_and_a_heading_that_exist() -> None:
     broken = [
         f"{page.relative_to(ROOT)}: {link[0]}"
         for page in PAGES
@@ -55,7 +55,7 @@ def test_every_link_leads_to_a_file_and_a_heading_that_are_there() -> None:
     assert broken == []
 
 
-def test_a_broken_link_would_be_found() -> None:
+def test_a_broken_link_is_found() -> None:
     assert not leads_somewhere(ROOT / "README.md", "docs/none.md", None)
     assert not leads_somewhere(ROOT / "README.md", "docs/glossary.md", "no-such-heading")
     assert leads_somewhere(ROOT / "README.md", "docs/glossary.md", "what-is-recorded")
@@ -112,7 +112,7 @@ def test_every_command_of_the_docs_exists_with_these_options() -> None:
         ("```ini\nExecStart=/opt/jobtrail/.venv/bin/jobtrail aggregates\n```", "no command aggregates"),
     ],
 )
-def test_a_command_that_does_not_exist_would_be_found(shown: str, problem: str | None) -> None:
+def test_a_command_that_does_not_exist_is_found(shown: str, problem: str | None) -> None:
     found = list(calls(shown))
     assert found
     assert next(filter(None, map(problem_of, found)), None) == problem
@@ -136,7 +136,7 @@ def test_every_setting_of_the_docs_exists() -> None:
 
 
 def test_every_file_and_folder_of_the_docs_exists() -> None:
-    """Checked is text in backticks that begins with a folder of the project."""
+    """Only text in backticks that begins with a folder of the project is checked."""
     first = "|".join((*PACKAGES, "docs", "requirements"))
     missing = {
         f"{page.relative_to(ROOT)}: {path}"
@@ -197,7 +197,7 @@ def test_the_exit_statuses_of_the_docs_are_those_of_the_code() -> None:
     assert {0, ANSWER_IS_NO, COULD_NOT_BE_DONE} <= set(answers)
 
 
-def test_systemd_starts_a_service_again_unless_that_cannot_help() -> None:
+def test_systemd_restarts_a_service_unless_that_cannot_help() -> None:
     (text,) = re.findall(
         r"^```ini\n(\[Unit\].*?)^```$", OPERATING.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
@@ -235,7 +235,7 @@ def test_every_dependency_has_its_reason() -> None:
     } == set()
 
 
-def test_the_table_of_results_is_what_was_measured() -> None:
+def test_the_table_of_results_has_the_measured_values() -> None:
     """It has every aim of the last whole bench run, and whether it was reached."""
     page = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| (\*\*missed\*\*|reached) \| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE))
@@ -248,7 +248,7 @@ def test_the_table_of_results_is_what_was_measured() -> None:
     assert {row for row in rows if "(by hand)" not in row[2]} == aims
 
 
-def test_the_memory_of_the_consumers_is_what_was_measured() -> None:
+def test_the_documented_memory_of_the_consumers_was_measured() -> None:
     kept = json.loads((ROOT / "docs" / "measurements.json").read_text(encoding="utf-8"))["parts"]["memory"]
     most = {
         aim["what"].partition(",")[0]: f"{aim['measured']:.0f} MB"
@@ -274,7 +274,7 @@ def test_lines_of_prose_are_short() -> None:
     long = [
         f"{page.relative_to(ROOT)}:{number}: {len(line)}"
         for page in PAGES
-        if page.name != "settings.md"  # its lines are written by settings/document.py
+        if page.name != "settings.md"  # settings/document.py writes its lines
         for number, line in prose(page.read_text(encoding="utf-8"))
         if len(line) > LONGEST_LINE
     ]
@@ -300,7 +300,7 @@ def leads_somewhere(page: Path, target: str, heading: str | None) -> bool:
 
 
 def current_pages() -> list[Path]:
-    """Return the pages that describe the present state of the project: all but the changelog."""
+    """Return all pages but the changelog, which describes the past."""
     return [page for page in PAGES if page.name != "CHANGELOG.md"]
 
 

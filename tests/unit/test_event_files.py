@@ -1,4 +1,4 @@
-"""`jobtrail events validate`: the format of a file is found by its content, and named when it cannot be read."""
+"""`jobtrail events validate`: it detects the format of a file by its content, and names a format that it cannot read."""
 
 import bz2
 import gzip
@@ -36,7 +36,7 @@ def validate(capsys: pytest.CaptureFixture[str]) -> Validate:
 
 
 def test_files_of_every_kind_are_checked(validate: Validate, tmp_path: Path) -> None:
-    """The format of a file is found by its content, not by its name."""
+    """The format of a file is detected by its content, not by its name."""
     bad = {**EVENT, "state": "complete"}
     container = io.BytesIO()
     fastavro.writer(container, SCHEMA, [EVENT, {**EVENT, "attempt": 0}], codec="deflate")
@@ -57,7 +57,7 @@ def test_files_of_every_kind_are_checked(validate: Validate, tmp_path: Path) -> 
     assert validate(str(tmp_path / "good")) == (0, "1 event: 1 valid, 0 not\n")
 
 
-def test_advice_alone_is_not_a_failure(validate: Validate, tmp_path: Path) -> None:
+def test_advice_is_not_a_failure(validate: Validate, tmp_path: Path) -> None:
     path = tmp_path / "events"
     path.write_text(json.dumps({**EVENT, "state": "discarded"}))
     status, out = validate(str(path))
@@ -145,7 +145,7 @@ def test_files_as_editors_on_windows_write_them_are_read(validate: Validate, nam
 def test_compressed_files_are_unpacked(
     validate: Validate, tmp_path: Path, packed: Callable[[bytes], bytes], content: bytes
 ) -> None:
-    """Also when compressed twice, or in several parts."""
+    """They may be compressed twice, or in several parts."""
     (tmp_path / "events").write_bytes(packed(content))
     if content.startswith(b"{"):
         assert validate(str(tmp_path / "events"))[0] == 0
@@ -178,17 +178,20 @@ UNREADABLE = {
     "lz4": (b"\x04\x22\x4d\x18....", ["compressed by lz4", "lz4 -dc"]),
     "snappy": (b"\xff\x06\0\0sNaPpY....", ["compressed by snappy"]),
     "zip": (b"PK\x03\x04....", ["compressed by zip", "unzip -p"]),
-    "gzip, cut": (gzip.compress(json.dumps(EVENT).encode())[:-9], ["compressed by gzip, and cut or damaged"]),
-    "xz, damaged": (lzma.compress(b"{}" * 99)[:30] + b"x" * 60, ["compressed by xz, and cut or damaged"]),
+    "truncated gzip": (
+        gzip.compress(json.dumps(EVENT).encode())[:-9],
+        ["compressed by gzip, and cut or damaged"],
+    ),
+    "damaged xz": (lzma.compress(b"{}" * 99)[:30] + b"x" * 60, ["compressed by xz, and cut or damaged"]),
     "nothing": (b"", ["is empty"]),
-    "nothing, compressed": (gzip.compress(b""), ["holds no event"]),
+    "nothing but compressed": (gzip.compress(b""), ["holds no event"]),
     "blank lines": (b"\n \r\n", ["holds no event"]),
-    "a byte order mark alone": (b"\xef\xbb\xbf", ["holds no event"]),
+    "only a byte order mark": (b"\xef\xbb\xbf", ["holds no event"]),
     "an empty list": (b"[]", ["holds no event"]),
     "a container without events": (container(), ["holds no event"]),
     "a container of nothing": (b"Obj\x01garbage", ["its header is damaged"]),
     "JSON in Latin-1": (b'{"namespace":\n "\xff"}', ["begins as JSON in UTF-8, but line 2 is not"]),
-    "UTF-16 that is cut": (b'\xff\xfe{\0"', ["begins as JSON in UTF-16"]),
+    "truncated UTF-16": (b'\xff\xfe{\0"', ["begins as JSON in UTF-16"]),
 }
 
 
@@ -211,9 +214,7 @@ def test_the_snappy_container_of_a_java_program_is_named(capsys: pytest.CaptureF
     assert "codec 'snappy'" in capsys.readouterr().err
 
 
-def test_a_directory_and_a_file_that_is_not_there_are_named(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_directory_and_a_missing_file_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for path, said in ((tmp_path, "is a directory"), (tmp_path / "nowhere", "No such file")):
         assert run(["events", "validate", str(path)]) == 2
         assert said in capsys.readouterr().err
@@ -238,10 +239,10 @@ WIRE_FORMATS = {
 
 
 @pytest.mark.parametrize(("content", "name"), WIRE_FORMATS.values(), ids=WIRE_FORMATS)
-def test_the_header_of_another_system_is_named_and_the_event_behind_it_checked(
+def test_the_header_of_another_system_is_named_and_the_event_after_it_checked(
     validate: Validate, tmp_path: Path, content: bytes, name: str
 ) -> None:
-    """On Pulsar it would be a dead letter: there a message is only the datum."""
+    """On Pulsar it would be a dead letter, because there a message is only the datum."""
     path = tmp_path / "events"
     path.write_bytes(content)
     status, out = validate(str(path))
@@ -259,7 +260,7 @@ def test_confluents_header_is_named_before_an_event_of_another_schema_too(
     assert "Confluent's wire format (schema id 7)" in validate(str(tmp_path / "events"))[1]
 
 
-def test_an_event_without_a_namespace_is_not_taken_for_another_wire_format(
+def test_an_event_without_a_namespace_is_not_mistaken_for_another_wire_format(
     validate: Validate, tmp_path: Path
 ) -> None:
     """Its first byte is 0 too."""
@@ -279,7 +280,7 @@ def test_an_event_whose_first_bytes_look_like_text_is_read_as_avro(
     assert validate(str(path)) == (0, "1 event: 1 valid, 0 not\n")
 
 
-def test_a_text_that_is_not_json_is_called_so(validate: Validate, tmp_path: Path) -> None:
+def test_a_text_that_is_not_json_is_reported(validate: Validate, tmp_path: Path) -> None:
     (tmp_path / "events").write_text("namespace,job_id\nn,1\n")
     status, out = validate(str(tmp_path / "events"))
     assert (status, "is text, but not JSON" in out) == (1, True)
@@ -314,7 +315,7 @@ def test_a_container_written_with_a_foreign_schema_is_named_by_the_difference(
     assert "expected a field JobEvent.namespace, which is required, got none" in out
 
 
-def test_a_container_is_checked_up_to_where_it_breaks_off(validate: Validate, tmp_path: Path) -> None:
+def test_a_truncated_container_is_checked_as_far_as_it_goes(validate: Validate, tmp_path: Path) -> None:
     whole = container(*[EVENT] * 3)
     path = tmp_path / "events"
     for broken, valid in ((whole[:-8], 3), (whole[:-40], 2), (whole[:-16] + bytes(16), 3)):

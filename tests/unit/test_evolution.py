@@ -1,4 +1,4 @@
-"""Which changes of the contract a release may make, and which not, even if the broker would accept them."""
+"""Which changes of the contract a release may make, and which it may not, even if the broker would accept them."""
 
 import copy
 import json
@@ -51,19 +51,19 @@ def redefault(name: str, value: Any) -> Change:
 
 ALLOWED: dict[str, Change] = {
     "nothing changes": lambda schema: None,
-    "a field comes with a default": add("host", "string", default=""),
-    "a field of the error comes with a default": lambda schema: error_record(schema)["fields"].append(
+    "a field is added with a default": add("host", "string", default=""),
+    "a field of the error is added with a default": lambda schema: error_record(schema)["fields"].append(
         {"name": "cause", "type": "string", "default": ""}
     ),
-    "a field that had a default goes": drop("release"),
+    "a field with a default is removed": drop("release"),
     "another order of fields": lambda schema: schema["fields"].reverse(),
     "other documentation": lambda schema: schema.update(doc="other words"),
-    "the same type, written at length": retype("queue", {"type": "string"}),
+    "the same type in long form": retype("queue", {"type": "string"}),
 }
 
 REFUSED: dict[str, tuple[Change, str]] = {
-    "a field comes without a default": (add("host", "string"), "host is new and has no default"),
-    "a field without a default goes": (drop("queue"), "queue is removed and had no default"),
+    "a field is added without a default": (add("host", "string"), "host is new and has no default"),
+    "a field without a default is removed": (drop("queue"), "queue is removed and had no default"),
     "a field is renamed": (lambda schema: field(schema, "queue").update(name="lane"), "queue is removed"),
     "int becomes long": (retype("attempt", "long"), 'attempt changes its type from "int" to "long"'),
     "int becomes string": (retype("attempt", "string"), "attempt changes its type"),
@@ -112,7 +112,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "the record moves": (lambda schema: schema.update(namespace="org"), "is named org.JobEvent"),
     "a default changes": (redefault("depth", 0), "depth changes its default"),
     "a default is added": (redefault("queue", ""), "queue changes its default"),
-    "a default goes": (lambda schema: field(schema, "source").pop("default"), "source changes its default"),
+    "a default is removed": (
+        lambda schema: field(schema, "source").pop("default"),
+        "source changes its default",
+    ),
     "a field of the error changes": (
         lambda schema: error_record(schema)["fields"][0].update(type="bytes"),
         "error.category changes its type",
@@ -128,15 +131,15 @@ def test_a_change_that_every_reader_can_handle_is_allowed(change: Change) -> Non
     assert renames(SCHEMA, new) == []
 
 
-@pytest.mark.parametrize(("change", "said"), REFUSED.values(), ids=REFUSED)
-def test_a_change_that_a_reader_could_not_handle_is_refused(change: Change, said: str) -> None:
+@pytest.mark.parametrize(("change", "expected"), REFUSED.values(), ids=REFUSED)
+def test_a_change_that_a_reader_could_not_handle_is_refused(change: Change, expected: str) -> None:
     """The message names the field, and says what to do instead."""
     found = problems(SCHEMA, changed(change))
-    assert any(said in problem for problem in found), found
+    assert any(expected in problem for problem in found), found
 
 
-def test_dropping_a_field_and_adding_one_of_its_type_is_taken_for_a_rename() -> None:
-    """Both have defaults, so Avro and the broker see no fault; the value would be lost silently."""
+def test_dropping_a_field_and_adding_one_of_its_type_is_treated_as_a_rename() -> None:
+    """Both have defaults, so Avro and the broker accept it, but the value would be lost silently."""
     new = changed(lambda schema: field(schema, "external_id").update(name="subject"))
     assert problems(SCHEMA, new) == []
     (found,) = renames(SCHEMA, new)
@@ -159,14 +162,14 @@ def folder(tmp_path: Path) -> Path:
     return copied
 
 
-def test_a_contract_that_was_changed_and_not_released_is_noticed(folder: Path) -> None:
+def test_a_contract_that_was_changed_but_not_released_is_noticed(folder: Path) -> None:
     """It is refused even when the change itself would be allowed."""
     new = json.dumps(changed(add("host", "string", default="")))
     assert any("job_event.avsc differs from the newest release" in it for it in check(folder, new))
 
 
 def test_a_release_is_written_beside_the_others_and_becomes_the_newest(folder: Path) -> None:
-    """Then it may not change either."""
+    """From then on it may not change."""
     newest = max(released())
     new = json.dumps(changed(add("host", "string", default="")))
     path = release(folder, new)
@@ -179,14 +182,14 @@ def test_a_release_is_written_beside_the_others_and_becomes_the_newest(folder: P
 
 
 def test_a_release_that_breaks_a_rule_is_not_written(folder: Path) -> None:
-    """The rules compare it with the release before."""
+    """The rules compare it with the previous release."""
     with pytest.raises(SchemaError, match="attempt changes its type"):
         release(folder, json.dumps(changed(retype("attempt", "long"))))
     assert released(folder) == released()
 
 
-def test_a_release_is_compared_with_every_one_before(folder: Path) -> None:
-    """A name that was dropped two releases ago cannot come back as something else: old events still hold it."""
+def test_a_release_is_compared_with_all_earlier_ones(folder: Path) -> None:
+    """A name that was dropped two releases ago cannot return with another meaning, because old events still have it."""
     release(folder, json.dumps(changed(drop("release"))))
     again = changed(drop("release"))
     add("release", "int", default=0)(again)
@@ -221,7 +224,7 @@ def test_a_missing_release_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         (add("host", "string", default=7), "host has the default 7"),
         (add("host", "string", default="", aliases=["queue"]), "host has aliases"),
@@ -230,7 +233,9 @@ def test_a_missing_release_is_named(folder: Path) -> None:
     ],
     ids=["default of another type", "alias of a field", "alias of the record", "default of another branch"],
 )
-def test_a_schema_that_is_unsound_by_itself_is_not_released(folder: Path, change: Change, said: str) -> None:
+def test_a_schema_with_a_fault_of_its_own_is_not_released(
+    folder: Path, change: Change, expected: str
+) -> None:
     """Decoding uses the defaults unchanged, and follows no alias."""
-    with pytest.raises(SchemaError, match=said):
+    with pytest.raises(SchemaError, match=expected):
         release(folder, json.dumps(changed(change)))

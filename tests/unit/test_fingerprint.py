@@ -1,4 +1,4 @@
-"""Fingerprints: what varies is masked, what distinguishes failures is kept, and no message takes long."""
+"""Fingerprints: varying parts of a message are masked, distinguishing ones are kept, and no message takes long."""
 
 import os
 import re
@@ -56,15 +56,15 @@ def test_parts_that_distinguish_failures_are_kept(one: str, other: str) -> None:
     assert not same(one, other)
 
 
-def test_quoted_data_is_masked_where_the_origin_tells_failures_apart() -> None:
+def test_quoted_data_is_masked_if_the_origin_distinguishes_failures() -> None:
     """The names of films differ, but the origin is the same."""
     assert same("no hall for 'Cinema Paradiso'", 'no hall for "Żegnaj, Królowo"', origin="app.halls:find")
     assert not same("no hall", "no hall 'x'", origin="app.halls:find")
     assert fingerprint("E", "m", "a:f", "") != fingerprint("E", "m", "a:g", "")
 
 
-def test_the_publishers_own_fingerprint_is_taken_as_it_is() -> None:
-    """The message does not matter then."""
+def test_the_publishers_own_fingerprint_is_used_unchanged() -> None:
+    """Then the message does not matter."""
     assert fingerprint("E", "one", "", "mine") == fingerprint("E", "other", "", "mine") == "mine"
 
 
@@ -74,7 +74,7 @@ def test_a_shorter_number_before_the_cut_does_not_split_a_group() -> None:
     assert same("movie 1 failed" + tail, "movie 1234567 failed" + tail)
 
 
-def test_the_title_is_one_line_and_names_the_type_where_there_is_no_message() -> None:
+def test_the_title_is_one_line_and_names_the_type_if_there_is_no_message() -> None:
     """A person reads it in a list."""
     assert title("MovieNotReady", "movie 12\n is  not ready", "") == "movie <n> is not ready"
     assert title("Timeout\nError", "", "") == "Timeout Error"
@@ -114,7 +114,7 @@ def test_another_process_computes_the_same_fingerprints() -> None:
     "unit", ["a", "1", "/", "'", '"', "a.", "a@", "/tmp", "0x", "1.", "a:", " ", "deadbeef1", "://", "é"]
 )
 def test_hostile_messages_take_no_longer_than_others(unit: str) -> None:
-    """20 kB of any one pattern is masked within 50 ms: every quantifier is bounded, and so is the text looked at."""
+    """20 kB of any one pattern is masked within 50 ms, because every quantifier and the examined text are bounded."""
     message = unit * (20_000 // len(unit))
     started = time.process_time()
     fingerprint("E", message, "", "")

@@ -1,4 +1,4 @@
-"""Cases of the fold that the law meets too rarely, compared with the oracle's row for the same events."""
+"""Cases of the fold that are too rare in the law's universes, compared with the oracle's row for the same events."""
 
 from itertools import permutations
 from json import loads
@@ -26,26 +26,24 @@ LEAST: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("events", "scheduled_at"),
+    ("cases", "scheduled_at"),
     [
         ([{"occurred_at": -1, "scheduled_at": -1}, {"occurred_at": -1}], -1),
         ([{"occurred_at": 9, "scheduled_at": 7}, {"occurred_at": 9, "scheduled_at": 10**18}], 7),
     ],
-    ids=["a known time before 1970 beats one that is not known", "and any beats one that cannot be"],
+    ids=["a known time before 1970 beats an unknown one", "any time beats an impossible one"],
 )
-def test_of_two_equal_versions_the_one_with_a_known_time_wins(
-    events: list[dict[str, Any]], scheduled_at: int
-) -> None:
-    told = [Event(**LEAST, **one) for one in events]
-    expected = job_row([event._asdict() for event in told])
-    for order in permutations(told):
+def test_the_version_with_a_known_time_wins_a_tie(cases: list[dict[str, Any]], scheduled_at: int) -> None:
+    events = [Event(**LEAST, **one) for one in cases]
+    expected = job_row([event._asdict() for event in events])
+    for order in permutations(events):
         (row,) = fold(order).jobs
         assert dict(zip(JOB_COLUMNS, row, strict=True))["scheduled_at"] == scheduled_at
     assert dict(zip(COLUMNS["jobs"], expected, strict=True))["scheduled_at"] == scheduled_at
 
 
 @pytest.mark.parametrize("name", FARTHEST_US)
-def test_a_time_is_known_up_to_its_bounds_and_not_a_microsecond_farther(name: str) -> None:
+def test_a_time_counts_as_known_exactly_up_to_its_bounds(name: str) -> None:
     at = 1_790_000_000_000_000
     before, after = FARTHEST_US[name]
     for time, is_known in (
@@ -63,10 +61,10 @@ def test_a_time_is_known_up_to_its_bounds_and_not_a_microsecond_farther(name: st
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.fixed_dictionaries(FIELDS), max_size=8))
-def test_a_rebuild_folds_jobs_as_if_there_were_no_horizon_and_attempts_as_if_late_events_had_not_come(
-    told: list[dict[str, Any]],
+def test_a_rebuild_folds_jobs_without_a_horizon_and_attempts_without_late_events(
+    drawn: list[dict[str, Any]],
 ) -> None:
-    events = [Event(**one) for one in told]
+    events = [Event(**one) for one in drawn]
     in_time = [event for event in events if event.occurred_at >= DAY]
     whole, every, newer = fold_whole_log(events, [], DAY), fold(events), fold(in_time)
     assert sorted(map(_comparable, whole.jobs)) == sorted(map(_comparable, every.jobs))
@@ -74,7 +72,7 @@ def test_a_rebuild_folds_jobs_as_if_there_were_no_horizon_and_attempts_as_if_lat
     assert (whole.attempts, whole.groups) == (newer.attempts, newer.groups)
     assert (whole.events, whole.expired) == (len(events), len(events) - len(in_time))
     assert whole.late == []
-    # An aggregator keeps late events apart, each for itself, to be taken by the jobs that are known.
+    # An aggregator keeps each late event separate, because only jobs that are already known take it.
     apart = fold(events, [], DAY)
     assert (apart.jobs, apart.attempts) == (newer.jobs, newer.attempts)
     assert len(apart.late) == len(events) - len(in_time)
@@ -82,7 +80,7 @@ def test_a_rebuild_folds_jobs_as_if_there_were_no_horizon_and_attempts_as_if_lat
 
 
 def _comparable(row: Any) -> list[str]:
-    """The row with its maps as sets of entries: they are JSON, whose order says nothing."""
+    """Return the row with the entries of its maps as sets, because the order in JSON means nothing."""
     maps = (JOB_COLUMNS.index("expected_children"), JOB_COLUMNS.index("meta"))
     return [
         repr(sorted(loads(value).items()) if number in maps and value else value)

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_no_test_file_imports_another() -> None:
-    """Code that several tests share is in a module without tests: in testing/, or beside them."""
+    """Code that several tests share belongs in a module without tests, in testing/ or beside them."""
     importing = {
         f"{path.relative_to(ROOT)} imports {name}"
         for folder in ("tests", "workers/tests", "bench", "testing")
@@ -18,7 +18,7 @@ def test_no_test_file_imports_another() -> None:
     assert importing == set()
 
 
-def test_an_import_of_a_test_file_would_be_found(tmp_path: Path) -> None:
+def test_an_import_of_a_test_file_is_found(tmp_path: Path) -> None:
     source = tmp_path / "one.py"
     source.write_text("from tests.law.test_law import holds\nfrom tests.law import test_oracle\n")
     assert _imported(source) == {"tests.law.test_law.holds", "tests.law.test_oracle"}

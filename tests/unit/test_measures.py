@@ -1,4 +1,4 @@
-"""Counting events, and keeping their labels few: the pure part of the metrics consumer."""
+"""Counts of events, and limits of their labels: the pure part of the metrics consumer."""
 
 import re
 import time
@@ -94,7 +94,7 @@ def test_only_events_that_end_an_attempt_count_as_attempts() -> None:
     assert value(tally, "jobtrail_events_total") == len(STORY)
 
 
-def test_failures_are_counted_by_category_and_without_an_error_it_is_empty() -> None:
+def test_failures_are_counted_by_category_which_is_empty_without_an_error() -> None:
     tally = tally_of(*STORY)
     assert value(tally, "jobtrail_failures_total", category="timeout") == 3
     assert value(tally, "jobtrail_failures_total", category="movie_not_ready") == 1
@@ -114,7 +114,7 @@ def test_attempts_and_jobs_have_separate_success_ratios() -> None:
 
 
 def test_windows_count_only_what_occurred_in_them() -> None:
-    """Event time counts: an import of yesterday counts as attempts, but in no window of today."""
+    """The event's time counts: an import of yesterday's jobs counts as attempts, but in no window of today."""
     tally = tally_of(*(event(ago=ago) for ago in (10, 1_000, 10_000, 100_000)))
     shown = {
         window: value(tally, "jobtrail_window_attempts", window=window, outcome="succeeded")
@@ -125,7 +125,7 @@ def test_windows_count_only_what_occurred_in_them() -> None:
     assert value(tally, "jobtrail_events_outside_windows_total", reason="too_old") == 1
 
 
-def test_windows_go_on_when_nothing_arrives() -> None:
+def test_windows_move_when_nothing_arrives() -> None:
     """Windows are computed at the scrape; a ratio without attempts is not shown."""
     now = NOW
     tally = Tally(MetricsSettings.load(), clock=lambda: now)
@@ -150,7 +150,7 @@ def test_events_far_ahead_of_our_clock_are_in_no_window_and_never_will_be() -> N
     assert value(tally, "jobtrail_window_attempts", window="5m", outcome="succeeded") == 0
 
 
-def test_after_a_restart_the_windows_say_how_much_of_them_is_covered() -> None:
+def test_after_a_restart_the_windows_show_how_much_of_them_is_covered() -> None:
     now = NOW
     tally = Tally(MetricsSettings.load(), clock=lambda: now)
     now += 600
@@ -195,8 +195,8 @@ def test_the_wait_in_a_queue_is_from_when_the_job_could_have_run() -> None:
 
 
 @pytest.mark.parametrize("wrong", IMPOSSIBLE_TIMES.values(), ids=IMPOSSIBLE_TIMES)
-def test_a_time_that_cannot_be_is_in_no_histogram_and_is_counted(wrong: Callable[[int], int]) -> None:
-    """Tried as the start, as the time of enqueueing, and as both times from which a job could have run."""
+def test_an_impossible_time_is_in_no_histogram_and_is_counted(wrong: Callable[[int], int]) -> None:
+    """It is tried as the start, as the time of enqueueing, and as both times from which a job could have run."""
     at = event().occurred_at
     impossible = wrong(at)
     started: dict[str, Any] = {"started_at": at - 10 * US}
@@ -259,7 +259,7 @@ def test_a_label_has_a_limited_number_of_values_and_the_rest_are_other() -> None
     assert value(tally, "jobtrail_window_attempts", window="5m", source=OTHER, outcome="succeeded") == 7
 
 
-def test_a_value_is_shown_the_same_way_while_the_process_lives() -> None:
+def test_a_label_value_is_shown_the_same_while_the_process_lives() -> None:
     values = LabelValues(2, 100)
     assert [values.show(value) for value in ("a", "b", "c", "a", "c", "b")] == [
         "a",
@@ -289,7 +289,7 @@ def test_a_label_value_is_short_and_harmless(value: str, shown: str) -> None:
 
 
 def test_a_hostile_value_cannot_add_a_line() -> None:
-    """The page is read back as it was meant, with any characters in the value."""
+    """The page can be read back unchanged, with any characters in the value."""
     hostile = 'a"} 1\n\\jobtrail_fake_total{x="\\'
     tally = tally_of(event(source=hostile, worker=hostile, queue=hostile))
     (labels,) = [dict(has) for name, has in page(tally) if name == "jobtrail_attempts_total"]
@@ -356,7 +356,7 @@ def test_no_input_makes_more_series_than_documented() -> None:
 
 
 def test_counting_costs_a_fraction_of_decoding() -> None:
-    """Else the metrics consumer could not be faster than the aggregator, which also folds and writes."""
+    """Otherwise the metrics consumer would not be faster than the aggregator, which also folds and writes."""
     decode = decoder(SCHEMA_TEXT)
     payloads = [
         encode(
@@ -380,13 +380,13 @@ def test_counting_costs_a_fraction_of_decoding() -> None:
 
 
 @pytest.mark.parametrize("windows", [("5",), ("0m",), ("8d",), ("5m", "5m"), ("-5m",), ("٥m",), ()])
-def test_a_window_that_makes_no_sense_is_refused_at_start(windows: tuple[str, ...]) -> None:
+def test_an_invalid_window_is_refused_at_start(windows: tuple[str, ...]) -> None:
     with pytest.raises(SettingsError, match="JOBTRAIL_METRICS_WINDOWS"):
         MetricsSettings.load(metrics_windows=windows)
 
 
 def test_every_metric_of_both_services_is_documented_and_no_other_is() -> None:
-    """Compared are name, type and labels."""
+    """Name, type and labels are compared."""
     registry = CollectorRegistry()
     registry.register(
         TallyCollector(

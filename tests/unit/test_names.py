@@ -22,7 +22,7 @@ EXAMPLES = {"JOBTRAIL_PULSAR_ULR"}
 """Misspelt on purpose in the docs, to show the message."""
 
 
-def said(environment: dict[str, str]) -> list[str]:
+def warnings_for(environment: dict[str, str]) -> list[str]:
     return [str(unknown) for unknown in unknown_names(environment)]
 
 
@@ -45,11 +45,13 @@ def said(environment: dict[str, str]) -> list[str]:
     ],
 )
 def test_a_variable_that_nothing_reads_is_named_with_the_nearest_one(name: str, nearest: str) -> None:
-    assert said({name: "s3cret"}) == [f"the variable {name} is ignored; did you mean {nearest}?"]
+    assert warnings_for({name: "s3cret"}) == [f"the variable {name} is ignored; did you mean {nearest}?"]
 
 
-def test_a_variable_like_nothing_known_is_named_without_a_guess() -> None:
-    assert said({"JOBTRAIL_XYZ": "1"}) == ["the variable JOBTRAIL_XYZ is ignored: no setting has such a name"]
+def test_a_variable_unlike_any_known_one_is_named_without_a_guess() -> None:
+    assert warnings_for({"JOBTRAIL_XYZ": "1"}) == [
+        "the variable JOBTRAIL_XYZ is ignored: no setting has such a name"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -73,24 +75,24 @@ def test_a_variable_like_nothing_known_is_named_without_a_guess() -> None:
         ("OLD_JOBTRAIL_TOPIC", "x"),
     ],
 )
-def test_variables_that_have_another_reader_are_not_named(name: str, value: str) -> None:
+def test_variables_with_another_reader_are_not_named(name: str, value: str) -> None:
     """Variables of the SDK and of tests, empty ones, and those that Kubernetes sets for a Service called jobtrail-…"""
-    assert said({name: value}) == []
+    assert warnings_for({name: value}) == []
 
 
 def test_a_setting_in_the_file_that_nothing_reads_is_named(tmp_path: Path) -> None:
     path = tmp_path / "jobtrail.toml"
     path.write_text('pulsar_ulr = "s3cret"\nJOBTRAIL_TOPIC = "x"\ntopic = "x"\n[spool]\ndir = "x"\n')
-    assert said({"JOBTRAIL_CONFIG_FILE": str(path)}) == [
+    assert warnings_for({"JOBTRAIL_CONFIG_FILE": str(path)}) == [
         f"the setting JOBTRAIL_TOPIC in {str(path)!r} is ignored; did you mean topic?",
         f"the setting pulsar_ulr in {str(path)!r} is ignored; did you mean pulsar_url?",
         f"the setting spool in {str(path)!r} is ignored: no setting has such a name",
     ]
     path.write_text("not toml")
-    assert said({"JOBTRAIL_CONFIG_FILE": str(path)}) == []
+    assert warnings_for({"JOBTRAIL_CONFIG_FILE": str(path)}) == []
 
 
-def test_every_command_names_it_on_standard_error_and_goes_on(
+def test_every_command_names_an_unknown_variable_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("JOBTRAIL_PULSAR_ULR", "s3cret")
@@ -106,7 +108,7 @@ def test_every_command_names_it_on_standard_error_and_goes_on(
 
 
 @pytest.mark.parametrize("service", ["aggregate", "metrics"])
-def test_every_service_names_it_in_its_log(service: str) -> None:
+def test_every_service_logs_an_unknown_variable(service: str) -> None:
     """The service here ends at once, because its listen address does not belong to this host."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -138,7 +140,7 @@ def test_the_names_that_the_sdk_reads_are_known() -> None:
     assert set(_config._PARSERS) == SDK_SETTINGS
 
 
-def test_every_variable_that_the_project_speaks_of_is_known() -> None:
+def test_every_variable_that_the_project_mentions_is_known() -> None:
     """This holds for the code, the tests and the docs."""
     ours = [path for path in ROOT.iterdir() if path.name[0] != "." or path.name == ".ci"]
     files = [
@@ -158,7 +160,7 @@ def test_every_variable_that_the_project_speaks_of_is_known() -> None:
     assert unknown - EXAMPLES == set()
 
 
-def test_variables_that_are_no_settings_are_known() -> None:
+def test_variables_that_are_not_settings_are_known() -> None:
     variables = (
         TRACEBACK_VARIABLE,
         barriers.VARIABLE,
@@ -166,4 +168,4 @@ def test_variables_that_are_no_settings_are_known() -> None:
         pulsar.ADMIN_URL_VARIABLE,
         postgres_programs.OLDEST_VARIABLE,
     )
-    assert said(dict.fromkeys(variables, "x")) == []
+    assert warnings_for(dict.fromkeys(variables, "x")) == []

@@ -1,4 +1,4 @@
-"""How many messages are fetched ahead: fewer while they are large, so that they fit into memory."""
+"""How many messages are fetched ahead: fewer if they are large, so that they fit into memory."""
 
 from types import SimpleNamespace
 from typing import cast
@@ -26,7 +26,7 @@ def batch(size: int, messages: int = 1_000) -> list[Message]:
 def test_usual_events_are_fetched_ahead_up_to_the_setting() -> None:
     queue = ReceiverQueue(40_000, 128 * MIB)
     assert not queue.is_outgrown(batch(300))
-    assert not queue.is_outgrown(batch(3_000)), "less than half too many is no reason to subscribe anew"
+    assert not queue.is_outgrown(batch(3_000)), "less than half too many is no reason to subscribe again"
     assert queue.messages == 40_000
 
 
@@ -46,7 +46,7 @@ def test_after_a_minute_of_small_events_the_queue_grows_again() -> None:
     for second in range(60):
         clock.now = float(second)
         assert not queue.is_outgrown(batch(300))
-    assert not queue.is_outgrown(batch(100_000)), "a large one in between: the minute begins anew"
+    assert not queue.is_outgrown(batch(100_000)), "a large one restarts the minute"
     clock.now = 61.0
     assert not queue.is_outgrown(batch(300))
     clock.now = 121.0

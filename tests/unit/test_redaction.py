@@ -1,4 +1,4 @@
-"""The rules of redaction: secrets go, the words around them stay, and what only looks like a secret is left alone."""
+"""The rules of redaction: secrets are removed, the words around them stay, and so does text that only looks like a secret."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ from schemas.redaction import REDACTED, Redactor, Secrecy, names, pairs, redact,
 from testing.secret_forms import FORMS, HARMLESS, NAMES, OTHER_NAMES, Form
 
 RULES = Path(generate.__file__).parent / "redaction"
-# Secrets of any kind that needs no quotes; the last are words that a sentence could hold as well.
+# Secrets that need no quotes; the last ones are words that could also be in a sentence.
 SECRETS = st.text("abcdefgh0123456789ABCDEFGH-_~", min_size=6, max_size=40).filter(
     lambda text: any(map(str.isdigit, text)) and not text.startswith("-")
 ) | st.sampled_from(["swordfish", "topsecret", "SECRET", "hunter2"])
@@ -74,7 +74,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.what)
-def test_secret_goes_and_the_words_around_it_stay(form: Form) -> None:
+def test_secret_is_removed_and_the_words_around_it_stay(form: Form) -> None:
     shown = redact(form.text)
     assert all(secret in form.text for secret in form.secrets)
     assert [secret for secret in form.secrets if secret in shown] == []
@@ -83,7 +83,7 @@ def test_secret_goes_and_the_words_around_it_stay(form: Form) -> None:
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_text_without_a_secret_stays_as_it_is(text: str) -> None:
+def test_text_without_a_secret_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
@@ -113,18 +113,18 @@ def test_name_of_a_secret_is_known_in_any_spelling(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
-def test_name_that_only_holds_such_a_word_is_not_one(name: str) -> None:
+def test_name_that_only_contains_such_a_word_is_not_a_secrets_name(name: str) -> None:
     assert Redactor().secrecy(name) is Secrecy.NONE
 
 
-def test_every_name_of_a_secret_has_a_part_that_texts_are_searched_for() -> None:
-    """Texts without such a part are not looked at any further."""
+def test_every_name_of_a_secret_contains_a_searched_word() -> None:
+    """Texts without such a word are not examined further."""
     words = (*names._PHRASES, *names._CERTAIN_WORDS, *names._LIKELY_WORDS)
     assert [word for word in words if not any(part in word for part in pairs.PARTS_OF_NAMES)] == []
 
 
-def test_values_that_are_plainly_none_are_shown() -> None:
-    """`password=None` says why a log-in failed, and `max_tokens` how much was asked for."""
+def test_values_that_are_clearly_not_secrets_are_shown() -> None:
+    """`password=None` explains a failed log-in, and `max_tokens` is only a number."""
     redactor = Redactor()
     assert not any(redactor.hides("password", value) for value in (None, True, "", "***"))
     assert not any(redactor.hides("auth", value) for value in ("basic", "oauth2", 3))
@@ -136,7 +136,7 @@ def test_values_that_are_plainly_none_are_shown() -> None:
     assert not redactor.hides("PWD", "/home/bob")
 
 
-def test_further_names_are_found_in_texts_as_well() -> None:
+def test_configured_names_are_found_in_texts_too() -> None:
     redactor = Redactor(("pesel", "Tax-ID"))
     assert redactor.text("pesel=02070803628 user=bob") == f"pesel={REDACTED} user=bob"
     assert redactor.text('{"userPesel": "02070803628"}') == f'{{"userPesel": "{REDACTED}"}}'
@@ -144,8 +144,8 @@ def test_further_names_are_found_in_texts_as_well() -> None:
     assert redact("pesel=02070803628") == "pesel=02070803628"
 
 
-def test_secrets_can_be_masked_in_their_length() -> None:
-    """So that the places of all other characters stay the same."""
+def test_secrets_can_be_masked_without_changing_the_length() -> None:
+    """All other characters keep their positions."""
     redactor = Redactor(hide=lambda secret: "*" * len(secret))
     assert redactor.text("password=hunter2 x=1") == "password=******* x=1"
     assert redactor.text("amqp://a:hunter2@mq x") == "amqp://a:*******@mq x"
@@ -179,7 +179,7 @@ def test_address_is_shown_without_user_password_and_query(url: str, shown: str) 
 
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_hostile_text_takes_a_time_linear_in_its_length(unit: str) -> None:
-    """Looking at the rest of a text again and again takes a minute for these 50 kB."""
+    """Scanning the rest of the text repeatedly would take a minute for these 50 kB."""
     assert seconds_for("password token @ " + unit * (50_000 // len(unit))) < 3
 
 
@@ -214,7 +214,7 @@ def test_rules_need_nothing_but_the_standard_library() -> None:
                 ), path
 
 
-def test_copy_in_the_sdk_is_what_the_rules_say_now(capsys: pytest.CaptureFixture[str]) -> None:
+def test_copy_in_the_sdk_is_fresh(capsys: pytest.CaptureFixture[str]) -> None:
     assert generate.main(["--check"]) == 0
     copy = generate.generate_redaction({"x.py": "from schemas.redaction.names import y\n"})["x.py"]
     assert re.search(

@@ -1,4 +1,4 @@
-"""What docs/security.md says of names and of files is what the code does."""
+"""docs/security.md is true about the names of secrets and about addresses."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_names_that_the_page_lists_are_names_of_secrets() -> None:
     assert [name for name in names if not Redactor().secrecy(name.replace(" ", "_"))] == []
 
 
-def test_names_that_the_page_calls_harmless_are_none() -> None:
+def test_names_that_the_page_calls_harmless_are_not_names_of_secrets() -> None:
     (others,) = re.findall(r"by whole words: (.*?) are none of these", PAGE, re.DOTALL)
     (about,) = re.findall(r"is not its name: (.*?)\. Values", PAGE, re.DOTALL)
     names = re.findall(r"`(\w+)`", others + about)

@@ -1,4 +1,4 @@
-"""What the pipeline shows holds no secrets: settings, errors, log lines, and events of publishers that do not redact."""
+"""The pipeline shows no secrets: in settings, errors, log lines, and events of publishers that do not redact."""
 
 import io
 import json
@@ -54,7 +54,7 @@ EVENT = Event(
 
 
 def payload_of(event: Event) -> bytes:
-    """The event as its publisher encodes it."""
+    """Encode the event as its publisher does."""
     stream = io.BytesIO()
     fastavro.schemaless_writer(stream, fastavro.parse_schema(json.loads(SCHEMA_TEXT)), event._asdict())
     return stream.getvalue()
@@ -66,12 +66,12 @@ def assert_redacted(form: Form, shown: str) -> None:
 
 
 @FORM
-def test_error_of_the_pipeline_shows_no_secret_it_quotes(form: Form) -> None:
-    """Libraries quote addresses, and what a server said."""
+def test_error_of_the_pipeline_shows_no_secret_that_it_quotes(form: Form) -> None:
+    """Libraries quote addresses, and a server's messages."""
     assert_redacted(form, str(BrokerError(form.text)))
     error = DecodeError(DeadLetterReason.MALFORMED, form.text)
     assert_redacted(form, str(error))
-    assert error.detail == form.text, "what is stored stays as it is"
+    assert error.detail == form.text, "stored text is unchanged"
 
 
 @FORM
@@ -93,7 +93,7 @@ def test_message_and_trace_of_any_publisher_are_shown_without_secrets(form: Form
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_text_without_a_secret_is_shown_as_it_is(text: str) -> None:
+def test_text_without_a_secret_is_shown_unchanged(text: str) -> None:
     event = EVENT._replace(
         source="", external_id="", args=text, meta={"x": text}, error={"message": text, "stacktrace": text}
     )
@@ -106,19 +106,19 @@ def test_event_is_shown_without_its_secrets() -> None:
     assert "hunter2" not in repr(shown)
     assert json.loads(shown["args"]) == {"page": 3, "password": REDACTED}
     assert shown["meta"] == {"token": REDACTED, "page": "3"}
-    assert "log_in(password=password)" in shown["error"]["stacktrace"], "a line of code says what it said"
-    assert EVENT.args.endswith('"hunter2"}'), "what is decoded stays as it is"
+    assert "log_in(password=password)" in shown["error"]["stacktrace"], "a line of code is unchanged"
+    assert EVENT.args.endswith('"hunter2"}'), "decoding changes nothing"
     assert "hunter2" not in event_line(EVENT) + event_json(EVENT, "topic", "1:2:3:4")
 
 
 def test_event_of_any_fields_is_shown_without_an_error() -> None:
-    """A damaged payload reads as anything."""
+    """A damaged payload may decode to anything."""
     for fields in ({}, {"error": 3, "meta": [1], "args": None}, {"meta": {1: 2}, "error": {"message": 5}}):
         fields_read: dict[str, Any] = fields
         assert redacted_event(fields_read) == fields_read
 
 
-def test_bytes_of_a_dead_letter_keep_their_places_and_lose_their_secrets() -> None:
+def test_bytes_of_a_dead_letter_keep_their_positions_without_their_secrets() -> None:
     payload = payload_of(EVENT) + b"!"
     read_as = look(payload)
     assert read_as is not None
@@ -169,7 +169,7 @@ def test_settings_show_no_password_of_an_address(password: str) -> None:
 
 
 def test_setting_in_the_wrong_variable_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password in the place of a number, or of a list."""
+    """A password was given instead of a number, or of a list."""
     monkeypatch.setenv("JOBTRAIL_PULSAR_OPERATION_TIMEOUT_SECONDS", "postgresql://us:hunter2@db/x")
     monkeypatch.setenv("JOBTRAIL_PULSAR_URL", "https://us:hunter2@db/x")
     with pytest.raises(SettingsError) as raised:
@@ -200,7 +200,7 @@ def test_service_logs_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
 def test_command_that_fails_shows_no_secret(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nor does its traceback."""
+    """Its traceback shows none either."""
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("cannot reach amqp://us:hun/ter2@mq with token=hunter2")

@@ -1,4 +1,4 @@
-"""The times and durations that options and settings accept; other texts are refused with what was probably meant."""
+"""The times and durations that options and settings accept; others are refused with a suggestion."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -43,11 +43,11 @@ def refusal(text: str) -> str:
     """Return the error for a text that is refused."""
     with pytest.raises(ValueError) as raised:
         past_time(text, NOW)
-    said = str(raised.value)
-    assert said.startswith("expected how long ago (30m, 24h, 7d) or a time (2026-11-22T20:51:03Z), got ")
-    assert said.isprintable()
-    assert len(said) < 300
-    return said
+    output = str(raised.value)
+    assert output.startswith("expected how long ago (30m, 24h, 7d) or a time (2026-11-22T20:51:03Z), got ")
+    assert output.isprintable()
+    assert len(output) < 300
+    return output
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_an_age_is_counted_back_from_now(text: str, seconds: float) -> None:
         ("2026-11-28T14:00:00+02:00", NOW),
     ],
 )
-def test_a_time_is_taken_with_its_zone_and_is_utc_without_one(text: str, time: datetime) -> None:
+def test_a_time_is_read_in_its_zone_or_else_as_utc(text: str, time: datetime) -> None:
     assert past_time(text, NOW) == time
     assert past_time(text, NOW).tzinfo is UTC
 
@@ -128,7 +128,7 @@ def test_an_age_with_a_sign_is_refused_with_the_age_without_it(sign: str) -> Non
         ("1760000000000", "2025-10-09T08:53:20Z"),
     ],
 )
-def test_a_time_in_another_form_is_refused_with_what_was_meant(text: str, meant: str) -> None:
+def test_a_time_in_another_form_is_refused_with_a_suggestion(text: str, meant: str) -> None:
     """The proposed text is accepted."""
     assert refusal(text).endswith(f"did you mean {meant}?")
     past_time(meant, NOW)
@@ -173,26 +173,26 @@ def test_every_option_that_takes_a_time_refuses_one_in_the_future(
     """It is refused before anything is read or deleted, and without any setting."""
     for given in ("-30d", "2126-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"):
         assert run([*words, given]) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert f"Invalid value for '{words[-1]}'" in said.err
-        assert "defect" not in said.err
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert f"Invalid value for '{words[-1]}'" in output.err
+        assert "defect" not in output.err
 
 
-def test_options_of_time_are_those_that_were_meant_to_be() -> None:
+def test_all_options_of_time_are_tested() -> None:
     assert {words[-1] for words in TIME_OPTIONS} == {"--since", "--before", "--from"}
     assert len(TIME_OPTIONS) == 7
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("0.5", 0.5), ("90s", 90), ("2m", 120)])
-def test_a_span_is_in_seconds_where_no_unit_says_otherwise(text: str, seconds: float) -> None:
+def test_a_span_without_a_unit_is_in_seconds(text: str, seconds: float) -> None:
     assert Seconds(3_600).convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["0", "-1", "+1", "nan", "inf", "1e400", "3601", "2h", "", "x", "1 s", "\N{SUPERSCRIPT TWO}"]
 )
-def test_a_span_that_cannot_be_is_refused_with_its_limit(text: str) -> None:
+def test_an_invalid_span_is_refused_with_its_limit(text: str) -> None:
     with pytest.raises(click.BadParameter, match="expected seconds, more than 0 and at most 3600, such as"):
         Seconds(3_600).convert(text, None, None)
 
@@ -203,7 +203,7 @@ def test_a_time_from_before_1970_is_sought_from_the_start() -> None:
     assert seek_ms(datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)) == 1_500
 
 
-def test_a_time_is_shown_as_the_option_takes_it() -> None:
+def test_a_time_is_shown_as_the_option_accepts_it() -> None:
     for time in (
         datetime(1, 1, 1, tzinfo=UTC),
         datetime(2026, 11, 22, 1, 2, 3, 4, timezone(timedelta(hours=2))),
@@ -232,35 +232,35 @@ def test_a_setting_in_seconds_refuses_a_value_that_is_not_a_duration(
         (MetricsSettings, "JOBTRAIL_METRICS_PORT", "9465s", None),
     ],
 )
-def test_a_unit_in_a_setting_is_refused_with_the_number_that_was_meant(
+def test_a_unit_in_a_setting_is_refused_with_the_number_to_use(
     monkeypatch: pytest.MonkeyPatch, settings: type[Settings], variable: str, text: str, meant: str | None
 ) -> None:
     monkeypatch.setenv(variable, text)
     with pytest.raises(SettingsError) as raised:
         settings.load()
-    said = str(raised.value)
-    assert f"{variable}: " in said
-    assert said.endswith(f"got '{text}'; did you mean {meant}?" if meant else f"got '{text}'")
+    output = str(raised.value)
+    assert f"{variable}: " in output
+    assert output.endswith(f"got '{text}'; did you mean {meant}?" if meant else f"got '{text}'")
 
 
 @pytest.mark.parametrize(
     "window", ["-5m", "+5m", "5 m", "5M", "5", "1e3m", "nanm", "\N{FULLWIDTH DIGIT FIVE}m", "9" * 5_000 + "m"]
 )
-def test_a_window_that_is_no_duration_is_refused(monkeypatch: pytest.MonkeyPatch, window: str) -> None:
+def test_a_window_that_is_not_a_duration_is_refused(monkeypatch: pytest.MonkeyPatch, window: str) -> None:
     monkeypatch.setenv("JOBTRAIL_METRICS_WINDOWS", f'["{window}"]')
     with pytest.raises(SettingsError, match="JOBTRAIL_METRICS_WINDOWS"):
         MetricsSettings.load()
 
 
 def test_a_value_that_may_be_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL that cannot be used may contain a password."""
+    """An invalid URL may contain a password."""
     monkeypatch.setenv("JOBTRAIL_PULSAR_URL", "http://u:s3cret@broker:8080")
     with pytest.raises(SettingsError, match="JOBTRAIL_PULSAR_URL: ") as raised:
         MetricsSettings.load()
     assert "s3cret" not in str(raised.value)
 
 
-def test_a_port_that_kubernetes_set_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_kubernetes_set_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kubernetes sets this variable in every pod for a Service called jobtrail-metrics."""
     monkeypatch.setenv("JOBTRAIL_METRICS_PORT", "tcp://10.0.0.7:9465")
     with pytest.raises(SettingsError, match="enableServiceLinks: false"):
@@ -268,7 +268,7 @@ def test_a_port_that_kubernetes_set_is_named_as_such(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("content", [b"metrics_port 9465", b"topic = \xff", b"[metrics"])
-def test_a_settings_file_that_is_no_toml_is_named(
+def test_a_settings_file_that_is_not_toml_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
 ) -> None:
     path = tmp_path / "jobtrail.toml"

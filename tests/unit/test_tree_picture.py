@@ -42,7 +42,7 @@ def drawn(
     return picture(JobTree("SyncJob-1", "kino", "spawned", tops, cut_at=None))
 
 
-def test_the_incident_is_drawn_as_it_was_promised() -> None:
+def test_the_incident_is_drawn_as_specified() -> None:
     stages = [
         stage(SYNC, completed=1),
         stage(PAGE, expected=136, completed=70, available=63, executing=3),
@@ -64,7 +64,7 @@ def test_the_incident_is_drawn_as_it_was_promised() -> None:
     ]
 
 
-def test_a_stage_that_lacks_jobs_says_how_many_were_expected() -> None:
+def test_a_stage_that_lacks_jobs_shows_how_many_were_expected() -> None:
     text = drawn(
         [stage(SYNC, completed=1), stage(PAGE, expected=140, completed=136), stage(DETAIL, expected=5)],
         [*links(SYNC, None, completed=1), *links(PAGE, SYNC, completed=136)],
@@ -73,7 +73,7 @@ def test_a_stage_that_lacks_jobs_says_how_many_were_expected() -> None:
     assert re.search(r"MovieDetailJob +0 +none seen +⚠ 0 of 5 expected", text)
 
 
-def test_a_stage_with_a_lost_job_says_so() -> None:
+def test_a_stage_with_a_lost_job_is_marked() -> None:
     text = drawn(
         [stage(SYNC, completed=1), stage(PAGE, verdict=LOST, completed=2, executing=1)],
         [*links(SYNC, None, completed=1), *links(PAGE, SYNC, completed=2, executing=1)],
@@ -81,7 +81,7 @@ def test_a_stage_with_a_lost_job_says_so() -> None:
     assert "⚠ 1 lost: executing for 3 d, the longest of its kind took 1 min" in text
 
 
-def test_a_stage_spawned_by_two_has_a_line_under_each_and_its_marks_once() -> None:
+def test_a_stage_with_two_parent_stages_has_a_line_under_each_and_its_marks_once() -> None:
     retry = Key(1, "RetryJob")
     stages = [
         stage(SYNC, completed=1),
@@ -104,7 +104,7 @@ def test_a_stage_spawned_by_two_has_a_line_under_each_and_its_marks_once() -> No
     assert "stuck" not in lines[4]
 
 
-def test_jobs_with_an_unknown_parent_hang_below_the_root_and_say_so() -> None:
+def test_jobs_with_an_unknown_parent_are_below_the_root_with_a_note() -> None:
     text = drawn(
         [stage(SYNC, completed=1), stage(DETAIL, available=2)],
         [*links(SYNC, None, completed=1), *links(DETAIL, None, available=2)],
@@ -121,7 +121,7 @@ def test_stages_that_spawn_each_other_in_a_circle_are_drawn_once_each() -> None:
     assert [line.lstrip("│├└─ ").split()[0] for line in text.splitlines()] == ["SyncJob", "One", "Two"]
 
 
-def test_a_workflow_is_drawn_by_what_had_to_finish_first() -> None:
+def test_a_workflow_is_drawn_by_its_dependencies() -> None:
     split, work, merge = Key(1, "split"), Key(1, "work"), Key(1, "merge")
     tops = dependency_tree(
         [
@@ -144,7 +144,7 @@ def test_a_workflow_is_drawn_by_what_had_to_finish_first() -> None:
     assert "(after split)" in lines[-1]
 
 
-def test_a_long_picture_is_cut_and_says_by_how_much() -> None:
+def test_a_long_picture_is_cut_with_the_number_of_missing_lines() -> None:
     many = [Key(1, f"Job{number:05}") for number in range(5_000)]
     stages = [stage(SYNC, completed=1), *(stage(key, completed=2) for key in many)]
     joined = [
@@ -158,7 +158,7 @@ def test_a_long_picture_is_cut_and_says_by_how_much() -> None:
     assert "Raise JOBTRAIL_ANSWERS_WALK_LIMIT_JOBS" in text.splitlines()[-1]
 
 
-def test_a_very_deep_lineage_is_drawn_to_a_depth_and_the_rest_counted() -> None:
+def test_a_very_deep_lineage_is_drawn_to_a_limit_and_the_rest_counted() -> None:
     chain = [SYNC, *(Key(depth, "CrawlJob") for depth in range(1, 5_000))]
     joined = [
         link
@@ -184,14 +184,14 @@ def test_values_of_an_event_cannot_control_the_terminal() -> None:
     assert all(line.isprintable() for line in safe_lines("Traceback\n\t" + hostile))
 
 
-def test_long_and_wide_text_is_cut_by_its_columns() -> None:
+def test_long_text_is_cut_by_its_width_in_columns() -> None:
     assert safe("x" * 1_000_000, 10) == "xxxxxxxxx…"
     assert safe("映画" * 40, 10) == "映画映画…"
     assert columns(safe("映画" * 40, 10)) <= 10
     assert safe(None) == ""
 
 
-def test_long_names_keep_the_end_that_tells_them_apart() -> None:
+def test_long_names_keep_their_distinguishing_end() -> None:
     names = [f"Elixir.Cinegraph.Workers.{'Deeply.' * 20}Movie{end}Job" for end in ("Detail", "Page")]
     shown = [safe_name(name, 30) for name in names]
     assert [columns(name) for name in shown] == [30, 30]

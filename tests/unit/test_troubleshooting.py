@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md quotes messages that the programs really print, and its links lead somewhere."""
+"""docs/troubleshooting.md quotes messages that the programs really print, and its links are not broken."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ def first_cells() -> list[str]:
     return [cell for cell in rows if cell != "you see"]
 
 
-def said_by_the_code() -> Iterator[str]:
+def texts_in_the_code() -> Iterator[str]:
     """Return every text in the code; for a text with values in it, the parts between them."""
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
@@ -35,10 +35,10 @@ def said_by_the_code() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def code() -> str:
-    return "\n".join(said_by_the_code())
+    return "\n".join(texts_in_the_code())
 
 
-def test_every_message_that_it_quotes_is_one_that_the_code_says(code: str) -> None:
+def test_every_message_that_the_page_quotes_is_in_the_code(code: str) -> None:
     quotes = [quote for cell in first_cells() for quote in _QUOTED.findall(cell)]
     assert len(quotes) > 80
     lacking = [
@@ -50,11 +50,11 @@ def test_every_message_that_it_quotes_is_one_that_the_code_says(code: str) -> No
     assert lacking == []
 
 
-def test_every_event_of_a_log_that_it_names_is_one_that_the_code_logs(code: str) -> None:
+def test_every_log_event_that_the_page_names_is_in_the_code(code: str) -> None:
     assert [name for name in _LOG_EVENT.findall(PAGE.read_text()) if name not in code.splitlines()] == []
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_the_pages_links_are_not_broken() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", PAGE.read_text()):
         path, _, anchor = target.partition("#")
         page = PAGE if not path else (PAGE.parent / path)

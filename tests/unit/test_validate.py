@@ -73,10 +73,10 @@ def test_a_fault_is_named_by_reason_and_field(fields: dict[str, Any], expected: 
 
 def test_all_faults_are_reported_at_once_with_the_cure() -> None:
     problems = problems_of_json({"namespace": "n", "jobid": "1", "state": "complete", "attempt": "1"})
-    said = {problem.field: problem.says for problem in problems}
-    assert said["jobid"] == "there is no such field: did you mean job_id?"
-    assert said["state"] == "did you mean completed?"
-    assert {"job_id", "worker", "queue", "occurred_at"} <= set(said)
+    cures = {problem.field: problem.says for problem in problems}
+    assert cures["jobid"] == "there is no such field: did you mean job_id?"
+    assert cures["state"] == "did you mean completed?"
+    assert {"job_id", "worker", "queue", "occurred_at"} <= set(cures)
 
 
 @pytest.mark.parametrize("value", [[], "x", 7, None, True])
@@ -108,8 +108,8 @@ def test_advice_is_given_on_events_that_are_still_accepted(fields: dict[str, Any
 
 @pytest.mark.parametrize("name", ["enqueued_at", "scheduled_at", "started_at"])
 @pytest.mark.parametrize("wrong", IMPOSSIBLE_TIMES.values(), ids=IMPOSSIBLE_TIMES)
-def test_advice_on_a_time_that_cannot_be_names_the_rule(name: str, wrong: Callable[[int], int]) -> None:
-    """The event is accepted. Tried as JSON, with the time as text where possible, and encoded."""
+def test_advice_on_an_impossible_time_names_the_rule(name: str, wrong: Callable[[int], int]) -> None:
+    """The event is accepted. It is tried as JSON, with the time as text where possible, and encoded."""
     fields = {name: wrong(EVENT["occurred_at"])}
     (problem,) = problems_of_json({**EVENT, **fields})
     assert (problem.reason, problem.field, problem.value) == ("advice", name, str(fields[name]))
@@ -139,7 +139,9 @@ def test_the_likely_mistake_in_a_time_is_named(wrong: Callable[[int], int], mist
 
 
 @pytest.mark.parametrize(("unit", "name"), [(1_000, "milliseconds"), (1_000_000, "seconds")])
-def test_an_event_whose_own_time_is_in_another_unit_is_refused_by_that_name(unit: int, name: str) -> None:
+def test_an_event_whose_own_time_is_in_another_unit_is_refused_with_the_units_name(
+    unit: int, name: str
+) -> None:
     (problem,) = problems_of_json({**EVENT, "occurred_at": EVENT["occurred_at"] // unit})
     assert problem.reason == "out_of_range"
     assert f"probably {name} in a field of microseconds" in problem.says
@@ -155,7 +157,7 @@ def test_the_queries_have_the_bounds_of_the_rule() -> None:
         assert found == {*units, minutes}, name
 
 
-def test_the_rule_in_words_is_the_rule_in_numbers() -> None:
+def test_the_rule_in_words_has_the_numbers_of_the_rule() -> None:
     """docs/event.md and the advice state the rule in words."""
     day = 86_400_000_000
     at = EVENT["occurred_at"]
@@ -174,7 +176,7 @@ def test_the_rule_in_words_is_the_rule_in_numbers() -> None:
             assert any(known_times(at, **times)) == is_known, (field, time - at)
 
 
-def test_an_encoded_event_is_judged_as_a_consumer_judges_it() -> None:
+def test_an_encoded_event_is_judged_as_by_a_consumer() -> None:
     decode = decoder(SCHEMA_TEXT)
     assert problems_of_payload(encode(EVENT), decode) == []
     for payload, reason, field in (

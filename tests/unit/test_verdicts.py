@@ -27,7 +27,7 @@ def ago(**units: float) -> datetime:
     return NOW - timedelta(**units)
 
 
-def test_jobs_that_wait_while_none_executes_are_stuck_and_the_verdict_says_why() -> None:
+def test_jobs_that_wait_while_none_executes_are_stuck_for_the_given_reason() -> None:
     found = find_stuck(READY, NOW, RULE)
     assert found is not None
     assert (found.since, found.for_seconds) == (ago(minutes=6), 360.0)
@@ -75,13 +75,13 @@ def test_no_job_is_lost_before_the_floor_however_short_the_others_were() -> None
     assert longest_allowed_seconds(Kind(completed=9, longest_seconds=0.5), RULE) == 3_600.0
 
 
-def test_a_kind_of_which_none_completed_is_given_a_day() -> None:
+def test_a_job_of_a_kind_that_never_completed_has_a_day() -> None:
     assert longest_allowed_seconds(Kind(), RULE) == 86_400.0
     assert longest_allowed_seconds(Kind(completed=1, longest_seconds=60.0), RULE) == 3_600.0
 
 
-def test_failures_that_ended_at_once_do_not_tell_how_long_a_job_takes() -> None:
-    """Nine attempts that were discarded after 0.1 s: the tenth job may still take hours."""
+def test_short_failures_do_not_show_how_long_a_job_takes() -> None:
+    """Nine attempts were discarded after 0.1 s, but the tenth job may still take hours."""
     assert longest_allowed_seconds(Kind(completed=0, longest_seconds=0.1), RULE) == 86_400.0
 
 
@@ -89,12 +89,12 @@ def test_a_long_failure_gives_its_kind_more_than_a_day() -> None:
     assert longest_allowed_seconds(Kind(completed=0, longest_seconds=86_400.0), RULE) == 864_000.0
 
 
-def test_what_earlier_runs_tell_is_added() -> None:
+def test_durations_of_earlier_runs_count_too() -> None:
     assert Kind(1, 60.0) + Kind(4, 30.0) == Kind(5, 60.0)
     assert Kind() + Kind(2, 30.0) == Kind(2, 30.0)
 
 
-def test_lost_jobs_say_for_how_long_and_how_long_their_kind_takes() -> None:
+def test_the_reason_of_lost_jobs_has_their_duration_and_that_of_their_kind() -> None:
     one = describe_lost(1, ago(days=3), Kind(2, 60.0), NOW)
     assert (one.jobs, one.since, one.for_seconds) == (1, ago(days=3), 259_200.0)
     assert one.rule == "executing for 3 d, the longest of its kind took 1 min"
@@ -109,7 +109,7 @@ def test_the_verdict_of_a_run_is_the_worst_of_its_stages() -> None:
     assert worst(set()) is None
 
 
-def test_a_start_or_an_end_is_a_movement() -> None:
+def test_a_start_or_an_end_is_a_change() -> None:
     assert judge(replace(READY, last_movement_at=ago(minutes=1)), NOW, RULE) == "at_work"
 
 
@@ -142,7 +142,7 @@ def test_a_publisher_whose_clock_is_ahead_makes_nothing_stuck() -> None:
 def test_knowing_the_pace_never_makes_a_stage_stuck(
     gap: float | None, wait: float | None, waited: float, lost: int, executing: int
 ) -> None:
-    """So the pace need not be read of a stage that is not stuck by the floors alone."""
+    """So the pace is only needed for a stage that the floors alone would call stuck."""
     facts = replace(
         READY, oldest_ready_at=ago(seconds=waited), executing=executing, lost=min(lost, executing)
     )
@@ -151,7 +151,7 @@ def test_knowing_the_pace_never_makes_a_stage_stuck(
         assert find_stuck(paced, NOW, RULE) is None
 
 
-def test_durations_read_as_people_say_them() -> None:
+def test_durations_are_written_as_people_say_them() -> None:
     said = {
         0: "0 s",
         2.5: "2.5 s",

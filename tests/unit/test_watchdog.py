@@ -1,4 +1,4 @@
-"""When the watchdog decides, from the broker's statistics of the subscription, that delivery has stopped."""
+"""When the watchdog concludes from the broker's statistics of the subscription that delivery has stopped."""
 
 import pytest
 
@@ -36,15 +36,15 @@ def why(before: PartitionBacklog, now: PartitionBacklog, *, was_idle: bool = Tru
         ),
     ],
 )
-def test_a_state_that_lasts_between_two_looks_is_a_stall(partition: PartitionBacklog, seen: str) -> None:
+def test_a_state_that_lasts_over_two_checks_is_a_stall(partition: PartitionBacklog, seen: str) -> None:
     assert seen in why(partition, partition)
 
 
 @pytest.mark.parametrize(
     ("before", "now"),
     [
-        pytest.param(WAITING._replace(entries=0), WAITING, id="it came just now"),
-        pytest.param(WAITING, WAITING._replace(entries=0), id="nothing waits any more"),
+        pytest.param(WAITING._replace(entries=0), WAITING, id="it has just arrived"),
+        pytest.param(WAITING, WAITING._replace(entries=0), id="nothing waits now"),
         pytest.param(WAITING, WAITING._replace(delivered=101), id="something was delivered"),
         pytest.param(
             WAITING._replace(held_by_others=7), WAITING._replace(held_by_others=7), id="others hold it"
@@ -52,9 +52,9 @@ def test_a_state_that_lasts_between_two_looks_is_a_stall(partition: PartitionBac
         pytest.param(
             WAITING._replace(blocked=True, held_by_others=2),
             WAITING._replace(blocked=True, held_by_others=2),
-            id="others hold too many, and nobody gets any",
+            id="others hold too many, and none gets any",
         ),
-        pytest.param(WAITING._replace(own_consumer=None), WAITING, id="it subscribes just now"),
+        pytest.param(WAITING._replace(own_consumer=None), WAITING, id="it is just subscribing"),
     ],
 )
 def test_a_state_that_passes_by_itself_is_not_a_stall(
@@ -72,13 +72,13 @@ def test_a_state_that_passes_by_itself_is_not_a_stall(
     ids=["its queue is full", "it holds as many as it may"],
 )
 def test_a_busy_process_that_gets_no_messages_is_not_stalled(own: OwnConsumer) -> None:
-    """For example while Postgres is slow: then the broker waits for us."""
+    """For example, Postgres is slow: then the broker waits for us."""
     full = WAITING._replace(entries=6_000, own_consumer=own)
     assert why(full, full, was_idle=False) == ""
 
 
 class Clock:
-    """A clock that the test moves."""
+    """A clock that the test sets."""
 
     now = 0.0
 
@@ -108,7 +108,7 @@ def turn(dog: Watchdog, clock: Clock, seconds: float, *, idle: bool = True, conn
             wait_until(asked.done, "the answer")
 
 
-def test_it_ends_the_process_when_the_time_is_up_and_not_before() -> None:
+def test_the_watchdog_ends_the_process_exactly_when_the_time_is_up() -> None:
     clock = Clock()
     dog = watchdog([WAITING], clock)
     turn(dog, clock, 39)
@@ -137,7 +137,9 @@ def test_a_loop_that_waited_for_a_database_restarts_the_time() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"limit": 0}, {"schema_registry": "bundled"}])
-def test_it_can_be_switched_off_and_is_off_without_an_admin_rest(settings: dict[str, object]) -> None:
+def test_the_watchdog_can_be_switched_off_and_is_off_without_an_admin_rest(
+    settings: dict[str, object],
+) -> None:
     clock = Clock()
     dog = watchdog([WAITING], clock, **settings)  # type: ignore[arg-type]  # a limit is a number
     turn(dog, clock, 1_000)

@@ -1,4 +1,4 @@
-"""The WfFormat import up to its events: it reads what expected.json says, its plan keeps the order, bad files fail.
+"""The WfFormat import up to its events: files are read as in expected.json, the plan keeps the order, bad files are refused.
 
 Versions, stages, names and times are tested in other files beside this one; publishing through the broker in
 tests/integration/test_traces.py.
@@ -42,8 +42,8 @@ def trace_path(name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_real_trace_is_read_as_an_independent_program_read_it(name: str) -> None:
-    """Tasks, edges, levels, roots, leaves, isolated tasks, stages and what they ran equal expected.json."""
+def test_real_trace_matches_an_independent_program(name: str) -> None:
+    """Tasks, edges, levels, roots, leaves, isolated tasks, stages and their programs equal expected.json."""
     expected = EXPECTED[name]
     trace = read(trace_path(name))
     children = {parent for task in trace.tasks for parent in task.parents}
@@ -235,7 +235,7 @@ def test_no_task_starts_before_its_parents_end_and_the_makespan_is_the_critical_
 @given(graphs())
 @UNHURRIED
 def test_steps_are_in_time_order_and_a_parent_ends_before_its_child_is_available(tasks: list[Task]) -> None:
-    """Also when everything happens at the same time, as between tasks of runtime 0."""
+    """This holds even if everything happens at the same time, as with tasks of runtime 0."""
     sent = steps(timings(tasks))
     assert [step.at_us for step in sent] == sorted(step.at_us for step in sent)
     happened = {(tasks[step.position].id, step.change): number for number, step in enumerate(sent)}
@@ -383,8 +383,8 @@ def test_failed_import_shows_the_address_without_its_password() -> None:
         _runtime._runtime.reset()
 
 
-def test_original_times_that_lie_in_the_future_are_refused(tmp_path: Path) -> None:
-    """It is refused before anything is published: events of tomorrow would be in no window and no answer of today."""
+def test_original_times_in_the_future_are_refused(tmp_path: Path) -> None:
+    """They are refused before anything is published: events of tomorrow would be in no window and no answer of today."""
     document = copy.deepcopy(DIAMOND)
     document["workflow"]["execution"]["executedAt"] = "2090-12-28T16:54:52+00:00"
     with pytest.raises(InputError, match=r"executedAt is '2090-.*ends in the future"):

@@ -1,4 +1,4 @@
-"""Names that are too long for an event are shortened, always to the same text, and two names never to one."""
+"""Names that are too long for an event are shortened, always to the same text, and never two names to one text."""
 
 import copy
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_long_stage_names_stay_different_and_are_the_same_in_every_import(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "é" * 150])
-def test_name_that_just_fits_is_kept(tmp_path: Path, name: str) -> None:
+def test_name_that_just_fits_is_unchanged(tmp_path: Path, name: str) -> None:
     (task,) = read(written(tmp_path, a_document(a_task("a", [], program=name)))).tasks
     assert task.stage == name
     assert "stage" not in task.meta
@@ -86,7 +86,7 @@ def test_everything_too_long_fits_the_contract_in_every_event(tmp_path: Path) ->
     assert sent[0].fields["meta"]["workflow_name"] == LONG * 2
 
 
-def test_job_id_is_the_runs_and_the_tasks_where_it_fits() -> None:
+def test_job_id_is_made_of_run_id_and_task_id_if_it_fits() -> None:
     assert job_id("run", "t") == "run/t"
     assert job_id("r" * 99, "t" * 400) == f"{'r' * 99}/{'t' * 400}"
     short = job_id("r" * 100, "t" * 400)
@@ -95,7 +95,7 @@ def test_job_id_is_the_runs_and_the_tasks_where_it_fits() -> None:
     assert short == job_id("r" * 100, "t" * 400) != job_id("r" * 100, "t" * 401)
 
 
-def test_run_id_and_namespace_that_a_person_chose_are_refused_when_too_long(tmp_path: Path) -> None:
+def test_given_run_id_and_namespace_are_refused_if_too_long(tmp_path: Path) -> None:
     trace = read(written(tmp_path, DIAMOND))
     check_identity("n" * 200, "r" * 500, trace)
     with pytest.raises(InputError, match="the run's id is 501 bytes of UTF-8, at most 500"):
@@ -107,7 +107,7 @@ def test_run_id_and_namespace_that_a_person_chose_are_refused_when_too_long(tmp_
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=400), st.sampled_from([200, 300, 500]))
-def test_shortening_is_the_sdks_own_and_changes_nothing_twice(text: str, most: int) -> None:
+def test_shortening_equals_the_sdks_and_is_idempotent(text: str, most: int) -> None:
     short = shorten(text, most)
     assert len(short.encode()) <= most
     assert shorten(short, most) == short
@@ -115,7 +115,7 @@ def test_shortening_is_the_sdks_own_and_changes_nothing_twice(text: str, most: i
         assert short == identifier(text, most)
 
 
-def test_name_made_to_look_like_another_shortened_one_is_refused(tmp_path: Path) -> None:
+def test_name_that_imitates_a_shortened_one_is_refused(tmp_path: Path) -> None:
     """Two processes never become one stage, even in a file made on purpose."""
     document = a_document(a_task("a", [], program=LONG), a_task("b", [], program=shorten(LONG, WORKER_BYTES)))
     with pytest.raises(InputError, match="two different names become the same"):

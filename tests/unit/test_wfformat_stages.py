@@ -1,4 +1,4 @@
-"""A stage is a process: tasks that ran the same process are one stage, for every system that ran and named them."""
+"""A stage is a process: tasks of the same process are one stage, whichever system ran and named them."""
 
 import copy
 import time
@@ -23,7 +23,7 @@ def stages_by_name(system: str, *names: str, ids: tuple[str, ...] = ()) -> list[
 
 
 def snakemake_document() -> dict[str, Any]:
-    """As WfCommons converts a run of Snakemake: rules that the workflow itself runs have no program."""
+    """Return a run of Snakemake as WfCommons converts it: rules that the workflow itself runs have no program."""
     document = a_document(
         a_task("getReads_ID0000001", [], program="n/a"),
         a_task("getReads_ID0000002", [], program="n/a"),
@@ -45,7 +45,7 @@ def test_stage_of_snakemake_is_the_rule_not_the_program_of_many_rules(tmp_path: 
 
 
 @pytest.mark.parametrize("program", ["n/a", "N/A", "unknown", "None", "null", "-", "", " ", None])
-def test_program_that_stands_for_not_known_is_not_a_stage(tmp_path: Path, program: object) -> None:
+def test_program_that_means_not_known_is_not_a_stage(tmp_path: Path, program: object) -> None:
     document = copy.deepcopy(DIAMOND)
     for task in executed(document):
         task["command"]["program"] = program
@@ -54,7 +54,7 @@ def test_program_that_stands_for_not_known_is_not_a_stage(tmp_path: Path, progra
     assert dict(read(written(tmp_path, document)).tasks_per_stage) == {"prepare": 1, "cook": 2, "serve": 1}
 
 
-def test_category_is_the_stage_wherever_the_file_has_it(tmp_path: Path) -> None:
+def test_category_is_the_stage_wherever_it_is_in_the_file(tmp_path: Path) -> None:
     """Up to 1.4 the category is a field of the format; Nextflow's converters write it into 1.5 too."""
     document = copy.deepcopy(DIAMOND)
     executed(document)[1]["category"] = "boil"
@@ -102,8 +102,8 @@ def test_stage_of_nextflow_is_the_process_without_sample_and_hash(name: str, pro
     assert stages_by_name("Nextflow", name, "OTHER", ids=("ID000001", "ID000002")) == [process, "OTHER"]
 
 
-def test_nextflow_tasks_of_an_ro_crate_are_as_many_stages_as_processes(tmp_path: Path) -> None:
-    """As WfCommons converts an RO-Crate: no program, and a unique name and id for each task."""
+def test_nextflow_tasks_of_an_ro_crate_are_one_stage_per_process(tmp_path: Path) -> None:
+    """WfCommons converts an RO-Crate to tasks without a program, each with a unique name and id."""
     names = [f"NFCORE:QC:FASTQC (sample {number})" for number in range(20)] + ["NFCORE:MULTIQC"]
     document = a_document(*(a_task(f"{name}_#task/{number:032x}", []) for number, name in enumerate(names)))
     document["runtimeSystem"]["name"] = "Nextflow"
@@ -125,8 +125,8 @@ def test_nextflow_tasks_of_an_ro_crate_are_as_many_stages_as_processes(tmp_path:
     }
 
 
-def test_nextflow_program_is_the_process_where_the_name_is_it_and_the_sample() -> None:
-    """As WfCommons read Nextflow's reports; in other files the program is the process's whole script."""
+def test_nextflow_program_is_the_process_if_the_name_is_program_and_sample() -> None:
+    """WfCommons reads Nextflow's reports like this; in other files the program is the process's whole script."""
     tasks = [
         Named("ID1", "fq_lint_gse110004_srr6357070", "", "fq_lint"),
         Named("ID2", "fq_lint_gse110004_srr6357076", "", "fq_lint"),
@@ -179,12 +179,12 @@ def test_number_that_distinguishes_tasks_is_not_part_of_the_process(
     assert stages_by_name("", *names) == processes
 
 
-def test_number_in_every_name_is_a_counter_also_where_the_id_is_another() -> None:
+def test_number_in_every_name_is_a_counter_even_if_the_id_has_another() -> None:
     names = ("mProject_1", "mProject_2", "mDiffFit_3")
     assert stages_by_name("", *names, ids=("ID0", "ID1", "ID2")) == ["mProject", "mProject", "mDiffFit"]
 
 
-def test_number_in_a_name_that_tasks_share_or_that_only_some_have_is_the_processs_own() -> None:
+def test_number_that_tasks_share_or_only_some_have_belongs_to_the_process() -> None:
     ids = ("0", "1", "2", "3")
     assert stages_by_name("Parsl", "stage_1", "stage_1", "stage_2", "sink", ids=ids) == [
         "stage_1",
@@ -203,19 +203,19 @@ def test_single_job_of_snakemake_is_numbered_too() -> None:
     assert stages_by_name("", "phase_2") == ["phase_2"]
 
 
-def test_program_is_the_stage_where_a_name_says_nothing() -> None:
+def test_program_is_the_stage_if_the_name_is_meaningless() -> None:
     tasks = [Named("1", "1", "", "salmon"), Named("ID0000002", "ID0000002", "", "salmon")]
     assert stages_of(tasks, "Snakemake") == ["salmon", "salmon"]
 
 
 @pytest.mark.parametrize("system", ["Snakemake", "snakemake", "SNAKEMAKE 9", "Streamflow-ROCrate", "Airflow"])
-def test_system_is_known_in_any_case_and_with_any_addition(system: str) -> None:
+def test_system_is_recognised_in_any_case_and_with_any_addition(system: str) -> None:
     tasks = [Named("a_ID1", "a_ID1", "", "python"), Named("b_ID2", "b_ID2", "", "python")]
     assert stages_of(tasks, system) == ["a", "b"]
     assert stages_of(tasks, "Pegasus") == ["python", "python"]
 
 
-def test_hostile_names_take_no_longer_than_their_length() -> None:
+def test_hostile_names_take_linear_time() -> None:
     began = time.process_time()
     for name in (
         "a" + "_" * 300_000 + "1",

@@ -1,4 +1,4 @@
-"""The time of a recorded run: every form of `executedAt` that occurs, and only times that an event may have."""
+"""The time of a recorded run: every known form of `executedAt`, and only times that an event may have."""
 
 import copy
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Every version of WfFormat is read, in every way in which its tasks are laid out, named and linked."""
+"""Every version of WfFormat is read, with every layout, naming and linking of its tasks."""
 
 import copy
 import gzip
@@ -156,7 +156,7 @@ def test_old_version_names_a_task_by_its_id_or_its_name(tmp_path: Path, version:
     }
 
 
-def test_old_version_tells_tasks_apart_by_name_where_ids_repeat(tmp_path: Path) -> None:
+def test_old_version_distinguishes_tasks_by_name_if_ids_repeat(tmp_path: Path) -> None:
     document = as_old_version(DIAMOND, "1.4")
     for task in document["workflow"]["tasks"]:
         task["id"] = "ID0000001"
@@ -197,7 +197,7 @@ def test_old_version_counts_in_kilobytes_but_pegasus_in_bytes(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("version", ["1.4", "1.5", "1.6"])
-def test_layout_is_seen_from_the_content_not_from_the_version(tmp_path: Path, version: str) -> None:
+def test_layout_is_detected_by_the_content_not_by_the_version(tmp_path: Path, version: str) -> None:
     """Some programs write the old layout with a new version, or the new one with an old version."""
     assert (
         len(read(written(tmp_path, as_old_version(DIAMOND, "1.3") | {"schemaVersion": version})).tasks) == 4
@@ -225,7 +225,7 @@ def test_whole_numbers_are_ids_too(tmp_path: Path) -> None:
     assert links(read(written(tmp_path, document))) == {"0": (), "1": ("0",)}
 
 
-def test_task_without_an_id_goes_by_its_name(tmp_path: Path) -> None:
+def test_task_without_an_id_is_known_by_its_name(tmp_path: Path) -> None:
     document = copy.deepcopy(DIAMOND)
     del specified(document)[0]["id"]
     specified(document)[1]["id"] = None
@@ -272,7 +272,7 @@ def test_id_of_one_task_that_is_the_name_of_another_means_the_id(tmp_path: Path)
     assert links(read(written(tmp_path, document))) == links(read(written(tmp_path, DIAMOND)))
 
 
-def test_dependencies_said_in_one_direction_only_are_enough(tmp_path: Path) -> None:
+def test_dependencies_in_only_one_direction_are_enough(tmp_path: Path) -> None:
     expected = links(read(written(tmp_path, DIAMOND)))
     for gone, value in (("parents", []), ("children", []), ("parents", None), ("children", None)):
         document = copy.deepcopy(DIAMOND)
@@ -286,7 +286,7 @@ def test_dependencies_said_in_one_direction_only_are_enough(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("stand_in", ["", "n/a", "-", None, "None"])
-def test_parents_that_stand_for_no_parent_are_ignored(tmp_path: Path, stand_in: object) -> None:
+def test_parents_that_mean_no_parent_are_ignored(tmp_path: Path, stand_in: object) -> None:
     document = copy.deepcopy(DIAMOND)
     specified(document)[0]["parents"] = [stand_in]
     specified(document)[3]["children"] = stand_in
@@ -382,7 +382,7 @@ STAND_INS = ("n/a", "N/A", "NA", "unknown", "<unknown>", "(null)", "None", "", "
 
 
 @pytest.mark.parametrize("stand_in", STAND_INS)
-def test_values_that_stand_for_not_known_are_left_out(tmp_path: Path, stand_in: object) -> None:
+def test_values_that_mean_not_known_are_left_out(tmp_path: Path, stand_in: object) -> None:
     document = copy.deepcopy(DIAMOND)
     document["name"] = stand_in
     document["runtimeSystem"] = {"name": stand_in, "version": stand_in}

@@ -1,4 +1,4 @@
-"""Sliding windows: with a clock moved by hand, and compared with counting the list of events."""
+"""Sliding windows, tested with a clock set by hand, and compared with counting the list of events."""
 
 import random
 
@@ -19,7 +19,7 @@ def five_minutes() -> Window[str]:
 
 
 def counted(events: list[tuple[int, str]], now: int) -> dict[str, int]:
-    """Count by the rule itself: the bucket of now, and the buckets that reach into the window before it."""
+    """Count by the rule itself: the current bucket, and the buckets that overlap the window before it."""
     shown: dict[str, int] = {}
     for at, key in events:
         if now // BUCKET - LENGTH // BUCKET <= at // BUCKET <= now // BUCKET:
@@ -31,7 +31,7 @@ def nonzero(window: Window[str]) -> dict[str, int]:
     return {key: count for key, count in window.counts().items() if count}
 
 
-def test_an_event_leaves_when_its_window_has_passed_though_nothing_else_arrives() -> None:
+def test_an_event_leaves_when_its_window_has_passed_even_without_other_events() -> None:
     """Its key stays, with the value 0."""
     window = five_minutes()
     window.add(NOON, "a", 3)
@@ -49,7 +49,7 @@ def test_a_late_event_counts_when_it_occurred_not_when_it_arrived() -> None:
     assert window.counts() == {"a": 0}
 
 
-def test_an_event_from_before_the_window_counts_nowhere() -> None:
+def test_an_event_from_before_the_window_is_not_counted() -> None:
     """An import of last year's executions is not a success of today."""
     window = five_minutes()
     window.add(NOON - LENGTH - BUCKET, "a", 1)
@@ -64,7 +64,7 @@ def test_an_event_from_the_future_waits_until_its_time_has_come() -> None:
     assert window.counts() == {"a": 1}
 
 
-def test_a_clock_that_is_set_back_and_forth_loses_nothing_that_had_not_left() -> None:
+def test_a_clock_that_is_set_back_and_forth_loses_no_event_of_the_window() -> None:
     window = five_minutes()
     window.add(NOON, "a", 1)
     window.advance(NOON - 60)
@@ -87,7 +87,7 @@ def test_a_long_silence_empties_the_window_and_its_memory() -> None:
     steps=st.lists(st.integers(0, 200), min_size=1, max_size=8),
     seed=st.integers(0, 1000),
 )
-def test_at_any_time_it_equals_counting_all_events_whatever_their_order(
+def test_a_window_always_equals_counting_all_events_in_any_order(
     events: list[tuple[int, str]], steps: list[int], seed: int
 ) -> None:
     """Events come in any order while the clock goes on; each arrives while its window may still show it."""
@@ -113,7 +113,7 @@ def test_at_any_time_it_equals_counting_all_events_whatever_their_order(
     seed=st.integers(0, 1000),
 )
 def test_replicas_add_up(events: list[tuple[int, int]], seed: int) -> None:
-    """It does not matter which replica gets an event."""
+    """It does not matter which replica counts an event."""
     one, *replicas = five_minutes(), five_minutes(), five_minutes()
     choose = random.Random(seed)
     for at, count in events:

@@ -1,4 +1,4 @@
-"""Which writers' schemas are accepted: those of JobEvent, and none by which a few bytes could make endless values."""
+"""Which writers' schemas are accepted: those of JobEvent, unless a few bytes could decode to endless values."""
 
 import json
 import subprocess
@@ -23,8 +23,8 @@ def added(field_type: Any) -> str:
     return json.dumps({**SCHEMA, "fields": fields})
 
 
-def test_our_own_schema_is_taken_and_lacks_nothing() -> None:
-    """Also with a field that we do not know yet."""
+def test_our_own_schema_is_accepted() -> None:
+    """It is accepted even with a field that we do not know yet."""
     assert writer_schema(json.dumps(SCHEMA)).missing == {}
     assert writer_schema(added({"type": "array", "items": "string"})).missing == {}
 
@@ -61,7 +61,7 @@ CHAIN = [
 ]
 
 
-def test_a_record_that_contains_itself_is_taken() -> None:
+def test_a_record_that_contains_itself_is_accepted() -> None:
     """Its events are read as deeply as the payload nests."""
     schema = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "more", "type": TREE}]}
     payload = encode({**EVENT, "more": {"below": [{"below": [{"below": []}]}]}}, schema)
@@ -78,12 +78,12 @@ def test_a_record_that_contains_itself_is_taken() -> None:
     ],
     ids=[
         "nested a million times",
-        "nested without end",
-        "100 records inside of each other",
+        "nested endlessly",
+        "100 nested records",
         "20,000 of them",
     ],
 )
-def test_a_payload_that_nests_deep_does_not_end_the_process(
+def test_a_deeply_nested_payload_does_not_end_the_process(
     more: list[Any], rest: bytes, becomes: bytes
 ) -> None:
     """The operating system would kill a reader that recurses in C, again at each redelivery."""
@@ -104,7 +104,7 @@ def test_a_payload_that_nests_deep_does_not_end_the_process(
 
 
 def doubling(first: Any, times: int) -> list[dict[str, Any]]:
-    """Return nested records, each with the one before twice."""
+    """Return nested records, each of which contains the previous one twice."""
     records = [{"type": "record", "name": "D0", "fields": [{"name": "a", "type": first}]}]
     for number in range(1, times):
         both = [{"name": name, "type": f"D{number - 1}"} for name in "ab"]
@@ -112,8 +112,8 @@ def doubling(first: Any, times: int) -> list[dict[str, Any]]:
     return records
 
 
-def test_records_that_make_billions_of_values_of_no_bytes_are_refused() -> None:
-    """Forty records, each with the one before twice, the first a null: an empty payload makes 2^40 values."""
+def test_records_with_billions_of_values_of_no_bytes_are_refused() -> None:
+    """The first of forty records is a null, and each contains the previous one twice: an empty payload has 2^40 values."""
     fields = [{"name": f"more{number}", "type": kind} for number, kind in enumerate(doubling("null", 40))]
     with pytest.raises(SchemaError, match="values that take no bytes"):
         writer_schema(json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], *fields]}))
@@ -136,7 +136,7 @@ def test_records_that_make_billions_of_values_of_no_bytes_are_refused() -> None:
         (7, "expected an Avro type"),
     ],
 )
-def test_a_type_that_is_not_avro_is_refused_by_what_is_wrong_with_it(change: Any, said: str) -> None:
+def test_a_type_that_is_not_avro_is_refused_with_the_fault(change: Any, said: str) -> None:
     with pytest.raises(SchemaError, match=said):
         writer_schema(added(change))
 
@@ -155,6 +155,6 @@ def test_every_difference_is_named_at_once() -> None:
     "text", ["", "{", "[]", '"string"', '{"type": "record", "name": "JobEvent", "fields": []}', "null"]
 )
 def test_a_schema_that_is_not_a_job_event_is_refused(text: str) -> None:
-    """We raise our own error, for every error that fastavro raises."""
+    """Our own error replaces every error that fastavro raises."""
     with pytest.raises(SchemaError):
         writer_schema(text)

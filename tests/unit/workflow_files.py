@@ -1,4 +1,4 @@
-"""Small WfFormat documents for tests, as parsed JSON, and how to write them to a file."""
+"""Small WfFormat documents for tests, as parsed JSON, and a function that writes them to a file."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from schemas.errors import InputError
 def a_task(
     task: str, parents: list[str], seconds: float = 1.0, program: str = "cook"
 ) -> tuple[dict[str, Any], ...]:
-    """The two entries of a task: in the specification and in the execution."""
+    """Return the two entries of a task: in the specification and in the execution."""
     return (
         {"id": task, "name": task, "parents": parents},
         {"id": task, "runtimeInSeconds": seconds, "command": {"program": program}},
@@ -22,7 +22,7 @@ def a_task(
 
 
 def a_document(*tasks: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """A whole, small WfFormat document; children are filled in from the parents."""
+    """Return a small, complete WfFormat document; children are filled in from the parents."""
     specified = [copy.deepcopy(task[0]) for task in tasks]
     for entry in specified:
         entry["children"] = [other["id"] for other in specified if entry["id"] in other["parents"]]

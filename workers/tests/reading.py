@@ -28,7 +28,7 @@ CONTRACT = fastavro.parse_schema(_plain(json.loads(_SCHEMA_FILE.read_text())))
 
 
 def decode(payload: bytes) -> Event:
-    """Decode one event with the contract's file; no byte may be left over."""
+    """Decode one event with the contract's file, and assert that no byte is left over."""
     buffer = io.BytesIO(payload)
     event = fastavro.schemaless_reader(buffer, CONTRACT, None)
     assert buffer.tell() == len(payload)
@@ -56,7 +56,7 @@ class Topic(NamedTuple):
         return found
 
     def messages(self, patience_seconds: float = 0.5) -> list[tuple[str, bytes]]:
-        """Return key and payload of every message; the topic has ended when no message comes for a while."""
+        """Return key and payload of every message; stop when no message comes for a while."""
         client = pulsar.Client(self.url, logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull))
         found = []
         try:

@@ -1,10 +1,10 @@
-"""A publishing process that notes which events were accepted: after faults, the tables are compared with its notes.
+"""A publishing process that records which events were accepted. After faults, the tables are compared with its records.
 
     python workers/tests/tally_worker.py TALLY_DIR [--events N] [--group N] [--pause SECONDS] [--processes N]
 
-Settings come from the environment (JOBTRAIL_PULSAR_URL, JOBTRAIL_TOPIC, JOBTRAIL_SPOOL_DIR, …). Each process (forked from
-the first, as prefork servers do) writes `TALLY_DIR/<pid>-<random>.accepted`: one job id on each line, after `flush()`
-returned that the broker or the spool has it. A job listed there must arrive; any other may or may not.
+Settings come from the environment (JOBTRAIL_PULSAR_URL, JOBTRAIL_TOPIC, JOBTRAIL_SPOOL_DIR, …). Each process is forked from
+the first, as in prefork servers. It writes one job id per line to `TALLY_DIR/<pid>-<random>.accepted`, after `flush()` has
+confirmed that the broker or the spool has the event. A job listed there must arrive; any other may or may not.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import jobtrail
 
 
 def main() -> None:
-    """Publish until each process has had `--events` accepted; 0 means for ever."""
+    """Publish until `--events` of each process were accepted; 0 means for ever."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tally", type=Path)
     parser.add_argument("--events", type=int, default=0)
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def publish(tally: Path, events: int, group: int, pause: float) -> None:
-    """Publish groups of events, and note each group that was accepted as a whole."""
+    """Publish groups of events, and record each group that was accepted as a whole."""
     name = f"{os.getpid()}-{os.urandom(4).hex()}"
     number = 0
     with (tally / f"{name}.accepted").open("a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Describing an exception: category by table, origin in the job's own code, both ends of the trace."""
+"""Descriptions of an exception: category by table, origin in the job's own code, both ends of the trace."""
 
 import asyncio
 import json
@@ -81,7 +81,7 @@ def test_origin_is_the_innermost_frame_outside_installed_code() -> None:
     assert origin_of(None, ()) == ""
 
 
-def test_own_code_limits_where_the_origin_is_looked_for() -> None:
+def test_own_code_limits_the_search_for_the_origin() -> None:
     library = types.ModuleType("kino.fetch")
     exec("def fetch(go):\n    return go()", vars(library))
     error = raised(lambda: library.fetch(fail))

@@ -19,7 +19,7 @@ from schemas import generate
 from schemas.generate_record import generate_record
 from workers.tests.reading import CONTRACT, decode
 
-# Short texts, repeated texts, and lengths around those where the length prefix needs one more byte.
+# Short texts, repeated texts, and lengths around those at which the length prefix needs one more byte.
 TEXT = (
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
     | st.sampled_from(["", "cpu", "MoviePageJob", "żółć", "🎬"])
@@ -115,7 +115,7 @@ def test_remembered_texts_are_bounded() -> None:
 
 
 def test_value_equal_to_a_remembered_text_is_still_fitted() -> None:
-    """A member of a string enum equals its value, and a job may put any object into a field."""
+    """A member of a string enum equals its value, and a job may pass any object as a field."""
 
     class Queue(StrEnum):
         CPU = "cpu"
@@ -250,7 +250,7 @@ def test_field_type_without_a_writer_is_refused_when_the_code_is_generated(kind:
 
 
 def test_job_id_of_a_str_subclass_becomes_plain_text() -> None:
-    """The key that is kept and sent is a plain str: it runs no code of the job."""
+    """The stored and sent key is a plain str, which runs no code of the job."""
 
     class Id(str):
         pass

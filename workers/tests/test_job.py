@@ -61,7 +61,7 @@ def test_messages_are_keyed_by_the_job(events: Topic) -> None:
     assert [key for key, _ in events.messages()] == ["page-1", "page-1"]
 
 
-def test_root_names_itself_and_a_job_inside_is_its_child(events: Topic) -> None:
+def test_root_names_itself_and_a_nested_job_is_its_child(events: Topic) -> None:
     with jobtrail.job("SyncJob", job_id="sync", source="kino"), jobtrail.job("PageJob", job_id="page"):
         with jobtrail.job("DetailJob", job_id="detail"):
             pass
@@ -231,7 +231,7 @@ def test_job_entered_again_is_its_next_attempt(events: Topic) -> None:
     assert states == [(1, "executing"), (1, "retryable"), (2, "executing"), (2, "completed")]
 
 
-def test_decorated_function_is_a_job_at_each_call(events: Topic) -> None:
+def test_each_call_of_a_decorated_function_is_a_job(events: Topic) -> None:
     @jobtrail.job(queue="scraping", external_id=lambda movie, **_: f"movie:{movie}", args=True)
     def import_movie(movie: int, *, token: str) -> int:
         """Import one."""

@@ -59,7 +59,7 @@ def test_all_events_arrive_and_those_of_a_job_share_a_partition(parts: list[Topi
     assert jobtrail.flush(30)
     found = [[event["job_id"] for event in part.read(flush=False)] for part in parts]
     assert all(found), "a partition got nothing"
-    # Both events of each job are in one partition, one after the other.
+    # Both events of each job are in the same partition, in order.
     assert sorted(itertools.chain(*found)) == sorted(2 * JOBS)
     assert sum(len(set(jobs)) for jobs in found) == len(JOBS)
 

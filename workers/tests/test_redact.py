@@ -1,4 +1,4 @@
-"""Secrets never leave the process: not in messages, traces, arguments or meta, whatever form they come in."""
+"""Secrets never leave the process: not in messages, traces, arguments or meta, in any form."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ EVENT: dict[str, Any] = {
 
 
 def published(**fields: Any) -> dict[str, Any]:
-    """What is sent of an event with these fields."""
+    """Return an event with these fields as it is sent."""
     return decode(encode({**EVENT, **fields})[1])
 
 
@@ -55,7 +55,7 @@ def test_message_of_an_exception_is_redacted(form: Form) -> None:
 
 
 @FORM
-def test_message_and_trace_that_a_bridge_gives_are_redacted(form: Form) -> None:
+def test_message_and_trace_from_a_bridge_are_redacted(form: Form) -> None:
     error = published(error={"message": form.text, "stacktrace": form.text})["error"]
     assert_redacted(form, error["message"])
     assert_redacted(form, error["stacktrace"])
@@ -78,7 +78,7 @@ def test_notes_and_causes_are_redacted(form: Form) -> None:
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_text_without_a_secret_is_sent_as_it_is(text: str) -> None:
+def test_text_without_a_secret_is_sent_unchanged(text: str) -> None:
     found = published(error=error_of(ValueError(text), {}, ()), meta={"text": text})
     assert found["error"]["message"] == text
     assert found["error"]["stacktrace"] == f"ValueError: {text}\n"
@@ -88,7 +88,7 @@ def test_text_without_a_secret_is_sent_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("depth", [0, 1, 5])
-def test_argument_by_the_name_of_a_secret_is_redacted_at_any_depth(name: str, depth: int) -> None:
+def test_argument_with_the_name_of_a_secret_is_redacted_at_any_depth(name: str, depth: int) -> None:
     value: Any = {name: "swordfish", "kept": 1}
     for level in range(depth):
         value = [value] if level % 2 else {"inner": value}
@@ -99,7 +99,7 @@ def test_argument_by_the_name_of_a_secret_is_redacted_at_any_depth(name: str, de
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
-def test_argument_by_another_name_is_recorded(name: str) -> None:
+def test_argument_with_another_name_is_recorded(name: str) -> None:
     assert json.loads(args_json({name: "swordfish"}, RULES)) == {name: "swordfish"}
 
 
@@ -115,7 +115,7 @@ class Login(NamedTuple):
     api_key: str
 
 
-Plain = namedtuple("Plain", ["user", "auth"])  # as code without types has it
+Plain = namedtuple("Plain", ["user", "auth"])  # as in code without types
 
 
 class Model(BaseModel):
@@ -204,22 +204,22 @@ def test_object_is_recorded_by_its_fields() -> None:
     ]
 
 
-def test_object_that_holds_itself_ends() -> None:
+def test_object_that_contains_itself_is_recorded() -> None:
     account = Account("bob", "hunter2")
-    account.user = account  # type: ignore[assignment]  # as careless programs do
+    account.user = account  # type: ignore[assignment]  # a careless program
     text = args_json(account, RULES)
     assert "[too deep]" in text
     assert "hunter2" not in text
 
 
-def test_list_of_two_names_is_not_taken_for_a_header() -> None:
+def test_list_of_two_names_is_not_mistaken_for_a_header() -> None:
     assert json.loads(args_json({"fields": ["password", "email"]}, RULES)) == {
         "fields": ["password", "email"]
     }
 
 
-def test_secret_that_a_limit_would_cut_is_redacted_before() -> None:
-    """Half of a secret is not known as one."""
+def test_secret_is_redacted_before_a_limit_cuts_it() -> None:
+    """Half of a secret would not be recognised."""
     for length in range(4_050, 4_100):
         error = published(error=error_of(ValueError("x" * length + " amqp://app:hunter2@mq"), {}, ()))[
             "error"
@@ -246,7 +246,7 @@ def test_lines_of_code_stay_readable_in_a_trace_without_their_secrets() -> None:
     assert 'raise ValueError(f"{len(password)}{token}")' in trace
 
 
-def test_addresses_in_names_have_no_password_and_job_ids_stay_as_they_are() -> None:
+def test_addresses_in_names_have_no_password_and_job_ids_are_unchanged() -> None:
     found = published(
         job_id="https://x/?token=hunter2",
         external_id="https://bob:hunter2@h.example/4711",
@@ -257,7 +257,7 @@ def test_addresses_in_names_have_no_password_and_job_ids_stay_as_they_are() -> N
     assert found["source"] == f"https://feed.example/?api_key={REDACTED}&page=1"
 
 
-def test_nothing_that_a_job_sends_holds_its_secrets(events: Topic) -> None:
+def test_nothing_that_a_job_sends_contains_its_secrets(events: Topic) -> None:
     def work(password: str, *, options: object) -> None:
         raise ConnectionError(f"cannot reach amqp://app:{password}@mq, {options}")
 
@@ -276,7 +276,7 @@ def test_nothing_that_a_job_sends_holds_its_secrets(events: Topic) -> None:
     assert sum("[redacted]" in repr(event) for event in found) >= 4
 
 
-def test_nothing_in_the_spool_holds_secrets(unsent: None, spool_directory: Path) -> None:
+def test_nothing_in_the_spool_contains_secrets(unsent: None, spool_directory: Path) -> None:
     jobtrail.configure(pulsar_url="pulsar://app:hunter2@127.0.0.1:1", spool=True, spool_after_seconds=0)
     with pytest.raises(ValueError, match="x"), jobtrail.job("W", args={"password": "hunter2"}):
         raise ValueError("x https://app:hunter2@h")
@@ -286,7 +286,7 @@ def test_nothing_in_the_spool_holds_secrets(unsent: None, spool_directory: Path)
     assert segment.stat().st_mode & 0o077 == 0
 
 
-def test_further_names_of_the_settings_count_everywhere(events: Topic) -> None:
+def test_configured_names_are_redacted_everywhere(events: Topic) -> None:
     jobtrail.configure(namespace="tests", pulsar_url=events.url, topic=events.name, redact_keys=("pesel",))
     with (
         pytest.raises(ValueError, match="x"),
@@ -326,7 +326,7 @@ def test_errors_and_logs_of_the_sdk_show_no_secrets(unsent: None, caplog: pytest
         {"own_code": "password=hunter2"},
     ],
 )
-def test_setting_that_cannot_be_used_is_named_without_its_secret(setting: dict[str, Any]) -> None:
+def test_invalid_setting_is_named_without_its_secret(setting: dict[str, Any]) -> None:
     with pytest.raises(jobtrail.ConfigurationError) as raised:
         jobtrail.configure(**setting)
     assert "ter2" not in str(raised.value)
@@ -340,7 +340,7 @@ def test_settings_and_their_errors_show_no_secret() -> None:
     assert "hunter2" not in explain(ValueError("invalid URL pulsar://us:hunter2@x"), settings)
 
 
-def test_failures_that_differ_in_a_secret_alone_have_one_message() -> None:
+def test_failures_that_differ_only_in_a_secret_have_one_message() -> None:
     messages = {
         published(error=error_of(ValueError(f"401 for https://h/?token={secret}&x=1"), {}, ()))["error"][
             "message"
@@ -350,8 +350,8 @@ def test_failures_that_differ_in_a_secret_alone_have_one_message() -> None:
     assert messages == {f"401 for https://h/?token={REDACTED}&x=1"}
 
 
-def test_text_without_any_sign_of_a_secret_costs_next_to_nothing() -> None:
-    """About 1 µs; the bound is for a machine that is busy."""
+def test_text_without_any_sign_of_a_secret_costs_almost_nothing() -> None:
+    """It takes about 1 µs; the bound allows for a busy machine."""
     text = "seat map has no rows: showtime 4711 of cinema 12"
     best = min(_seconds(text) for _ in range(20))
     assert best < 20e-6

@@ -68,7 +68,7 @@ def test_job_takes_any_options(unsent: None, options: dict[str, Any]) -> None:
         ran = True
     assert ran
     assert jobtrail.current() is None
-    # An option that cannot be used costs neither the events nor the other options.
+    # An unusable option loses neither the events nor the other options.
     assert jobtrail.stats().accepted >= accepted + 2
     assert "internal" not in jobtrail.stats().dropped
 
@@ -97,7 +97,7 @@ def test_event_takes_any_fields(unsent: None, fields: dict[str, Any]) -> None:
     before = jobtrail.stats()
     accepted = jobtrail.event(**{"job_id": "1", "worker": "W", "state": "completed", **fields})
     after = jobtrail.stats()
-    # The result matches the counts: the event is accepted, or dropped for a reason.
+    # The result agrees with the counts: the event is accepted, or dropped for a reason.
     assert after.accepted - before.accepted == int(accepted)
     assert sum(after.dropped.values()) - sum(before.dropped.values()) == int(not accepted)
 

@@ -1,4 +1,4 @@
-"""Sending: bounded, in the background, counted; the broker away, back, refusing; the end of the program."""
+"""Sending: bounded, in the background and counted, with a broker that is away, comes back or refuses, and at exit."""
 
 import logging
 import os
@@ -37,9 +37,9 @@ def test_events_reach_both_brokers(any_url: str) -> None:
 
 
 def test_refused_schema_is_logged_in_one_line_with_the_cure(pulsar_url: str) -> None:
-    """Run in its own process: pulsar-client's logger is set once in a process, by the first client made."""
+    """This runs in its own process, because the first client of a process sets pulsar-client's logger for good."""
 
-    class Other(pulsar.schema.Record):  # type: ignore[misc]  # pulsar-client carries no types
+    class Other(pulsar.schema.Record):  # type: ignore[misc]  # pulsar-client has no types
         number = pulsar.schema.Integer()
 
     topic = Topic(pulsar_url, new_topic())
@@ -49,11 +49,11 @@ def test_refused_schema_is_logged_in_one_line_with_the_cure(pulsar_url: str) -> 
     program = """
         import logging, time, jobtrail
         logging.basicConfig(format="%(message)s")
-        said = []
-        logging.getLogger("jobtrail").addFilter(lambda record: said.append(record) or True)
+        records = []
+        logging.getLogger("jobtrail").addFilter(lambda record: records.append(record) or True)
         jobtrail.event(job_id="1", worker="W", state="completed")
         deadline = time.monotonic() + 60
-        while not said and time.monotonic() < deadline:
+        while not records and time.monotonic() < deadline:
             time.sleep(0.05)
         jobtrail.shutdown(0)
     """
@@ -61,11 +61,11 @@ def test_refused_schema_is_logged_in_one_line_with_the_cure(pulsar_url: str) -> 
     lines = (ended.stdout + ended.stderr).splitlines()
     assert "incompatible" in lines[0]
     assert topic.name in lines[0]
-    assert len(lines) <= 2, lines  # the second: the drop of the event at the end
+    assert len(lines) <= 2, lines  # the second one reports the event that is dropped at the end
     assert not any("IncompatibleSchema" in line for line in lines)
 
 
-def test_job_is_not_held_up_while_the_broker_is_away(unsent: None) -> None:
+def test_job_is_not_delayed_while_the_broker_is_away(unsent: None) -> None:
     slowest = 0.0
     for number in range(12_000):
         started = time.monotonic()
@@ -113,8 +113,8 @@ def test_events_made_while_the_broker_is_away_arrive_when_it_is_back(tmp_path: P
     fresh()
 
 
-def test_bell_is_rung_once_until_it_is_heard() -> None:
-    """While events come without a pause, the sender's thread never sleeps, and each batch would ring again."""
+def test_bell_is_rung_once_until_the_sender_has_heard_it() -> None:
+    """While events come without a pause, the sender's thread never sleeps, and each batch would ring the bell again."""
     sender = Sender(Config(spool=False), _counts.Counts())
     for _ in range(1_000):
         sender._ring()
@@ -155,7 +155,7 @@ def test_drops_are_logged_at_once_and_then_once_a_minute(caplog: pytest.LogCaptu
     assert all(record.levelno == logging.WARNING and record.name == "jobtrail" for record in caplog.records)
 
 
-def test_event_that_cannot_be_encoded_costs_no_other_event(events: Topic) -> None:
+def test_event_that_cannot_be_encoded_loses_no_other_event(events: Topic) -> None:
     with jobtrail.job("Before"):
         pass
     with jobtrail.job("Broken") as job:
@@ -178,17 +178,17 @@ def test_more_expected_children_than_an_event_may_name_are_left_out(events: Topi
     assert jobtrail.stats().dropped == {"left_out": 1}
 
 
-def test_event_larger_than_the_broker_takes_is_dropped_and_logged(
+def test_event_larger_than_the_broker_accepts_is_dropped_and_logged(
     events: Topic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Pulsar's client would not answer for it, and the events beside it would look sent."""
+    """Pulsar's client would never report its result, and the events beside it would look sent."""
     monkeypatch.setattr(_encode, "PAYLOAD_LIMIT_BYTES", 1_000)
     jobtrail.event(job_id="large", worker="W", state="completed", args="x" * 1_000)
     jobtrail.event(job_id="small", worker="W", state="completed")
     assert [event["job_id"] for event in events.read()] == ["small"]
     stats = jobtrail.stats()
     assert (stats.sent, stats.dropped) == (1, {"invalid": 1})
-    wait_until(lambda: bool(caplog.records), "the line of the drop")
+    wait_until(lambda: bool(caplog.records), "the log line of the drop")
     assert "at most 1000 can be sent: job 'large'" in caplog.records[0].getMessage()
 
 

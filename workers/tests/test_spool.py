@@ -1,4 +1,4 @@
-"""The spool: events that the broker does not take are kept on disk and arrive later, sent by any living process."""
+"""The spool: events that the broker does not accept are kept on disk, and any living process sends them later."""
 
 import os
 import signal
@@ -97,7 +97,7 @@ def test_file_with_a_cut_or_changed_head_is_refused() -> None:
             read(data[:length])
 
 
-def test_spool_never_holds_more_than_its_bytes(make: Callable[..., Spool]) -> None:
+def test_spool_never_exceeds_its_size(make: Callable[..., Spool]) -> None:
     spools = [make(max_bytes=70_000) for _ in range(3)]
     accepted = sum(spool.append(MESSAGES) for _ in range(40) for spool in spools)
     assert 0 < accepted < 120
@@ -202,7 +202,7 @@ def test_failed_fsync_accepts_nothing(make: Callable[..., Spool], monkeypatch: p
 
 
 def test_events_outlive_the_broker_and_the_process(tmp_path: Path) -> None:
-    """A process makes events while the broker is away, and ends; the next process sends them."""
+    """A process publishes events while the broker is away, and ends; the next process sends them."""
     with LiteServer(tmp_path) as server:
         topic = Topic(server.url, new_topic())
         server.stop()
@@ -264,7 +264,7 @@ def test_broker_that_never_answers_delays_no_job(tmp_path: Path, spool_directory
 
 
 def test_forked_and_killed_workers_lose_no_accepted_event(tmp_path: Path) -> None:
-    """The broker is away; forked workers share a spool and are killed at work; another process sends everything."""
+    """While the broker is away, forked workers with one spool are killed; another process then sends everything."""
     (tmp_path / "tally").mkdir()
     with LiteServer(tmp_path) as server:
         topic = Topic(server.url, new_topic())
@@ -303,7 +303,7 @@ def test_forked_and_killed_workers_lose_no_accepted_event(tmp_path: Path) -> Non
 
 
 def tally(place: Path) -> set[str]:
-    """Return the job ids that the workers noted as accepted."""
+    """Return the job ids that the workers recorded as accepted."""
     return {
         line for path in (place / "tally").glob("*.accepted") for line in path.read_text().split("\n")[:-1]
     }

@@ -12,7 +12,7 @@ from jobtrail._redact import args_json
 from jobtrail._redaction import Redactor
 from jobtrail._text import clean, cut_end, cut_middle, identifier, small_map, text_of
 
-# With lone surrogates and NUL, which st.text() omits or rarely finds.
+# These have lone surrogates and NUL, which st.text() omits or rarely finds.
 ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from("\0\ud800\udfff😀ąz"), max_size=200)
 LIMITS = st.integers(min_value=40, max_value=120)
 RULES = Redactor()
@@ -30,7 +30,7 @@ def test_identifier_fits_and_is_unchanged_when_fitted_again(text: str, limit: in
 
 
 @given(st.text("ab", min_size=41, max_size=60), st.text("ab", min_size=41, max_size=60))
-def test_long_identifiers_that_differ_stay_apart(one: str, other: str) -> None:
+def test_long_identifiers_that_differ_stay_different(one: str, other: str) -> None:
     assert (identifier(one, 40) == identifier(other, 40)) == (one == other)
 
 
