@@ -182,11 +182,11 @@ class _Played:
             publishers.check()
             if time.monotonic() > until:
                 site.director.remove(trap)
-                self._note(fault, counts=False, note="no process reached the step")
+                self._record(fault, counts=False, note="no process reached the step")
                 return
         ongoing = KINDS[fault.kind](site, fault, caught[0])
         if ongoing is None:
-            self._note(fault, counts=True, note="")
+            self._record(fault, counts=True, note="")
         else:
             self._ongoing.append(ongoing)
 
@@ -203,16 +203,16 @@ class _Played:
             if over:
                 self._ongoing.remove(one)
                 note = one.end()
-                self._note(one.fault, counts=note != NO_EFFECT, note=note)
+                self._record(one.fault, counts=note != NO_EFFECT, note=note)
         site.fleet.tend()
         site.rebuilding.tend(again=False)
 
     def _end_all(self) -> None:
         for one in self._ongoing:
-            self._note(one.fault, counts=False, note=f"ended with the scenario: {one.end()}")
+            self._record(one.fault, counts=False, note=f"ended with the scenario: {one.end()}")
         self._ongoing.clear()
 
-    def _note(self, fault: Fault, *, counts: bool, note: str) -> None:
+    def _record(self, fault: Fault, *, counts: bool, note: str) -> None:
         self.done.append(Done(fault.kind, fault.step, counts, note))
         self._say(f"{self._plan.name}: {fault.kind} at {fault.step!r}{': ' if note else ''}{note}")
 

@@ -28,9 +28,9 @@ from testing.publish import publish
 from testing.services import Service, service, wait_until
 from testing.topics import own_topic, service_settings
 from testing.workload import Message, messages
-from tests.faults.held import Held, held
 from tests.faults.network import Path as NetworkPath
 from tests.faults.network import pulsar_path
+from tests.faults.resources import Resources, resources_of
 from tests.law.oracle import oracle
 from tests.law.tables import difference, read_tables
 
@@ -191,19 +191,19 @@ def ready_after(running: Service) -> float:
     return time.monotonic() - began
 
 
-def hold(running: list[Service], seconds: float) -> list[tuple[Held, Held]]:
-    """Return what each process holds shortly after the outage began, and at its end."""
+def resources_during(running: list[Service], seconds: float) -> list[tuple[Resources, Resources]]:
+    """Return the resources of each process shortly after the outage began, and at its end."""
     settling = min(1.0, seconds / 2)
     time.sleep(settling)
-    first = [held(one.process.pid) for one in running]
+    first = [resources_of(one.process.pid) for one in running]
     time.sleep(seconds - settling)
     for one in running:
         assert one.process.poll() is None, one.end_of_log()
         assert one.get("/healthz")[0] == 200, one.get("/healthz")
-    return [(before, held(one.process.pid)) for before, one in zip(first, running, strict=True)]
+    return [(before, resources_of(one.process.pid)) for before, one in zip(first, running, strict=True)]
 
 
-def assert_no_growth(first: Held, last: Held) -> None:
+def assert_no_growth(first: Resources, last: Resources) -> None:
     assert last.megabytes - first.megabytes < GROWTH_MEGABYTES, f"{first} became {last}"
     assert last.threads <= first.threads + LATE_THREADS, f"{first} became {last}"
     assert last.files <= first.files + 4, f"{first} became {last}"
@@ -227,14 +227,14 @@ def test_the_aggregator_survives_outages_of_the_database(
     with service("aggregate", environment(topic, pulsar.url, postgres.url), tmp_path / "log") as running:
         send()
         wait_until(lambda: ends(postgres.admin_url) > 0, "the first batch", running.end_of_log)
-        before = held(running.process.pid)
+        before = resources_of(running.process.pid)
         for number, way in enumerate(DATABASE_OUTAGES):
             heal = way(postgres)
             if parts:
                 send()
             message = wait_not_ready(running, "database")
             seconds = OUTAGE_SECONDS if number == 0 else SHORT_SECONDS
-            [(first, last)] = hold([running], seconds)
+            [(first, last)] = resources_during([running], seconds)
             heal()
             back = ready_after(running)
             if parts:
@@ -245,7 +245,7 @@ def test_the_aggregator_survives_outages_of_the_database(
             )
             assert back < BACK_WITHIN_SECONDS, report[-1]
             assert_no_growth(first, last)
-        after = held(running.process.pid)
+        after = resources_of(running.process.pid)
         assert_no_growth(before, after)
         assert running.stop() == 0, running.end_of_log()
     with psycopg.connect(postgres.admin_url) as connection:
@@ -278,7 +278,7 @@ def test_both_consumers_survive_outages_of_the_broker(
         send()
         for running in both:
             wait_for_count(running, len(published))
-        before = [held(running.process.pid) for running in both]
+        before = [resources_of(running.process.pid) for running in both]
 
         def closed() -> Callable[[], None]:
             path.refuse()
@@ -293,7 +293,7 @@ def test_both_consumers_survive_outages_of_the_broker(
             message = [wait_not_ready(running, "broker") for running in both]
             # After 7 s, Pulsar's client pauses for 6 s: the consumers must not wait for that.
             seconds = max(7.0, OUTAGE_SECONDS) if number == 0 else SHORT_SECONDS
-            holds = hold(both, seconds)
+            pairs = resources_during(both, seconds)
             heal()
             began = time.monotonic()
             for running in both:
@@ -304,9 +304,9 @@ def test_both_consumers_survive_outages_of_the_broker(
                 wait_for_count(running, len(published))
             report.append(f"{way.__name__:<7} {seconds:>4.0f} s, ready {back:>4.1f} s after; {message[0]}")
             assert back < BACK_WITHIN_SECONDS, report[-1]
-            for first, last in holds:
+            for first, last in pairs:
                 assert_no_growth(first, last)
-        after = [held(running.process.pid) for running in both]
+        after = [resources_of(running.process.pid) for running in both]
         for running in both:
             assert running.stop() == 0, running.end_of_log()
     with psycopg.connect(database_url) as connection:

@@ -149,11 +149,11 @@ def _lost_and_double(expected: Tables, found: Tables) -> tuple[int, int]:
     for table, columns in COUNTS.items():
         for column in columns:
             place = COLUMNS[table].index(column)
-            right, is_ = _sum(expected, table, place), _sum(found, table, place)
+            right, is_ = _total(expected, table, place), _total(found, table, place)
             lost += max(0, right - is_)
             double += max(0, is_ - right)
     return lost, double
 
 
-def _sum(tables: Tables, table: str, place: int) -> int:
+def _total(tables: Tables, table: str, place: int) -> int:
     return sum(row[place] * count for row, count in tables[table].items())

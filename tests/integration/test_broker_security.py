@@ -1,4 +1,4 @@
-"""TLS and tokens, with a real broker that demands them."""
+"""TLS and tokens, with a real broker that checks them."""
 
 import base64
 import hashlib

@@ -181,7 +181,7 @@ def test_retry_while_the_broker_is_away_changes_nothing(
         ["list", "--since", "soon"],
     ],
 )
-def test_ambiguous_options_are_refused(
+def test_invalid_or_incomplete_options_are_refused(
     jobtrail: Jobtrail, session: psycopg.Connection, arguments: list[str]
 ) -> None:
     keep(session, letter(1))

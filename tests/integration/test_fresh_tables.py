@@ -1,4 +1,4 @@
-"""Answers about large runs in tables that were just loaded, of which the planner has no statistics yet.
+"""Answers about large runs in tables that were just loaded, before the planner has statistics.
 
 Autovacuum analyses tables after about a minute; a person may ask sooner. So every answer must be quick without
 statistics: every join of a run's jobs is hashed, and every look-up uses an index.

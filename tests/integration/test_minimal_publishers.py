@@ -21,7 +21,7 @@ LEAST = {"queue": "", "max_attempts": 0}
 """The fields that `story.event` would otherwise fill."""
 
 
-def least(worker: str, job_id: str, state: str, at: int, parent: str = "", **fields: Any) -> Event:
+def minimal_event(worker: str, job_id: str, state: str, at: int, parent: str = "", **fields: Any) -> Event:
     """Return an event with only the required fields, and the parent if there is one."""
     place = {"parent_job_id": parent} if parent else {}
     return event(worker, job_id, state, at, **LEAST, **place, **fields)
@@ -30,10 +30,10 @@ def least(worker: str, job_id: str, state: str, at: int, parent: str = "", **fie
 def family() -> list[Event]:
     """Return the ends of a root, two children and a grandchild, without root and depth."""
     return [
-        least("SyncJob", "r", "completed", ago(minutes=30)),
-        least("PageJob", "a", "completed", ago(minutes=20), "r"),
-        least("PageJob", "b", "discarded", ago(minutes=20), "r"),
-        least("DetailJob", "c", "cancelled", ago(minutes=10), "a"),
+        minimal_event("SyncJob", "r", "completed", ago(minutes=30)),
+        minimal_event("PageJob", "a", "completed", ago(minutes=20), "r"),
+        minimal_event("PageJob", "b", "discarded", ago(minutes=20), "r"),
+        minimal_event("DetailJob", "c", "cancelled", ago(minutes=10), "a"),
     ]
 
 
@@ -91,7 +91,7 @@ def test_a_job_in_the_middle_of_a_run_has_its_depth_in_the_run(database_url: str
     [{}, {"root_job_id": "r"}, {"root_job_id": "r", "depth": 0}, {"depth": 0}, {"parent_job_id": "r"}],
     ids=["nothing", "root", "root-depth", "depth", "itself-as-parent"],
 )
-def test_a_root_is_a_run_with_any_subset_of_root_parent_and_depth(
+def test_a_root_is_a_run_with_any_of_the_fields_of_its_place(
     database_url: str, place: dict[str, Any]
 ) -> None:
     events = [
@@ -118,8 +118,8 @@ def test_a_root_is_a_run_with_any_subset_of_root_parent_and_depth(
 
 def test_a_job_with_a_parent_or_another_root_is_not_a_run(database_url: str) -> None:
     events = [
-        least("SyncJob", "r", "completed", ago(minutes=30)),
-        least("PageJob", "a", "completed", ago(minutes=20), "r"),
+        minimal_event("SyncJob", "r", "completed", ago(minutes=30)),
+        minimal_event("PageJob", "a", "completed", ago(minutes=20), "r"),
         event("PageJob", "b", "completed", ago(minutes=20), root_job_id="r"),
     ]
     with closing(store_events(database_url, events)) as connection:
@@ -129,7 +129,7 @@ def test_a_job_with_a_parent_or_another_root_is_not_a_run(database_url: str) -> 
 def test_a_later_event_with_a_real_root_wins(database_url: str) -> None:
     """An end has no root, and a start has one; they come in either order."""
     start = event("PageJob", "a", "executing", ago(minutes=20), **placed("r", "r", 1))
-    end = least("PageJob", "a", "completed", ago(minutes=10))
+    end = minimal_event("PageJob", "a", "completed", ago(minutes=10))
     root = event("SyncJob", "r", "completed", ago(minutes=30), **root_of("r"))
     for order in ([root, end, start], [root, start, end]):
         with closing(store_events(database_url, [order[0], order[1]])):
@@ -140,7 +140,7 @@ def test_a_later_event_with_a_real_root_wins(database_url: str) -> None:
 
 
 def test_jobs_without_any_place_are_runs_of_their_own(database_url: str) -> None:
-    events = [least("Job", f"j{at}", "completed", ago(minutes=at)) for at in range(5)]
+    events = [minimal_event("Job", f"j{at}", "completed", ago(minutes=at)) for at in range(5)]
     events += [event("Job", "elsewhere", "available", ago(minutes=9), namespace="other")]
     with closing(store_events(database_url, events)) as connection:
         assert runs_of(connection) == {**{f"j{at}": 1 for at in range(5)}, "elsewhere": 1}
@@ -152,7 +152,7 @@ def test_jobs_without_any_place_are_runs_of_their_own(database_url: str) -> None
 
 def test_children_of_a_parent_without_an_event_are_found_by_its_id(database_url: str) -> None:
     """Their publisher sends only ends, and the parent has not ended."""
-    events = [least("PageJob", f"p{at}", "completed", ago(minutes=5), "unseen") for at in range(3)]
+    events = [minimal_event("PageJob", f"p{at}", "completed", ago(minutes=5), "unseen") for at in range(3)]
     with closing(store_events(database_url, events)) as connection:
         assert find_namespace(connection, "unseen") == KINO
         stages = get_pipeline_stats(connection, KINO, "unseen", now=NOW).stages
@@ -163,8 +163,8 @@ def test_children_of_a_parent_without_an_event_are_found_by_its_id(database_url:
 
 def test_jobs_that_name_each_other_as_parent_are_shown_once_each(database_url: str) -> None:
     events = [
-        least("LoopJob", "a", "completed", ago(minutes=5), "b"),
-        least("LoopJob", "b", "completed", ago(minutes=5), "a"),
+        minimal_event("LoopJob", "a", "completed", ago(minutes=5), "b"),
+        minimal_event("LoopJob", "b", "completed", ago(minutes=5), "a"),
     ]
     with closing(store_events(database_url, events)) as connection:
         for root in ("a", "b"):
@@ -173,9 +173,10 @@ def test_jobs_that_name_each_other_as_parent_are_shown_once_each(database_url: s
 
 
 def test_a_list_of_runs_marks_incomplete_counts(database_url: str) -> None:
-    events = [least("SyncJob", "r", "completed", ago(minutes=30))]
+    events = [minimal_event("SyncJob", "r", "completed", ago(minutes=30))]
     events += [
-        least("PageJob", f"p{at}", "completed", ago(minutes=5), "r") for at in range(LISTED_WALK_LIMIT + 5)
+        minimal_event("PageJob", f"p{at}", "completed", ago(minutes=5), "r")
+        for at in range(LISTED_WALK_LIMIT + 5)
     ]
     with closing(store_events(database_url, events)) as connection:
         (run,) = get_runs(connection, now=NOW)

@@ -101,7 +101,7 @@ class Fleet:
                 for pipe in answered:
                     writer = busy[pipe]  # type: ignore[index]  # these pipes were waited for
                     if writer is self._retainer:
-                        self._note_retention(retentions)
+                        self._take_retention_result(retentions)
                         continue
                     delivery, report = self._answer(writer)
                     results.append((delivery, report))
@@ -112,8 +112,8 @@ class Fleet:
         finally:
             self._quiesce([*crew, self._retainer])
 
-    def _note_retention(self, retentions: deque[Retention]) -> None:
-        """Start a killed retention again. Raises RuntimeError if one failed."""
+    def _take_retention_result(self, retentions: deque[Retention]) -> None:
+        """Take the result of a retention, and start a killed one again. Raises RuntimeError if it failed."""
         doing, self._retainer.doing = self._retainer.doing, None
         assert isinstance(doing, Retention)
         try:
@@ -148,7 +148,7 @@ class Fleet:
             serves = retain_for if writer is self._retainer else serve
             if writer.pipe.poll(max(0.0, deadline - time.monotonic())):
                 if writer is self._retainer:
-                    self._note_retention(deque())
+                    self._take_retention_result(deque())
                 else:
                     self._answer(writer)
             else:

@@ -7,11 +7,11 @@ import psutil
 MEGABYTE = 2**20
 
 
-class Held(NamedTuple):
-    """What a process holds at one moment."""
+class Resources(NamedTuple):
+    """The resources of a process at one moment."""
 
     megabytes: float
-    """Resident."""
+    """Resident memory."""
     threads: int
     files: int
     connections: int
@@ -20,10 +20,10 @@ class Held(NamedTuple):
         return f"{self.megabytes:.0f} MB, {self.threads} threads, {self.files} files, {self.connections} connections"
 
 
-def held(pid: int) -> Held:
-    """Return what this process holds now."""
+def resources_of(pid: int) -> Resources:
+    """Return the present resources of this process."""
     process = psutil.Process(pid)
-    return Held(
+    return Resources(
         process.memory_info().rss / MEGABYTE,
         process.num_threads(),
         process.num_fds(),
