@@ -155,7 +155,7 @@ def test_other_changes_that_the_broker_accepts_are_refused_by_us(
     client: Client, settings: ProvisionSettings
 ) -> None:
     """An enum lost a symbol that stored events have; a default changed, so that the same bytes mean two things."""
-    for schema, said in (
+    for schema, expected in (
         (
             changed(lambda schema: field(schema, "state")["type"]["symbols"].pop()),
             "loses the symbol discarded",
@@ -163,7 +163,7 @@ def test_other_changes_that_the_broker_accepts_are_refused_by_us(
         (changed(lambda schema: field(schema, "depth").update(default=0)), "changes its default"),
     ):
         client.create_producer(settings.topic, schema=avro(schema)).close()
-        assert any(said in problem for problem in problems(SCHEMA, schema))
+        assert any(expected in problem for problem in problems(SCHEMA, schema))
 
 
 def test_events_of_three_releases_are_each_read_by_the_schema_they_were_written_with(

@@ -367,7 +367,7 @@ def test_one_bad_file_among_good_ones_publishes_nothing(idle_pipeline: Pipeline,
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "reason"),
     [
         (("--speed", "0"), "greater than 0"),
         (("--speed", "nan"), "greater than 0"),
@@ -376,7 +376,7 @@ def test_one_bad_file_among_good_ones_publishes_nothing(idle_pipeline: Pipeline,
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(
-    tmp_path: Path, arguments: tuple[str, ...], says: str
+    tmp_path: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
     done = subprocess.run(
         [*COMMAND, "import", "wfformat", str(small_workflow(tmp_path, 1)), "--namespace", "ns", *arguments],
@@ -387,7 +387,7 @@ def test_arguments_that_make_no_sense_are_refused(
         check=False,
     )
     assert done.returncode == 2
-    assert says in done.stderr
+    assert reason in done.stderr
 
 
 def test_import_without_a_broker_says_how_many_events_did_not_arrive(

@@ -51,9 +51,9 @@ def test_an_unknown_reason_is_refused_with_the_known_ones(
     """A misspelt reason must not be answered with "no dead letters"."""
     for command in ("list", "retry", "purge"):
         assert run(["dead-letters", command, "--reason", "malfromed"]) == 2
-        said = " ".join(capsys.readouterr().err.split())
-        assert "malfromed" in said
-        assert all(reason.value in said for reason in DeadLetterReason)
+        error = " ".join(capsys.readouterr().err.split())
+        assert "malfromed" in error
+        assert all(reason.value in error for reason in DeadLetterReason)
 
 
 def _modules() -> list[Path]:

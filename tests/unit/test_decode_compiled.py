@@ -100,7 +100,7 @@ def test_random_bytes_after_the_start_of_a_payload_are_decoded_the_same(kept: in
 
 def test_typical_events_are_decoded_by_the_quick_function() -> None:
     """Long texts, any script, an error with a stack trace, lists, large numbers: otherwise it would be useless."""
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         "namespace": "kino",
         "job_id": "123e4567-e89b-12d3-a456-426614174000",
         "worker": "MovieDetailJob",
@@ -119,7 +119,7 @@ def test_typical_events_are_decoded_by_the_quick_function() -> None:
         "meta": {"host": "a"},
     }
     for change in ({}, {"error": None}, {"state": "available", "attempt": 1, "args": ""}):
-        assert assert_no_more(encode({**said, **change}))
+        assert assert_no_more(encode({**values, **change}))
 
 
 @pytest.mark.parametrize("text", released().values(), ids=map(str, released()))

@@ -51,8 +51,8 @@ def test_files_of_every_kind_are_checked(validate: Validate, tmp_path: Path) -> 
         path = tmp_path / name
         path.write_bytes(content)
         status, out = validate(str(path), "--json")
-        said = json.loads(out)
-        assert (status, [problem["place"] for problem in said["problems"]]) == (1, places), name
+        report = json.loads(out)
+        assert (status, [problem["place"] for problem in report["problems"]]) == (1, places), name
     (tmp_path / "good").write_text(json.dumps(EVENT))
     assert validate(str(tmp_path / "good")) == (0, "1 event: 1 valid, 0 not\n")
 
@@ -195,9 +195,9 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize(("content", "said"), UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize(("content", "expected"), UNREADABLE.values(), ids=UNREADABLE)
 def test_a_file_that_cannot_be_read_ends_with_2_and_says_why(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, said: list[str]
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, expected: list[str]
 ) -> None:
     path = tmp_path / "events"
     path.write_bytes(content)
@@ -206,7 +206,7 @@ def test_a_file_that_cannot_be_read_ends_with_2_and_says_why(
     assert shown.out == ""
     message = " ".join(shown.err.split())
     assert "a defect of jobtrail" not in message
-    assert [words for words in [str(path), *said] if words not in message] == []
+    assert [words for words in [str(path), *expected] if words not in message] == []
 
 
 def test_the_snappy_container_of_a_java_program_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,9 +215,9 @@ def test_the_snappy_container_of_a_java_program_is_named(capsys: pytest.CaptureF
 
 
 def test_a_directory_and_a_missing_file_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for path, said in ((tmp_path, "is a directory"), (tmp_path / "nowhere", "No such file")):
+    for path, expected in ((tmp_path, "is a directory"), (tmp_path / "nowhere", "No such file")):
         assert run(["events", "validate", str(path)]) == 2
-        assert said in capsys.readouterr().err
+        assert expected in capsys.readouterr().err
 
 
 def framed(header: bytes) -> bytes:
@@ -294,15 +294,15 @@ def test_after_a_line_that_is_not_json_the_next_events_are_checked(
     lines = [good, good[:-5], bad, "nonsense", good, '{"deep": ' + "[" * 100_000, good, good + " " + good]
     path = tmp_path / "events"
     path.write_text("\n".join(lines))
-    said = json.loads(validate(str(path), "--json")[1])
+    report = json.loads(validate(str(path), "--json")[1])
     after = 3 + bad.count("\n") + 1
-    assert [problem["place"] for problem in said["problems"]] == [
+    assert [problem["place"] for problem in report["problems"]] == [
         "line 2",
         "line 3",
         f"line {after}",
         f"line {after + 2}",
     ]
-    assert said["events"] == 9
+    assert report["events"] == 9
 
 
 def test_a_container_written_with_a_foreign_schema_is_named_by_the_difference(

@@ -30,7 +30,7 @@ NOW = 1_790_000_000.0
 
 def event(state: str = "completed", ago: float = 1.0, **fields: Any) -> Event:
     """Return a valid event that occurred this many seconds ago."""
-    said = {
+    values = {
         "namespace": "cinegraph-test",
         "job_id": "1",
         "worker": "MoviePageJob",
@@ -39,7 +39,7 @@ def event(state: str = "completed", ago: float = 1.0, **fields: Any) -> Event:
         "attempt": 1,
         **fields,
     }
-    return Event(state=state, occurred_at=round((NOW - ago) * US), **said)
+    return Event(state=state, occurred_at=round((NOW - ago) * US), **values)
 
 
 def tally_of(*events: Event, **settings: Any) -> Tally:

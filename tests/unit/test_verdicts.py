@@ -152,7 +152,7 @@ def test_knowing_the_pace_never_makes_a_stage_stuck(
 
 
 def test_durations_are_written_as_people_say_them() -> None:
-    said = {
+    expected = {
         0: "0 s",
         2.5: "2.5 s",
         59: "59 s",
@@ -162,4 +162,4 @@ def test_durations_are_written_as_people_say_them() -> None:
         7_200: "2 h",
         200_000: "2 d",
     }
-    assert {seconds: duration(seconds) for seconds in said} == said
+    assert {seconds: duration(seconds) for seconds in expected} == expected

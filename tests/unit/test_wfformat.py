@@ -293,7 +293,7 @@ def test_broken_json_is_refused_with_line_and_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "reason"),
     [
         (b"", "line 1, column 1 (byte 0 of 0)"),
         (b'{"name": "caf\xe9"}', "byte 0xe9 at byte 13"),
@@ -304,10 +304,10 @@ def test_broken_json_is_refused_with_line_and_byte(tmp_path: Path) -> None:
         (b'{"schemaVersion": "1.5"}', "'workflow' is missing"),
     ],
 )
-def test_broken_file_is_refused_with_its_place(tmp_path: Path, content: bytes, says: str) -> None:
+def test_broken_file_is_refused_with_its_place(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "broken.json"
     path.write_bytes(content)
-    assert says in refused(path)
+    assert reason in refused(path)
 
 
 def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
@@ -327,17 +327,17 @@ def test_a_path_that_is_not_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runtime", "says"),
+    ("runtime", "reason"),
     [(-1, "got -1"), ("5", "got '5'"), (True, "got True"), (None, "got None"), (1e300, "got 1e+300")],
 )
 def test_impossible_runtime_is_refused_with_task_and_value(
-    tmp_path: Path, runtime: object, says: str
+    tmp_path: Path, runtime: object, reason: str
 ) -> None:
     document = copy.deepcopy(DIAMOND)
     executed(document)[1]["runtimeInSeconds"] = runtime
     message = refused(written(tmp_path, document))
     assert "task 'b'" in message
-    assert says in message
+    assert reason in message
 
 
 def test_task_without_runtime_is_refused(tmp_path: Path) -> None:

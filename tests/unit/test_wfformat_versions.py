@@ -330,7 +330,7 @@ def test_old_version_without_any_runtime_is_refused_as_not_executed(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("workflow", "says"),
+    ("workflow", "reason"),
     [
         ({}, "'workflow' is missing or empty"),
         (None, "'workflow' is missing or empty"),
@@ -342,9 +342,9 @@ def test_old_version_without_any_runtime_is_refused_as_not_executed(tmp_path: Pa
     ],
 )
 def test_file_of_another_layout_is_refused_with_its_place(
-    tmp_path: Path, workflow: object, says: str
+    tmp_path: Path, workflow: object, reason: str
 ) -> None:
-    assert says in refused(written(tmp_path, {"schemaVersion": "1.5", "workflow": workflow}))
+    assert reason in refused(written(tmp_path, {"schemaVersion": "1.5", "workflow": workflow}))
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def test_values_that_mean_not_known_are_left_out(tmp_path: Path, stand_in: objec
 
 
 @pytest.mark.parametrize(
-    ("half", "key", "value", "says"),
+    ("half", "key", "value", "reason"),
     [
         (specified, "name", ["a"], "expected 'name' to be a text, got list"),
         (specified, "id", 1.5, "expected 'id' to be a text, got float"),
@@ -419,12 +419,12 @@ def test_values_that_mean_not_known_are_left_out(tmp_path: Path, stand_in: objec
     ],
 )
 def test_field_of_another_type_is_refused_with_task_and_type(
-    tmp_path: Path, half: Any, key: str, value: object, says: str
+    tmp_path: Path, half: Any, key: str, value: object, reason: str
 ) -> None:
     document = copy.deepcopy(DIAMOND)
     half(document)[3][key] = value
     message = refused(written(tmp_path, document))
-    assert says in message
+    assert reason in message
     assert "task 'd'" in message or "tasks[3]" in message
 
 

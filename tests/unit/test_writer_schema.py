@@ -125,7 +125,7 @@ def test_records_with_billions_of_values_of_no_bytes_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"type": "enum", "name": "E"}, "has no list of symbols"),
         ({"type": "record", "name": "E"}, "has no list of fields"),
@@ -136,8 +136,8 @@ def test_records_with_billions_of_values_of_no_bytes_are_refused() -> None:
         (7, "expected an Avro type"),
     ],
 )
-def test_a_type_that_is_not_avro_is_refused_with_the_fault(change: Any, said: str) -> None:
-    with pytest.raises(SchemaError, match=said):
+def test_a_type_that_is_not_avro_is_refused_with_the_fault(change: Any, expected: str) -> None:
+    with pytest.raises(SchemaError, match=expected):
         writer_schema(added(change))
 
 

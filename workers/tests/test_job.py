@@ -138,10 +138,10 @@ def test_job_can_set_its_own_outcome(events: Topic) -> None:
 def test_expected_children_are_published_at_once_and_repeated_at_the_end(events: Topic) -> None:
     with jobtrail.job("SyncJob", expect={"LogJob": 1}):
         jobtrail.expect("MoviePageJob", 108)
-        told = events.read()
-        assert [event["expected_children"] for event in told] == [{"LogJob": 1}, {"MoviePageJob": 108}]
-        assert told[0]["occurred_at"] == told[1]["occurred_at"] == told[1]["started_at"]
-        assert told[1]["state"] == "executing"
+        published = events.read()
+        assert [event["expected_children"] for event in published] == [{"LogJob": 1}, {"MoviePageJob": 108}]
+        assert published[0]["occurred_at"] == published[1]["occurred_at"] == published[1]["started_at"]
+        assert published[1]["state"] == "executing"
     assert events.read()[-1]["expected_children"] == {"LogJob": 1, "MoviePageJob": 108}
 
 
