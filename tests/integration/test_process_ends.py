@@ -213,9 +213,7 @@ def test_tail_since_a_time_ends_after_the_existing_events(environment: dict[str,
     ("option", "what"),
     [("namespace", "namespace"), ("worker", "worker"), ("source", "source"), ("job", "job")],
 )
-def test_tail_of_a_name_that_no_event_has_is_no_empty_answer(
-    environment: dict[str, str], option: str, what: str
-) -> None:
+def test_tail_of_an_unknown_name_is_an_error(environment: dict[str, str], option: str, what: str) -> None:
     ended = jobtrail(environment, "events", "tail", "--since", "1h", f"--{option}", "nope")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(f"jobtrail: no such {what}: 'nope'; there are: ")

@@ -281,8 +281,8 @@ def test_lines_of_prose_are_short() -> None:
     assert long == []
 
 
-def test_the_fence_of_a_code_block_has_a_line_of_its_own() -> None:
-    """A block that was joined to one line with its fences looks like prose, and nobody can copy its commands."""
+def test_fences_of_code_blocks_have_lines_of_their_own() -> None:
+    """If a block and its fences are joined to one line, it looks like prose, and its commands cannot be copied."""
     joined = [
         f"{page.relative_to(ROOT)}:{number}"
         for page in PAGES

@@ -1,4 +1,4 @@
-"""What is logged of an outage: few lines, however often a service tries again."""
+"""The log lines of an outage: few, however often a service tries again."""
 
 from typing import Any
 
@@ -53,6 +53,6 @@ def test_another_cause_is_logged_at_once(lines: list[dict[str, Any]]) -> None:
     assert [line["error"] for line in lines] == ["cut off", "nothing listens there", "it is starting"]
 
 
-def test_a_server_that_was_never_away_is_not_said_to_be_back(lines: list[dict[str, Any]]) -> None:
+def test_a_server_that_was_never_away_is_not_logged_as_back(lines: list[dict[str, Any]]) -> None:
     outage(Clock()).ended()
     assert lines == []
