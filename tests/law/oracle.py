@@ -151,7 +151,8 @@ def oracle(
     ``horizon_us``: events that occurred before it, and dead letters published before it, leave no trace; None keeps
     all. ``dead_letters``: rows in the order of their columns.
     """
-    return _tables(_since(events, horizon_us), _since(events, horizon_us), dead_letters, horizon_us)
+    kept = _since(events, horizon_us)
+    return _tables(kept, kept, dead_letters, horizon_us)
 
 
 def oracle_after_retention(

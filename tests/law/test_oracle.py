@@ -172,3 +172,8 @@ def test_a_difference_names_table_row_and_column() -> None:
     assert any(
         line.startswith(f"attempts('kino', 's', 1, {NINE + 9}) should not be there") for line in backwards
     )
+
+
+def test_events_may_come_from_an_iterator() -> None:
+    """It can be read only once."""
+    assert not difference(oracle(STORY), oracle(iter(STORY)))
