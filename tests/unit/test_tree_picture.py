@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from cli.render.lineage_tree import picture
 from cli.render.safe_text import columns, safe, safe_lines, safe_name
 from cli.render.tables import table
+from schemas.contract import STATES
 from store.answers import as_json
 from store.answers.as_json import dumps
 from store.answers.judging import Key
@@ -198,6 +199,11 @@ def test_long_names_keep_their_distinguishing_end() -> None:
     assert [name[-7:] for name in shown] == ["tailJob", "PageJob"]
     assert columns(safe_name("映画" * 40, 11)) <= 11
     assert "MoviePageJob" in table(["worker"], [[names[1]]])
+
+
+def test_the_count_of_each_state_is_shown_whole() -> None:
+    counts = " · ".join(f"{state} 1,000,000" for state in STATES)
+    assert counts in table(["states"], [[counts]])
 
 
 def test_tables_with_wide_characters_stay_aligned() -> None:
