@@ -34,7 +34,11 @@ SELECT
         AND (o.root_job_id = '' OR n.root_job_id <= o.root_job_id AND n.root_job_id <> '')
         AND (o.args IS NULL OR n.args IS NOT NULL)
         AND (o.is_repeated IS NULL OR n.is_repeated OR n.attempt > o.attempt) AS ahead,
-    o.earliest_at < (SELECT bound FROM parity_rules)
+    -- A row from before migration 0006 does not know its earliest event.
+    CASE
+        WHEN o.earliest_at > '-infinity' THEN o.earliest_at
+        ELSE least(o.occurred_at, o.enqueued_at, o.started_at, o.args_occurred_at)
+    END < (SELECT bound FROM parity_rules)
         AND (
             n.job_id IS NOT NULL
             OR o.latest_at < (SELECT history_bound FROM parity_rules)
@@ -97,7 +101,10 @@ SELECT
         FROM jobtrail_old.jobs AS job
         WHERE job.job_id = o.job_id
             AND job.namespace = o.namespace
-            AND job.earliest_at < (SELECT bound FROM parity_rules)
+            AND CASE
+                WHEN job.earliest_at > '-infinity' THEN job.earliest_at
+                ELSE least(job.occurred_at, job.enqueued_at, job.started_at, job.args_occurred_at)
+            END < (SELECT bound FROM parity_rules)
     ) AS aged,
     json_build_object(
         'namespace', o.namespace, 'upstream_job_id', o.upstream_job_id, 'kind', o.kind, 'job_id', o.job_id

@@ -366,13 +366,52 @@ CROSS JOIN LATERAL (
 ) AS job
 
 -- name: leave_touched_runs
--- If fewer jobs of a run are locked than it had, somebody is writing to it: all of it stays.
+-- If fewer jobs of a run are locked than it had, a writer has the others: all of it stays.
 DELETE FROM expired_jobs
 WHERE run_number IN (
     SELECT had.run_number
     FROM unnest(%(numbers)s::integer[], %(jobs)s::bigint[]) AS had (run_number, jobs)
     WHERE had.jobs > (SELECT count(*) FROM expired_jobs AS locked WHERE locked.run_number = had.run_number)
 )
+
+-- name: runs_with_living_jobs
+-- Of runs that were found to be expired, those that have got a job since then that is not: one that names one of the run's ids as
+-- its root, or has it, or names no root and was spawned by a job that is locked.
+SELECT DISTINCT asked.run_number
+FROM unnest(%(run_numbers)s::integer[], %(namespaces)s::text[], %(run_ids)s::text[])
+    AS asked (run_number, namespace, run_id)
+WHERE coalesce(
+    (SELECT true
+     FROM jobs
+     WHERE job_id = asked.run_id AND namespace = asked.namespace
+       AND NOT is_expired(jobs, %(horizon)s, %(open_horizon)s)
+     LIMIT 1),
+    (SELECT true
+     FROM jobs
+     WHERE namespace = asked.namespace AND root_job_id = asked.run_id
+       AND NOT is_expired(jobs, %(horizon)s, %(open_horizon)s)
+     LIMIT 1),
+    false
+)
+UNION
+SELECT locked.run_number
+FROM expired_jobs AS locked
+JOIN lineage_edges AS edge
+    ON edge.upstream_job_id = locked.job_id AND edge.namespace = locked.namespace AND edge.kind = 'spawned'
+JOIN jobs AS child
+    ON child.job_id = edge.job_id AND child.namespace = locked.namespace
+WHERE child.root_job_id = ''
+  AND NOT is_expired(child, %(horizon)s, %(open_horizon)s)
+  AND (
+      SELECT true
+      FROM jobs
+      WHERE namespace = locked.namespace AND root_job_id = '' AND parent_job_id <> ''
+      LIMIT 1
+  )
+
+-- name: leave_runs
+DELETE FROM expired_jobs
+WHERE run_number = ANY (%(numbers)s::integer[])
 
 -- name: remove_jobs
 DELETE FROM jobs

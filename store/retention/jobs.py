@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from store.retention.runs import ExpiredRun, find_expired_runs
+from store.retention.runs import ExpiredRun, find_expired_runs, is_expired
 from store.retention.session import QUERIES, Horizons, Session
 
 
@@ -43,6 +43,8 @@ def remove_jobs(session: Session, horizons: Horizons, removed: RemovedJobs) -> N
 
 
 def _remove_in_pieces(session: Session, run: ExpiredRun, horizons: Horizons, removed: RemovedJobs) -> None:
+    if not is_expired(session.connection, run, horizons):
+        return
     most = session.batch_rows
     for start in range(0, len(run.run_ids), most):
         part = run._replace(run_ids=run.run_ids[start : start + most])
@@ -88,10 +90,14 @@ def _batches(runs: Iterable[ExpiredRun], most_jobs: int) -> Iterator[list[Expire
 def _remove_runs(
     connection: psycopg.Connection, runs: list[ExpiredRun], horizons: Horizons
 ) -> tuple[int, int]:
-    """Delete whole runs, but not those that are being written to. Return how many jobs and edges were deleted."""
-    _lock(connection, runs, horizons, sum(run.jobs for run in runs) + 1)
+    """Delete whole runs, but not those that are being written to, or have a new job. Return how many jobs and edges were deleted."""
+    asked = _asked(runs, horizons)
+    _lock(connection, asked, sum(run.jobs for run in runs) + 1)
     had = {"numbers": list(range(len(runs))), "jobs": [run.jobs for run in runs]}
     connection.execute(QUERIES["leave_touched_runs"], had)
+    living = _with_living_jobs(connection, asked)
+    if living:
+        connection.execute(QUERIES["leave_runs"], {"numbers": living})
     return _remove_locked(connection)
 
 
@@ -99,23 +105,31 @@ def _remove_piece(
     connection: psycopg.Connection, run: ExpiredRun, horizons: Horizons, most: int
 ) -> tuple[int, int]:
     """Delete some jobs of a part of an expired run. Return how many jobs and edges; no jobs: the part is done."""
-    _lock(connection, [run], horizons, most)
+    _lock(connection, _asked([run], horizons), most)
     return _remove_locked(connection)
 
 
-def _lock(connection: psycopg.Connection, runs: list[ExpiredRun], horizons: Horizons, most: int) -> None:
-    """Lock at most ``most`` jobs that name these runs, and the jobs with these ids that name no root, for deletion."""
+def _asked(runs: list[ExpiredRun], horizons: Horizons) -> dict[str, Any]:
+    """Return the parameters that name these runs, each id with the number of its run."""
     numbered = [(number, run.namespace, run_id) for number, run in enumerate(runs) for run_id in run.run_ids]
-    asked: dict[str, Any] = {
+    return {
         "run_numbers": [number for number, _, _ in numbered],
         "namespaces": [namespace for _, namespace, _ in numbered],
         "run_ids": [run_id for _, _, run_id in numbered],
-        "most": most,
         **horizons.parameters(),
     }
+
+
+def _lock(connection: psycopg.Connection, asked: dict[str, Any], most: int) -> None:
+    """Lock at most ``most`` jobs that name these runs, and the jobs with these ids that name no root, for deletion."""
     connection.execute(QUERIES["prefer_indexes"])
-    connection.execute(QUERIES["lock_placed_jobs"], asked)
+    connection.execute(QUERIES["lock_placed_jobs"], {**asked, "most": most})
     connection.execute(QUERIES["lock_unplaced_jobs"], asked)
+
+
+def _with_living_jobs(connection: psycopg.Connection, asked: dict[str, Any]) -> list[int]:
+    """Return the numbers of the runs that have got a living job by now."""
+    return [number for (number,) in connection.execute(QUERIES["runs_with_living_jobs"], asked).fetchall()]
 
 
 def _remove_locked(connection: psycopg.Connection) -> tuple[int, int]:

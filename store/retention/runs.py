@@ -29,7 +29,7 @@ _REMEMBERED: Final = 200_000
 """Most ids to remember as kept. Others are looked up again when they occur on later pages."""
 
 _LARGE_JOBS: Final = 100
-"""An expired run with this many jobs is remembered, because later pages may have more of it."""
+"""An expired run with this many jobs, or a living one with this many ids, is remembered: later pages may have more of it."""
 
 
 class Pages(NamedTuple):
@@ -81,13 +81,19 @@ def find_expired_runs(
         runs = judge.expired_runs(met)
         over = {(run.namespace, run_id) for run in runs for run_id in run.run_ids}
         took = time.monotonic() - began
-        rest(took)
         if runs:
             yield Found(pages, runs, sum(jobs for run, jobs in met.items() if run in over))
+        rest(took)
         if took > _LONG_SECONDS:
             count = max(1, count // 2)
         elif took < _LONG_SECONDS / 4:
             count = min(2 * count, _MOST_PAGES)
+
+
+def is_expired(connection: psycopg.Connection, run: ExpiredRun, horizons: Horizons) -> bool:
+    """Return whether a run that was found to be expired still is: it may have got a job since then. The session is in autocommit."""
+    judge = _Judge(connection, horizons)
+    return bool(judge.expired_runs((run.namespace, run_id) for run_id in run.run_ids))
 
 
 class _Judge:
@@ -101,8 +107,9 @@ class _Judge:
 
     def expired_runs(self, met: Iterable[RunId]) -> list[ExpiredRun]:
         """Return the expired runs with these ids, each once."""
-        known = {run: self._expired[run] for run in met if run in self._expired}
-        unknown = {run for run in met if run not in self._living and run not in known}
+        ids = set(met)
+        known = {run: self._expired[run] for run in ids if run in self._expired}
+        unknown = {run for run in ids if run not in self._living and run not in known}
         found = list(dict.fromkeys(known.values()))
         together = _RunGroups(unknown)
         frontier = unknown
@@ -118,7 +125,7 @@ class _Judge:
             frontier = {run for run in linked if not together.lives(run)}
         for members in together.groups():
             if together.lives(members[0]):
-                if len(self._living) < _REMEMBERED:
+                if len(self._living) < _REMEMBERED or len(members) >= _LARGE_JOBS:
                     self._living.update(members)
                 continue
             run_ids = tuple(run_id for _, run_id in members)

@@ -418,3 +418,33 @@ def test_runs_are_looked_up_and_removed_by_indexes_alone(database_url_each: str)
         after = connection.execute(counters).fetchone()
     assert done.rows.jobs == 4_000
     assert before == after
+
+
+@pytest.mark.parametrize("fields", [{"root_job_id": "b"}, {"parent_job_id": "b"}, {"parent_job_id": "b-1"}])
+@pytest.mark.parametrize("batch_rows", [2, 1], ids=["in one transaction", "in pieces"])
+def test_a_run_that_gets_a_job_after_it_was_found_to_be_expired_stays_whole(
+    database_url_each: str, batch_rows: int, fields: dict[str, str]
+) -> None:
+    """Two runs are found at once; while the first is deleted, a retry adds a job to the second."""
+    runs = [
+        event(f"{root}{suffix}", "completed", at(-9), **placed(root, parent))
+        for root in ("a", "b")
+        for suffix, parent in (("", ""), ("-1", root))
+    ]
+    # A namespace in which no job lacks its root needs no look for such jobs.
+    runs.append(event("c", "completed", at(-9), parent_job_id="d"))
+    write_events(database_url_each, runs)
+    other: list[str] = []
+
+    def add_a_job_to_the_other_run(step: str) -> None:
+        whole = [root for root in ("a", "b") if {root, f"{root}-1"} <= kept(database_url_each)]
+        if not step.endswith("after commit") or len(whole) == 2 or other:
+            return
+        other.extend(whole)
+        added = {name: value.replace("b", other[0], 1) for name, value in fields.items()}
+        write_events(database_url_each, [event("new", "available", at(1), **added)])
+
+    run(database_url_each, batch_rows=batch_rows, reached=add_a_job_to_the_other_run)
+    (root,) = other
+    assert kept(database_url_each) == {"new", root, f"{root}-1"}
+    assert differences_found(database_url_each) == []
