@@ -114,22 +114,11 @@ class Pipeline:
 
     def open(self) -> bool:
         """Connect, waiting while the database is away. Return False if the service was asked to stop meanwhile."""
-        pauses = Pauses(self._longest_pause)
-        while not self._stop.requested:
-            try:
-                while len(self._free) < _CONNECTIONS:
-                    self._free.append(self._session())
-                self._on_database(None)
-                self._outage.ended()
-                return True
-            except (StoreError, *AWAY) as error:
-                self._close_all()
-                if not isinstance(error, AWAY) and not isinstance(error.__cause__, psycopg.OperationalError):
-                    raise
-                self._on_database(str(error))
-                self._outage.failed(str(error))
-                self._stop.wait(pauses.next_seconds())
-        return False
+        if not self._connect_all():
+            return False
+        self._on_database(None)
+        self._outage.ended()
+        return True
 
     def submit(self, received: Received, extra_write: ExtraWrite | None = None) -> None:
         """Fold a batch and start writing it. Waits until one of the sessions is free."""
@@ -269,9 +258,26 @@ class Pipeline:
     def _working_connection(self) -> psycopg.Connection | None:
         if not self._free or any(connection.closed or connection.broken for connection in self._free):
             self._close_all()
-            if not self.open():
+            if not self._connect_all():
                 return None
         return self._free[0]
+
+    def _connect_all(self) -> bool:
+        """As `open`, without saying that the database works: only a batch that is written shows that."""
+        pauses = Pauses(self._longest_pause)
+        while not self._stop.requested:
+            try:
+                while len(self._free) < _CONNECTIONS:
+                    self._free.append(self._session())
+                return True
+            except (StoreError, *AWAY) as error:
+                self._close_all()
+                if not isinstance(error, AWAY) and not isinstance(error.__cause__, psycopg.OperationalError):
+                    raise
+                self._on_database(str(error))
+                self._outage.failed(str(error))
+                self._stop.wait(pauses.next_seconds())
+        return False
 
     def _close_all(self) -> None:
         for connection in self._free:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from broker.client import Message
 from consumers.process.stop import Stop
@@ -283,3 +284,38 @@ def _count(observer: psycopg.Connection[Any], condition: str) -> int:
     assert row is not None
     number: int = row[0]
     return number
+
+
+def test_an_outage_in_which_sessions_can_be_opened_is_one_outage(
+    database_url: str, observer: psycopg.Connection[Any]
+) -> None:
+    """As with a full disk: every try connects, and fails at the write. Neither the log nor /readyz flaps."""
+    observer.execute(
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END $$;"
+        " CREATE TRIGGER full_disk BEFORE INSERT ON jobtrail.jobs EXECUTE FUNCTION public.refuse()"
+    )
+    states: list[bool] = []
+    loaded = DatabaseSettings.load(database_url=database_url)
+    pipeline = Pipeline(
+        lambda: connect(loaded, "jobtrail aggregator"),
+        Stop(),
+        0.05,
+        on_database=lambda why: states.append(why is None),
+    )
+    with capture_logs() as lines:
+        assert pipeline.open()
+        pipeline.submit(received("1"))
+        joined: list[Committed] = []
+        thread = threading.Thread(target=lambda: joined.extend(pipeline.join()))
+        thread.start()
+        wait_until(lambda: states.count(False) >= 5, "five tries")
+        observer.execute("DROP TRIGGER full_disk ON jobtrail.jobs")
+        thread.join(30)
+        pipeline.close()
+    assert jobs_of(joined) == ["1"]
+    assert states == [True, *[False] * (len(states) - 2), True]
+    assert [line["event"] for line in lines if line["event"].startswith("database")] == [
+        "database_away",
+        "database_back",
+    ]
