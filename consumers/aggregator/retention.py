@@ -17,6 +17,7 @@ from consumers.process.barriers import reached
 from schemas.errors import JobtrailError
 from settings.aggregator import AggregatorSettings
 from store.connection import connect
+from store.migrate import check_version
 from store.retention.run import Done, retain
 from store.retention.session import Pace, RetentionStoppedError
 
@@ -77,6 +78,7 @@ class RetentionUpkeep:
     def _check(self, done: Done) -> None:
         settings = self._settings
         with connect(settings, "jobtrail retention", autocommit=True) as connection:
+            check_version(connection)  # a later release may keep what this one would delete
             retain(
                 connection,
                 settings.retention_days,

@@ -10,15 +10,17 @@ from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from consumers.aggregator.retention import RetentionUpkeep
 from derive.rows import DeadLetter
 from settings.aggregator import AggregatorSettings
+from store.migrate import applied_version
 from store.partitions import ensure_days, ensure_near_days
 from store.retention.plan import plan
 from store.retention.run import Done, delete_expired, read_state, retain
 from store.retention.session import Horizons, Pace, RetentionBlockedError, RetentionStoppedError, start_of
-from testing.services import JOBTRAIL
+from testing.services import JOBTRAIL, wait_until
 from tests.integration import aging
 from tests.integration.aging import (
     HORIZON,
@@ -314,6 +316,24 @@ def test_an_aggregator_runs_retention(history_url: str) -> None:
         assert looked.wait(60)
     assert horizons == [HORIZON]
     assert differences(history_url, history()) == []
+
+
+def test_an_aggregator_deletes_nothing_from_tables_that_need_a_later_release(history_url: str) -> None:
+    """A later release may keep what this one would delete."""
+    with session(history_url) as connection:
+        later = applied_version(connection) + 1
+        connection.execute(
+            "INSERT INTO jobtrail_control.migrations VALUES (%s, %s, 'a_later_one')", [later, later]
+        )
+        connection.commit()
+    settings = AggregatorSettings.load(database_url=history_url, retention_days=KEEP, retention_share=1)
+    with capture_logs() as lines:
+        upkeep = RetentionUpkeep(settings, first_after_seconds=0)
+        with upkeep:
+            wait_until(lambda: any(line["event"] == "retention_failed" for line in lines), "the failure")
+    assert "Update this program" in lines[0]["error"]
+    with session(history_url) as connection:
+        assert read_state(connection).horizon is None
 
 
 @pytest.mark.parametrize("off", [{"retention_days": 0}, {"retention_in_aggregator": False}])
