@@ -94,7 +94,6 @@ def _lines(
     check_reachable(settings)
     client = connect(settings, log_file=os.devnull)
     seen: dict[str, set[str]] = {name: set() for name in asked}
-    matched = False
     try:
         schemas = WriterSchemas(client, settings)
         with open_reader(client, settings, since) as reader:
@@ -102,9 +101,8 @@ def _lines(
                 message = next_message(reader, settings, _WAIT_SECONDS)
                 line = None if message is None else _line(message, schemas, asked, seen, as_json)
                 if line is not None:
-                    matched = True
                     yield line
-        if asked and not matched and not follow and is_read():
+        if asked and not follow and is_read():
             _require_seen(asked, seen)
     finally:
         client.close()
@@ -143,8 +141,9 @@ def _line(
         letter = dead_letter(message, error.reason, error.detail)
         return invalid_json(letter) if as_json else invalid_line(letter)
     for name, values in seen.items():
-        if len(values) < _MOST_SEEN:
-            values.add(getattr(event, name))
+        value = getattr(event, name)
+        if len(values) < _MOST_SEEN or value == asked[name]:
+            values.add(value)
     if any(getattr(event, name) != value for name, value in asked.items()):
         return None
     if as_json:

@@ -273,6 +273,11 @@ def test_tail_shows_events_and_bad_messages_and_takes_nothing_from_the_consumers
     assert "✗ timeout" in lines[1]
     assert "⚠ malformed" in lines[3]
     assert "⚠ encrypted" in lines[4]
+    # Messages that are not events are shown whatever is asked, and are no answer to it.
+    status, out, err = jobtrail("events", "tail", "--since", "1h", "--namespace", "nope")
+    assert (status, len(out.splitlines())) == (1, 2)
+    assert "no such namespace: 'nope'" in err
+    assert jobtrail("events", "tail", "--since", "1h", "--job", "2", "--state", "completed")[0] == 0
     for arguments, job_id in (
         (["--namespace", "other"], "2"),
         (["--state", "discarded"], "2"),
