@@ -107,6 +107,14 @@ DEMANDED_FROM = {
     "jobs with ends that differ only in whether there was an error": 1_000,
     # A horizon advances in most universes, and then retention deletes rows.
     **dict.fromkeys(RETENTION, 200),
+    # In five to ten of a hundred universes, and in clusters.
+    "jobs with events whose versions differ only in the last columns": 1_000,
+    "jobs with two values that case-folding and bytes order differently": 1_000,
+    "jobs whose attempt executes within a minute after its only end": 1_000,
+    "jobs whose attempt ended once, and an earlier one twice": 1_000,
+    "jobs with a late end of an earlier attempt that ended once": 1_000,
+    "jobs with a late end of an earlier attempt that had ended before": 1_000,
+    "jobs that ended, and waited or executed within a minute later": 1_000,
     # These need several conditions in one universe.
     "old jobs that are kept because another job of their run is newer": 1_000,
     "old jobs that are kept because another job of their run is open": 1_000,
