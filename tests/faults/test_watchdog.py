@@ -62,7 +62,7 @@ def ends_with_one(running: Service) -> str:
     wait_until(lambda: running.process.poll() is not None, "it to end itself", running.end_of_log, 60)
     assert running.process.returncode == 1, running.end_of_log()
     (message,) = [line for line in running.end_of_log().splitlines() if "delivery_stopped" in line]
-    assert "ends with status 1" in message
+    assert "exits with status 1" in message
     return message
 
 
