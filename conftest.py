@@ -35,6 +35,9 @@ def pytest_configure() -> None:
     if "JOBTRAIL_SPOOL_DIR" not in os.environ:
         os.environ["JOBTRAIL_SPOOL_DIR"] = str(make_folder("jobtrail-spool-"))
     signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts a program in the background so. What tests start would inherit it, and survive Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(number: int, _frame: object) -> None:

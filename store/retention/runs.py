@@ -69,7 +69,7 @@ def find_expired_runs(
     """
     row = connection.execute(QUERIES["pages_of_jobs"]).fetchone()
     assert row is not None
-    judge = _Judge(connection, horizons)
+    judge = _Judge(connection, horizons, rest)
     page, last, count = 0, row[0], _FIRST_PAGES
     while page < last:
         began = time.monotonic()
@@ -99,9 +99,15 @@ def is_expired(connection: psycopg.Connection, run: ExpiredRun, horizons: Horizo
 class _Judge:
     """Decides which runs are expired, and remembers answers that it would otherwise query again."""
 
-    def __init__(self, connection: psycopg.Connection, horizons: Horizons) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        horizons: Horizons,
+        rest: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
         self._connection = connection
         self._horizons = horizons
+        self._rest = rest
         self._living: set[RunId] = set()
         self._expired: dict[RunId, ExpiredRun] = {}
 
@@ -148,6 +154,7 @@ class _Judge:
             with self._connection.transaction():
                 self._connection.execute(QUERIES["prefer_indexes"])
                 rows = self._connection.execute(QUERIES["look_at_runs"], asked).fetchall()
+            self._rest(0)  # a long chain of jobs without roots takes a query each: a stop is noticed here
             for number, lives, jobs, linked in rows:
                 run = part[number - 1]
                 yield run, lives, jobs or 0, [(run[0], other) for other in linked or ()]

@@ -93,12 +93,12 @@ def test_an_open_job_stays_and_one_that_ended_goes(database_url_each: str, state
     assert kept(database_url_each) == ({"old"} if state in OPEN else set())
 
 
-def test_an_open_job_without_events_for_long_goes_too(database_url_each: str) -> None:
+def test_an_open_job_without_events_for_long_goes_too(database_url: str) -> None:
     """The time is counted from its last event, or from the time that it is scheduled for, if that is later."""
     limit = KEEP - OPEN_DAYS  # days from the horizon to that of open jobs
     far, never = at(365 * 9), at(365 * 70)  # a time more than ten years away is read as not known
     write_events(
-        database_url_each,
+        database_url,
         [
             event("within", "executing", at(limit)),
             event("beyond", "executing", at(limit) - 1),
@@ -109,19 +109,19 @@ def test_an_open_job_without_events_for_long_goes_too(database_url_each: str) ->
             event("ended, scheduled far ahead", "completed", at(limit - 9), scheduled_at=far),
         ],
     )
-    run(database_url_each)
-    assert kept(database_url_each) == {"within", "scheduled within", "scheduled far ahead"}
+    run(database_url)
+    assert kept(database_url) == {"within", "scheduled within", "scheduled far ahead"}
 
 
-def test_without_a_limit_an_open_job_stays_for_ever(database_url_each: str) -> None:
+def test_without_a_limit_an_open_job_stays_for_ever(database_url: str) -> None:
     write_events(
-        database_url_each, [event("old", "executing", at(-5000)), event("ended", "completed", at(-5000))]
+        database_url, [event("old", "executing", at(-5000)), event("ended", "completed", at(-5000))]
     )
-    run(database_url_each, HORIZON, None)
-    assert kept(database_url_each) == {"old"}
+    run(database_url, HORIZON, None)
+    assert kept(database_url) == {"old"}
 
 
-def test_a_run_stays_whole_while_one_job_of_it_is_open_or_newer(database_url_each: str) -> None:
+def test_a_run_stays_whole_while_one_job_of_it_is_open_or_newer(database_url: str) -> None:
     """The root, the other jobs and their edges stay, but nothing of the same ids in another namespace."""
     events = []
     for name, last in (
@@ -135,37 +135,37 @@ def test_a_run_stays_whole_while_one_job_of_it_is_open_or_newer(database_url_eac
         ]
         events.append(last)
     others = [{**one, "namespace": "other", "occurred_at": at(-9), "state": "completed"} for one in events]
-    write_events(database_url_each, [*events, *others])
-    done = run(database_url_each)
+    write_events(database_url, [*events, *others])
+    done = run(database_url)
     whole = {f"{name}{end}" for name in ("open", "newer") for end in ("", "-1", "-2", "-3")}
-    assert kept(database_url_each) == whole
+    assert kept(database_url) == whole
     assert (done.rows.jobs, done.rows.edges) == (4 + 12, 3 + 9)
-    assert tables_are_those_of(database_url_each, [*events, *others], []) == []
-    assert differences_found(database_url_each) == []
+    assert tables_are_those_of(database_url, [*events, *others], []) == []
+    assert differences_found(database_url) == []
 
 
-def test_jobs_whose_root_has_no_event_are_a_run(database_url_each: str) -> None:
+def test_jobs_whose_root_has_no_event_are_a_run(database_url: str) -> None:
     lost, gone = placed("lost", "lost"), placed("gone", "gone")
     write_events(
-        database_url_each,
+        database_url,
         [
             event("1", "completed", at(-3), **lost),
             event("2", "executing", at(-3), **lost),
             event("3", "completed", at(-3), **gone),
         ],
     )
-    run(database_url_each)
-    assert kept(database_url_each) == {"1", "2"}
+    run(database_url)
+    assert kept(database_url) == {"1", "2"}
 
 
-def test_jobs_that_name_only_a_parent_belong_to_its_run(database_url_each: str) -> None:
+def test_jobs_that_name_only_a_parent_belong_to_its_run(database_url: str) -> None:
     """Up and down over several levels, also if the parent is unknown, or if they are their own ancestors."""
 
     def below(parent: str) -> dict[str, Any]:
         return {"parent_job_id": parent}
 
     write_events(
-        database_url_each,
+        database_url,
         [
             event("root", "executing", at(-3), **placed("root")),
             event("child", "completed", at(-3), **below("root")),
@@ -191,25 +191,25 @@ def test_jobs_that_name_only_a_parent_belong_to_its_run(database_url_each: str) 
             event("z", "completed", at(-3), **below("y")),
         ],
     )
-    run(database_url_each)
-    assert kept(database_url_each) == {
+    run(database_url)
+    assert kept(database_url) == {
         *("root", "child", "grandchild"),
         *("top", "middle", "under", "lowest", "sibling"),
         *("orphan", "other orphan", "c", "d"),
     }
-    assert differences_found(database_url_each) == []
+    assert differences_found(database_url) == []
 
 
-def test_a_root_stays_while_jobs_name_it_even_if_it_names_another_root(database_url_each: str) -> None:
+def test_a_root_stays_while_jobs_name_it_even_if_it_names_another_root(database_url: str) -> None:
     """In a workflow within a workflow, the jobs name the inner root, and the inner root names the outer one."""
     events = [
         event("outer", "completed", at(-3), **placed("outer")),
         event("inner", "completed", at(-3), **placed("outer", "outer")),
         event("job", "executing", at(-3), **placed("inner", "inner")),
     ]
-    write_events(database_url_each, events)
-    run(database_url_each)
-    assert kept(database_url_each) == {"outer", "inner", "job"}
+    write_events(database_url, events)
+    run(database_url)
+    assert kept(database_url) == {"outer", "inner", "job"}
 
 
 def history() -> list[dict[str, Any]]:
@@ -230,9 +230,9 @@ def history() -> list[dict[str, Any]]:
     return events
 
 
-def test_a_dry_run_counts_exactly_the_rows_that_a_run_then_removes(database_url_each: str) -> None:
-    write_events(database_url_each, history())
-    with session(database_url_each, autocommit=True) as connection:
+def test_a_dry_run_counts_exactly_the_rows_that_a_run_then_removes(database_url: str) -> None:
+    write_events(database_url, history())
+    with session(database_url, autocommit=True) as connection:
         would = plan(connection, KEEP, OPEN_DAYS)
         old = connection.execute("SELECT count(*) FROM jobs WHERE latest_at < %s", [start_of(HORIZON)])
         before = old.fetchone()
@@ -247,46 +247,46 @@ def test_a_dry_run_counts_exactly_the_rows_that_a_run_then_removes(database_url_
     assert would.jobs_kept == left[0] == before[0] - would.jobs > 10
     assert again.is_empty
     assert again.jobs_kept == would.jobs_kept
-    assert tables_are_those_of(database_url_each, history(), []) == []
+    assert tables_are_those_of(database_url, history(), []) == []
 
 
-def test_redelivery_after_a_removal_changes_nothing(database_url_each: str) -> None:
+def test_redelivery_after_a_removal_changes_nothing(database_url: str) -> None:
     """Every event comes a second time, in any order and in any batches: no run comes back, not even in part."""
     events = history()
-    write_events(database_url_each, events)
-    run(database_url_each)
-    with session(database_url_each, autocommit=True) as connection:
+    write_events(database_url, events)
+    run(database_url)
+    with session(database_url, autocommit=True) as connection:
         before = read_tables(connection)
     chance = random.Random(1)
     for _ in range(3):
         chance.shuffle(events)
         for start in range(0, len(events), 17):
-            write_events(database_url_each, events[start : start + 17])
-    with session(database_url_each, autocommit=True) as connection:
+            write_events(database_url, events[start : start + 17])
+    with session(database_url, autocommit=True) as connection:
         assert difference(before, read_tables(connection)) == []
-    assert differences_found(database_url_each) == []
+    assert differences_found(database_url) == []
 
 
-def test_an_end_that_comes_late_ends_a_job_that_was_kept_and_is_not_counted(database_url_each: str) -> None:
+def test_an_end_that_comes_late_ends_a_job_that_was_kept_and_is_not_counted(database_url: str) -> None:
     """A journal may deliver an end later than the days that are kept. The run then goes with the next removal."""
     begun = [event("1", "executing", at(-3)), event("2", "executing", at(-3), parent_job_id="1")]
     ended = [event("1", "completed", at(-2)), event("2", "completed", at(-2), parent_job_id="1")]
-    write_events(database_url_each, begun)
-    run(database_url_each)
-    assert write_events(database_url_each, ended) == 2
-    assert tables_are_those_of(database_url_each, begun, ended) == []
-    with session(database_url_each, autocommit=True) as connection:
+    write_events(database_url, begun)
+    run(database_url)
+    assert write_events(database_url, ended) == 2
+    assert tables_are_those_of(database_url, begun, ended) == []
+    with session(database_url, autocommit=True) as connection:
         states = connection.execute("SELECT DISTINCT state FROM jobs").fetchall()
         counts = connection.execute(
             "SELECT (SELECT count(*) FROM attempts), (SELECT count(*) FROM outcomes_hourly)"
         ).fetchone()
     assert (states, counts) == ([("completed",)], (0, 0))
-    assert differences_found(database_url_each) == []
-    run(database_url_each, HORIZON + timedelta(days=1))
-    assert kept(database_url_each) == set()
+    assert differences_found(database_url) == []
+    run(database_url, HORIZON + timedelta(days=1))
+    assert kept(database_url) == set()
 
 
-def test_a_late_event_neither_brings_back_nor_creates_a_job(database_url_each: str) -> None:
+def test_a_late_event_neither_brings_back_nor_creates_a_job(database_url: str) -> None:
     """A child of a removed run with an event newer than the horizon is stored without its run; older events stay refused."""
     events = [
         event("r", "completed", at(-3), **placed("r")),
@@ -297,40 +297,40 @@ def test_a_late_event_neither_brings_back_nor_creates_a_job(database_url_each: s
         event("c", "completed", at(2), attempt=2, **placed("r", "r")),
         event("e", "completed", at(2), **placed("r", "r")),
     ]
-    write_events(database_url_each, events)
-    run(database_url_each)
-    write_events(database_url_each, late)
-    write_events(database_url_each, [*events, *late])
-    assert kept(database_url_each) == {"c", "e"}
-    assert tables_are_those_of(database_url_each, events, [*late, *events]) == []
-    assert differences_found(database_url_each) == []
+    write_events(database_url, events)
+    run(database_url)
+    write_events(database_url, late)
+    write_events(database_url, [*events, *late])
+    assert kept(database_url) == {"c", "e"}
+    assert tables_are_those_of(database_url, events, [*late, *events]) == []
+    assert differences_found(database_url) == []
 
 
-def test_a_run_that_somebody_writes_to_is_left_whole(database_url_each: str) -> None:
+def test_a_run_that_somebody_writes_to_is_left_whole(database_url: str) -> None:
     """A writer has updated one of its jobs, and has not committed yet."""
     events = [
         event("r", "completed", at(-3), **placed("r")),
         *(event(f"{number}", "completed", at(-3), **placed("r", "r")) for number in range(9)),
         event("over", "completed", at(-3)),
     ]
-    write_events(database_url_each, events)
-    with session(database_url_each) as writer:
+    write_events(database_url, events)
+    with session(database_url) as writer:
         writer.execute("UPDATE jobs SET attempt = 2, latest_at = now() WHERE job_id = '4'")
-        assert run(database_url_each).rows.jobs == 1
+        assert run(database_url).rows.jobs == 1
         writer.commit()
-    assert kept(database_url_each) == {"r", *map(str, range(9))}
+    assert kept(database_url) == {"r", *map(str, range(9))}
 
 
-def test_a_run_larger_than_a_transaction_goes_piece_by_piece_past_a_kill(database_url_each: str) -> None:
+def test_a_run_larger_than_a_transaction_goes_piece_by_piece_past_a_kill(database_url: str) -> None:
     events = [event("r", "completed", at(-3), **placed("r"))]
     events += [event(f"{number}", "completed", at(-3), **placed("r", "r")) for number in range(50)]
     events += [event(f"u{number}", "completed", at(-3), parent_job_id=str(number)) for number in range(50)]
-    write_events(database_url_each, events)
+    write_events(database_url, events)
     steps: list[str] = []
 
     with (
-        session(database_url_each, autocommit=True) as observer,
-        session(database_url_each, autocommit=True) as connection,
+        session(database_url, autocommit=True) as observer,
+        session(database_url, autocommit=True) as connection,
     ):
 
         def reached(step: str) -> None:
@@ -340,19 +340,19 @@ def test_a_run_larger_than_a_transaction_goes_piece_by_piece_past_a_kill(databas
 
         with pytest.raises(psycopg.OperationalError):
             delete_expired(connection, Horizons(HORIZON, OPEN_HORIZON), reached=reached, batch_rows=10)
-    assert 50 < len(kept(database_url_each)) < 101
-    assert differences_found(database_url_each) == []
-    assert run(database_url_each, batch_rows=10).rows.jobs > 50
-    assert kept(database_url_each) == set()
-    with session(database_url_each, autocommit=True) as connection:
+    assert 50 < len(kept(database_url)) < 101
+    assert differences_found(database_url) == []
+    assert run(database_url, batch_rows=10).rows.jobs > 50
+    assert kept(database_url) == set()
+    with session(database_url, autocommit=True) as connection:
         assert connection.execute("SELECT count(*) FROM lineage_edges").fetchone() == (0,)
 
 
 def test_the_horizon_of_open_jobs_advances_alone_when_its_setting_is_shortened(
-    database_url_each: str,
+    database_url: str,
 ) -> None:
-    write_events(database_url_each, [event("old", "executing", at(-1))])
-    with session(database_url_each, autocommit=True) as connection:
+    write_events(database_url, [event("old", "executing", at(-1))])
+    with session(database_url, autocommit=True) as connection:
         assert retain(connection, KEEP, OPEN_DAYS).rows.jobs == 0
         assert retain(connection, KEEP, KEEP).rows.jobs == 1
         assert read_state(connection).horizons == Horizons(HORIZON, HORIZON)
@@ -375,29 +375,29 @@ def test_open_jobs_are_kept_longer_than_a_year_unless_set_otherwise() -> None:
     assert (settings.retention_days, settings.retention_open_days) == (90, 400)
 
 
-def test_rows_from_before_the_column_earliest_at_are_treated_alike(database_url_each: str) -> None:
+def test_rows_from_before_the_column_earliest_at_are_treated_alike(database_url: str) -> None:
     """After an upgrade, rows without the time of their first event stay or go by the same rules."""
     write_events(
-        database_url_each,
+        database_url,
         [
             event("open", "executing", at(-3)),
             event("over", "completed", at(-3)),
             event("new", "executing", at(1)),
         ],
     )
-    with session(database_url_each) as connection:
+    with session(database_url) as connection:
         connection.execute("UPDATE jobs SET earliest_at = DEFAULT")
         connection.commit()
-    run(database_url_each)
-    assert kept(database_url_each) == {"open", "new"}
-    write_events(database_url_each, [event("open", "completed", at(-2)), event("over", "completed", at(-3))])
-    with session(database_url_each, autocommit=True) as connection:
+    run(database_url)
+    assert kept(database_url) == {"open", "new"}
+    write_events(database_url, [event("open", "completed", at(-2)), event("over", "completed", at(-3))])
+    with session(database_url, autocommit=True) as connection:
         assert connection.execute("SELECT state FROM jobs WHERE job_id = 'open'").fetchone() == ("completed",)
-    assert kept(database_url_each) == {"open", "new"}
-    assert differences_found(database_url_each) == []
+    assert kept(database_url) == {"open", "new"}
+    assert differences_found(database_url) == []
 
 
-def test_runs_are_looked_up_and_removed_by_indexes_alone(database_url_each: str) -> None:
+def test_runs_are_looked_up_and_removed_by_indexes_alone(database_url: str) -> None:
     """In tables of any size, only the search for old jobs reads them whole, and it reads each page once."""
     events = []
     for number in range(1_500):
@@ -405,11 +405,11 @@ def test_runs_are_looked_up_and_removed_by_indexes_alone(database_url_each: str)
         events.append(event(root, "completed", at(day), **placed(root)))
         events += [event(f"{root}-{child}", "completed", at(day), **placed(root, root)) for child in (1, 2)]
         events.append(event(f"{root}-3", "completed", at(day), parent_job_id=f"{root}-2"))
-    with session(database_url_each, autocommit=True) as connection:
+    with session(database_url, autocommit=True) as connection:
         ensure_days(connection, HORIZON, TODAY)
-    write_events(database_url_each, events)
+    write_events(database_url, events)
     counters = "SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE schemaname = 'jobtrail' AND relname IN ('jobs', 'lineage_edges')"
-    with session(database_url_each, autocommit=True) as connection:
+    with session(database_url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE) jobs, lineage_edges")
         connection.execute("SELECT pg_stat_force_next_flush()")
         before = connection.execute(counters).fetchone()
@@ -423,7 +423,7 @@ def test_runs_are_looked_up_and_removed_by_indexes_alone(database_url_each: str)
 @pytest.mark.parametrize("fields", [{"root_job_id": "b"}, {"parent_job_id": "b"}, {"parent_job_id": "b-1"}])
 @pytest.mark.parametrize("batch_rows", [2, 1], ids=["in one transaction", "in pieces"])
 def test_a_run_that_gets_a_job_after_it_was_found_to_be_expired_stays_whole(
-    database_url_each: str, batch_rows: int, fields: dict[str, str]
+    database_url: str, batch_rows: int, fields: dict[str, str]
 ) -> None:
     """Two runs are found at once; while the first is deleted, a retry adds a job to the second."""
     runs = [
@@ -433,18 +433,18 @@ def test_a_run_that_gets_a_job_after_it_was_found_to_be_expired_stays_whole(
     ]
     # A namespace in which no job lacks its root needs no look for such jobs.
     runs.append(event("c", "completed", at(-9), parent_job_id="d"))
-    write_events(database_url_each, runs)
+    write_events(database_url, runs)
     other: list[str] = []
 
     def add_a_job_to_the_other_run(step: str) -> None:
-        whole = [root for root in ("a", "b") if {root, f"{root}-1"} <= kept(database_url_each)]
+        whole = [root for root in ("a", "b") if {root, f"{root}-1"} <= kept(database_url)]
         if not step.endswith("after commit") or len(whole) == 2 or other:
             return
         other.extend(whole)
         added = {name: value.replace("b", other[0], 1) for name, value in fields.items()}
-        write_events(database_url_each, [event("new", "available", at(1), **added)])
+        write_events(database_url, [event("new", "available", at(1), **added)])
 
-    run(database_url_each, batch_rows=batch_rows, reached=add_a_job_to_the_other_run)
+    run(database_url, batch_rows=batch_rows, reached=add_a_job_to_the_other_run)
     (root,) = other
-    assert kept(database_url_each) == {"new", root, f"{root}-1"}
-    assert differences_found(database_url_each) == []
+    assert kept(database_url) == {"new", root, f"{root}-1"}
+    assert differences_found(database_url) == []

@@ -35,7 +35,7 @@ def test_ports_are_published_only_on_the_loopback_address(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_image_is_pinned_by_a_tag_with_a_version(name: str) -> None:
     _, _, tag = SERVICES[name]["image"].rpartition(":")
-    assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?", tag), f"{name}: {SERVICES[name]['image']}"
+    assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?(\.dev\d+)?", tag), f"{name}: {SERVICES[name]['image']}"
 
 
 def test_the_versions_are_those_that_the_tests_run() -> None:
