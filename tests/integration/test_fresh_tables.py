@@ -30,7 +30,7 @@ CHAIN: Final = "SELECT n, n - 1 AS parent, n AS depth FROM generate_series(0, {j
 FAN: Final = "SELECT n, 0 AS parent, least(n, 1) AS depth FROM generate_series(0, {jobs} - 1) AS n"
 TREE: Final = "SELECT n, n / 2 - 1 + n %% 2 AS parent, floor(log(2, n + 1))::integer AS depth FROM generate_series(0, {jobs} - 1) AS n"
 
-SHAPES: Final = {"chain": (CHAIN, 20_000), "fan": (FAN, 100_000), "tree": (TREE, 50_000)}
+SHAPES: Final = {"chain": (CHAIN, 20_000), "fan": (FAN, 50_000), "tree": (TREE, 30_000)}
 
 # Every second job below the root waits; every eighth has been executing for an hour and a half.
 FILL: Final = """
