@@ -114,9 +114,7 @@ def test_an_open_job_without_events_for_long_goes_too(database_url: str) -> None
 
 
 def test_without_a_limit_an_open_job_stays_for_ever(database_url: str) -> None:
-    write_events(
-        database_url, [event("old", "executing", at(-5000)), event("ended", "completed", at(-5000))]
-    )
+    write_events(database_url, [event("old", "executing", at(-5000)), event("ended", "completed", at(-5000))])
     run(database_url, HORIZON, None)
     assert kept(database_url) == {"old"}
 
