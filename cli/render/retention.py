@@ -44,7 +44,7 @@ def as_json(found: Plan | Done) -> dict[str, Any]:
 def _planned(found: Plan) -> str:
     if found.is_empty:
         lines = [
-            f"nothing would be deleted: the horizon is {_word(found.horizon)}, and nothing expired is left."
+            f"nothing would be deleted: the horizon is {_word(found.horizon)}, and what expired by it was deleted."
         ]
         return "\n".join(lines + _kept(found))
     lines = [
@@ -75,8 +75,8 @@ def _kept(found: Plan) -> list[str]:
     if not found.jobs_kept:
         return []
     return [
-        f"  {found.jobs_kept:,} jobs older than the horizon would stay: they are open, or another job of their run is "
-        "open or newer"
+        f"  {found.jobs_kept:,} jobs older than the horizon would stay: they are open, another job of their run is open or newer, "
+        "or they ended late and go when the horizon advances"
     ]
 
 
@@ -86,7 +86,7 @@ def _did(done: Done) -> str:
     horizons = (done.horizon, done.open_horizon)
     before = (done.horizon_before, done.open_horizon_before)
     if horizons == before and not (done.attempts.partitions or done.rows.jobs):
-        return f"nothing to do: the horizon is {_word(done.horizon)}, and nothing expired is left."
+        return f"nothing to do: the horizon is {_word(done.horizon)}, and what expired by it was deleted."
     return "\n".join(
         [
             f"the horizon advanced from {_word(done.horizon_before)} to {_word(done.horizon)}, "

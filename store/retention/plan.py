@@ -76,6 +76,26 @@ def plan(connection: psycopg.Connection, keep_days: int, keep_open_days: int) ->
             *[0] * 9,
         )
     before = {"before": start_of(wanted.horizon)}
+    if now.is_at(wanted) and now.is_cleared(wanted):
+        # `retain` does nothing before the horizon advances again, even if late events have ended jobs since.
+        return Plan(
+            keep_days,
+            keep_open_days,
+            now.horizon,
+            now.horizon,
+            now.open_horizon,
+            now.open_horizon,
+            days=[],
+            attempts_without_partition=0,
+            jobs=0,
+            jobs_kept=_row(connection, "count_old_jobs", before)[0],
+            edges=0,
+            dead_letters=0,
+            failure_groups=0,
+            failure_groups_changed=0,
+            failure_group_hours=0,
+            outcome_hours=0,
+        )
     days = [_day(connection, day, name) for day, name in expired_days(connection, wanted.horizon)]
     strays = _row(connection, "count_stray_attempts", before)[0]
     jobs, edges = count_expired_runs(connection, wanted)

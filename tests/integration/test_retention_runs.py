@@ -446,3 +446,16 @@ def test_a_run_that_gets_a_job_after_it_was_found_to_be_expired_stays_whole(
     (root,) = other
     assert kept(database_url) == {"new", root, f"{root}-1"}
     assert differences_found(database_url) == []
+
+
+def test_a_dry_run_says_that_nothing_goes_before_the_horizon_advances_again(database_url: str) -> None:
+    """A kept job ended late, on the day of the last run: `retain` deletes it with the next day's horizon."""
+    write_events(database_url, [event("o", "executing", at(-5))])
+    with session(database_url, autocommit=True) as connection:
+        retain(connection, KEEP, OPEN_DAYS)
+        write_events(database_url, [event("o", "completed", at(-4))])
+        planned = plan(connection, KEEP, OPEN_DAYS)
+        done = retain(connection, KEEP, OPEN_DAYS)
+    assert planned.is_empty
+    assert (planned.jobs, planned.jobs_kept, done.rows.jobs) == (0, 1, 0)
+    assert kept(database_url) == {"o"}
