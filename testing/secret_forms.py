@@ -37,6 +37,15 @@ FORMS: Final = (
         ("tiger2",),
         ("sqlplus -S -L scott/", "@//db:1521/x ended with 1"),
     ),
+    Form("coloured", "\x1b[36mpassword\x1b[0m=\x1b[35mhunter2\x1b[0m", ("hunter2",), ("password=",)),
+    Form("no-break spaces", "password\u00a0=\u00a0hunter2", ("hunter2",), ("password = ",)),
+    Form("zero-width space in a name", "pass\u200bword=hunter2", ("hunter2",), ("password=",)),
+    Form(
+        "control character",
+        "Authorization\x07: \x1b[32mBearer hunter2-x",
+        ("hunter2-x",),
+        ("Authorization: ",),
+    ),
     Form("Russian", "неверный пароль: hunter2", ("hunter2",), ("неверный пароль: ",)),
     # Query strings.
     Form(
@@ -731,6 +740,7 @@ FORMS: Final = (
 
 HARMLESS: Final = (
     *("seat map has no rows: showtime 4711 of cinema 12", "token count: 5"),
+    *("\x1b[31mseat map\x1b[0m has no rows", "a\u00a0token count: 5"),
     *("the token is: expired", 'the secret was "not found"', "sqlplus ended with 1, see log/today@host"),
     *("used 4096 tokens, max_tokens=4096, prompt_tokens: 512", "authors=Bob, Alice"),
     *('author: Jane; tokenizer="bert-base-uncased"; monkey=banana',),

@@ -20,6 +20,14 @@ from schemas.redaction.tokens import may_hold_token, secrets_by_looks
 from schemas.redaction.urls import secrets_in_urls
 from schemas.redaction.values import REDACTED, is_harmless
 
+# What a terminal does not show: sequences that colour text, control characters, and those of Unicode without a width.
+_INVISIBLE: Final = lazily(
+    "\x1b\\[[0-?]{0,30}[ -/]{0,5}[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060-\u2064\ufeff]"
+)
+_SPACES: Final = lazily("[\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+_UNUSUAL: Final = lazily(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xa0\xad\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u2060-\u2064\u3000\ufeff]"
+)
 _LINE_OF_CODE: Final = lazily(r"^ *File \"[^\"\n]{1,500}\", line \d+.*\n(?P<code> .*)$", re.MULTILINE)
 
 
@@ -34,8 +42,18 @@ class Redactor:
         self._hide = hide or _redacted
 
     def text(self, text: str) -> str:
-        """Redact the secrets in a text. Redacting it again changes nothing."""
-        return self._text(text) if self._may_hold_secret(text) else text
+        """Redact the secrets in a text. Redacting it again changes nothing.
+
+        Colours and invisible characters do not hide a secret: if there is one, they are lost with it.
+        """
+        redacted = self._text(text) if self._may_hold_secret(text) else text
+        if self._hide is not _redacted:
+            return redacted  # such as one that keeps the length of bytes
+        plain = _plain(redacted)
+        if plain is redacted or not self._may_hold_secret(plain):
+            return redacted
+        redacted_plain = self._text(plain)
+        return redacted if redacted_plain == plain else redacted_plain
 
     def trace(self, text: str) -> str:
         """Redact the secrets in a stack trace as Python prints it, its lines of code as ``code`` does."""
@@ -109,6 +127,15 @@ class Redactor:
                 done = end
             start, end = first, last
         return "".join([*parts, text[done:]])
+
+
+def _plain(text: str) -> str:
+    """Return the text without colours and invisible characters, with blanks for all spaces; itself if it has none."""
+    if text.isascii() and text.isprintable():
+        return text
+    if _UNUSUAL.search(text) is None:
+        return text
+    return _INVISIBLE.sub("", _SPACES.sub(" ", text))
 
 
 def _lower(text: str) -> str:
