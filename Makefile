@@ -17,7 +17,7 @@ RUN = SERVERS_END_WITH=$$PPID $(BIN)/python
 TESTS ?=
 PYTEST ?=
 # Tests that start no server.
-UNIT := tests/unit tests/law/test_oracle.py tests/law/test_breaks.py $(addprefix workers/tests/test_,classify.py encode.py header.py text.py)
+UNIT := tests/unit tests/law/test_oracle.py tests/law/test_breaks.py $(addprefix workers/tests/test_,classify.py encode.py text.py)
 # Options of the demo and of the faults; see `make help`.
 ONCE ?=
 SEED ?=
