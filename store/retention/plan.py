@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from store.partitions import expired_days
-from store.retention.run import read_state
+from store.retention.run import RetentionState, read_state
 from store.retention.runs import find_expired_runs
 from store.retention.session import QUERIES, Horizons, start_of
 
@@ -65,36 +65,12 @@ def plan(connection: psycopg.Connection, keep_days: int, keep_open_days: int) ->
     now = read_state(connection)
     wanted = now.wanted(keep_days, keep_open_days)
     if wanted is None:
-        return Plan(
-            keep_days,
-            keep_open_days,
-            now.horizon,
-            now.horizon,
-            now.open_horizon,
-            now.open_horizon,
-            [],
-            *[0] * 9,
-        )
+        return _nothing(keep_days, keep_open_days, now, jobs_kept=0)
     before = {"before": start_of(wanted.horizon)}
     if now.is_at(wanted) and now.is_cleared(wanted):
         # `retain` does nothing before the horizon advances again, even if late events have ended jobs since.
-        return Plan(
-            keep_days,
-            keep_open_days,
-            now.horizon,
-            now.horizon,
-            now.open_horizon,
-            now.open_horizon,
-            days=[],
-            attempts_without_partition=0,
-            jobs=0,
-            jobs_kept=_row(connection, "count_old_jobs", before)[0],
-            edges=0,
-            dead_letters=0,
-            failure_groups=0,
-            failure_groups_changed=0,
-            failure_group_hours=0,
-            outcome_hours=0,
+        return _nothing(
+            keep_days, keep_open_days, now, jobs_kept=_row(connection, "count_old_jobs", before)[0]
         )
     days = [_day(connection, day, name) for day, name in expired_days(connection, wanted.horizon)]
     strays = _row(connection, "count_stray_attempts", before)[0]
@@ -135,6 +111,28 @@ def count_expired_runs(connection: psycopg.Connection, horizons: Horizons) -> tu
         jobs += found.jobs
         edges += _row(connection, "count_edges", asked)[0]
     return jobs, edges
+
+
+def _nothing(keep_days: int, keep_open_days: int, now: RetentionState, jobs_kept: int) -> Plan:
+    """Return the plan of a run that would leave the horizons and all rows as they are."""
+    return Plan(
+        keep_days=keep_days,
+        keep_open_days=keep_open_days,
+        horizon=now.horizon,
+        wanted=now.horizon,
+        open_horizon=now.open_horizon,
+        open_wanted=now.open_horizon,
+        days=[],
+        attempts_without_partition=0,
+        jobs=0,
+        jobs_kept=jobs_kept,
+        edges=0,
+        dead_letters=0,
+        failure_groups=0,
+        failure_groups_changed=0,
+        failure_group_hours=0,
+        outcome_hours=0,
+    )
 
 
 def _day(connection: psycopg.Connection, day: date, name: str) -> DayPlan:

@@ -26,9 +26,6 @@ _INVISIBLE: Final = lazily(
     "\x1b\\[[0-?]{0,30}[ -/]{0,5}[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060-\u2064\ufeff]"
 )
 _SPACES: Final = lazily("[\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
-_UNUSUAL: Final = lazily(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xa0\xad\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u2060-\u2064\u3000\ufeff]"
-)
 _LINE_OF_CODE: Final = lazily(r"^ *File \"[^\"\n]{1,500}\", line \d+.*\n(?P<code> .*)$", re.MULTILINE)
 
 
@@ -51,7 +48,7 @@ class Redactor:
         if self._hide is not _redacted:
             return redacted  # such as one that keeps the length of bytes
         plain = _plain(redacted)
-        if plain is redacted or not self._may_hold_secret(plain):
+        if plain == redacted or not self._may_hold_secret(plain):
             return redacted
         redacted_plain = self._text(plain)
         return redacted if redacted_plain == plain else redacted_plain
@@ -133,8 +130,6 @@ class Redactor:
 def _plain(text: str) -> str:
     """Return the text without colours and invisible characters, with blanks for all spaces; itself if it has none."""
     if text.isascii() and text.isprintable():
-        return text
-    if _UNUSUAL.search(text) is None:
         return text
     return _INVISIBLE.sub("", _SPACES.sub(" ", text))
 
