@@ -160,9 +160,7 @@ def run(arguments: list[str] | None = None) -> int:
     except NotFoundError as error:
         return _complain(error, ANSWER_IS_NO, arguments)
     except SettingsError as error:
-        if (
-            arguments[0] in _SERVICES
-        ):  # the service has no log yet, and a missing setting may be a misspelt one
+        if arguments[0] in _SERVICES:  # it has no log yet, and a missing setting may be a misspelt one
             _warn_of_unknown_names()
         return _complain(error, COULD_NOT_BE_DONE, arguments)
     except JobtrailError as error:

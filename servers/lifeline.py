@@ -124,7 +124,7 @@ def begin() -> None:
 
 
 def marked(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with the mark by which the guardian recognizes this program's processes."""
+    """Return the environment with the mark that tells the guardian which processes are this program's."""
     begin()
     return {**environment, MARK_VARIABLE: os.environ[MARK_VARIABLE]}
 
